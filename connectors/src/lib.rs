@@ -1,0 +1,8 @@
+//! How gpu-worker talks to engines: one small contract, one explicit list of connectors, one folder per engine.
+//! In: a job and a context from the runner. Out: progress, outputs, an outcome or a typed failure.
+//! This crate sees neither Redis nor the agent's configuration.
+
+#![forbid(unsafe_code)]
+
+pub mod contract;
+pub mod failure;

@@ -1,0 +1,215 @@
+//! The agent's configuration as typed values: what the rest of the program reads.
+//! In: nothing. Out: the structs that `config` fills from flags, environment, env file and defaults.
+
+use secrecy::SecretString;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// Everything that can be configured, checked whole before anything is opened.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Redis and the shape of the queue in it.
+    pub redis: Redis,
+    /// Who this worker is.
+    pub identity: Identity,
+    /// Times and limits of a job's life.
+    pub jobs: Jobs,
+    /// Declared hardware: each value overrides what was detected.
+    pub declared: DeclaredHardware,
+    /// What the worker tells about itself for matching, beyond hardware and models.
+    pub traits: WorkerTraits,
+    /// The engines to drive.
+    pub engines: Engines,
+    /// The local dashboard.
+    pub dashboard: Dashboard,
+    /// Where state lives (journal, tokens).
+    pub state_dir: PathBuf,
+    /// Where outputs are stored.
+    pub output_dir: PathBuf,
+    /// Log level and format.
+    pub log: Log,
+}
+
+/// Redis and the shape of the queue in it.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// `redis://`, `rediss://`, `redis+unix://`; may hold a password.
+    pub url: SecretString,
+    /// In front of every key and channel; empty is what the reference has.
+    pub key_prefix: String,
+    /// Publish what the reference's hub, monitor and webhooks listen for.
+    pub reference_events: bool,
+}
+
+/// Who this worker is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// `WORKER_ID`, or the host name with `.` and `:` replaced. One slot has this id, several have `-0`, `-1` … behind it.
+    pub worker_id: String,
+    /// `MACHINE_ID`, or the host name with `.` and `:` replaced.
+    pub machine_id: String,
+    /// Whether to publish `machine:status:{machine}`.
+    pub machine_status: MachineStatus,
+    /// `WORKER_WORKFLOW_ID`: takes jobs of this workflow alone.
+    pub workflow_id: Option<String>,
+}
+
+/// Whether to publish `machine:status:{machine}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineStatus {
+    /// Yes, unless another publisher of this machine is heard.
+    Auto,
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+/// Times and limits of a job's life.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    /// `CONCURRENT_JOBS`: slots for each GPU.
+    pub concurrent: u32,
+    /// `LEASE_SECONDS`.
+    pub lease: Duration,
+    /// `MAX_STALLS`: leases a job may lose before it is failed as `worker_lost`.
+    pub max_stalls: u32,
+    /// `RETRY_BACKOFF_MS`: first pause before a retry; doubles, capped at 60 s.
+    pub retry_backoff: Duration,
+    /// `POLL_INTERVAL_MS`: the safety net under the wake-up hints.
+    pub poll_interval: Duration,
+    /// `HEARTBEAT_INTERVAL_SECONDS` (30).
+    pub heartbeat_interval: Duration,
+    /// `DRAIN_SECONDS`: how long running jobs may go on after SIGTERM.
+    pub drain: Duration,
+    /// `JOB_TIMEOUT_MINUTES` (30): a job's run is stopped after this long, unless it asks for another limit.
+    pub timeout: Duration,
+    /// `HEALTH_CHECK_INTERVAL_SECONDS` (60): pause between probes of a healthy engine.
+    pub health_interval: Duration,
+    /// `MAX_PAYLOAD_BYTES` (10 MB).
+    pub max_payload_bytes: u64,
+    /// `EVENTS_MAX`: progress events of one attempt.
+    pub events_max: u32,
+    /// `JOB_RETENTION_HOURS` (24): completed and cancelled jobs.
+    pub retention: Duration,
+    /// `FAILED_JOB_RETENTION_HOURS` (168).
+    pub failed_retention: Duration,
+}
+
+/// Declared hardware: each value overrides what was detected.
+#[derive(Debug, Clone, Default)]
+pub struct DeclaredHardware {
+    /// `GPU_COUNT`; 0 = use no GPU even if there is one.
+    pub gpu_count: Option<u32>,
+    /// `GPU_MEMORY_GB`, of each GPU.
+    pub gpu_memory_gb: Option<f64>,
+    /// `GPU_MODEL`.
+    pub gpu_model: Option<String>,
+    /// `CPU_CORES`.
+    pub cpu_cores: Option<u32>,
+    /// `RAM_GB`.
+    pub ram_gb: Option<f64>,
+}
+
+/// How strictly customers are kept apart on this worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// One customer's data never meets another's.
+    Strict,
+    /// Shared, with care.
+    Loose,
+    /// Not at all.
+    None,
+}
+
+/// What the worker tells about itself for matching, beyond hardware and models.
+#[derive(Debug, Clone)]
+pub struct WorkerTraits {
+    /// `CUSTOMER_ISOLATION`.
+    pub isolation: Isolation,
+    /// `ALLOWED_CUSTOMERS`; empty = everybody.
+    pub allowed_customers: Vec<String>,
+    /// `DENIED_CUSTOMERS`.
+    pub denied_customers: Vec<String>,
+    /// `MAX_CONCURRENT_CUSTOMERS`, advertised only.
+    pub max_concurrent_customers: u32,
+    /// `QUALITY_LEVELS`.
+    pub quality_levels: Vec<String>,
+    /// `MAX_PROCESSING_TIME_MINUTES`.
+    pub max_processing_time_minutes: u32,
+    /// `COMPONENTS`: components (named workflows) this worker offers; empty = any.
+    pub components: Vec<String>,
+    /// `REGION`.
+    pub region: Option<String>,
+    /// `WORKER_COUNTRY`.
+    pub country: Option<String>,
+    /// `COMPLIANCE_TAGS`.
+    pub compliance: Vec<String>,
+    /// `DATA_LOCALITY`.
+    pub data_residency: Vec<String>,
+    /// `COST_TIER`.
+    pub cost_tier: Option<String>,
+    /// `RATE_PER_HOUR`.
+    pub rate_per_hour: Option<f64>,
+    /// `WORKER_RATE_PER_JOB`.
+    pub rate_per_job: Option<f64>,
+    /// `WORKER_MINIMUM_CHARGE`.
+    pub minimum_charge: Option<f64>,
+    /// Declared models per service (`COMFYUI_MODELS`, `A1111_MODELS`), beside those that the engine lists.
+    pub models: std::collections::BTreeMap<String, Vec<String>>,
+    /// Custom capabilities under the names of the reference (`features`, `sla_tier`, `max_batch_size`,
+    /// `debugging_enabled` …): texts, numbers, booleans, lists of texts.
+    pub custom: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The engines to drive.
+#[derive(Debug, Clone, Default)]
+pub struct Engines {
+    /// ComfyUI servers, in order: the Nth belongs to the Nth GPU unless `gpus` says otherwise.
+    pub comfyui: Option<HttpEngine>,
+    /// AUTOMATIC1111 servers, likewise.
+    pub a1111: Option<HttpEngine>,
+    /// The built-in simulation.
+    pub simulation: Option<SimulationEngine>,
+}
+
+/// An engine reached over HTTP.
+#[derive(Debug, Clone)]
+pub struct HttpEngine {
+    /// Base URLs without a path at the end.
+    pub urls: Vec<Url>,
+    /// `COMFYUI_GPUS`: the GPU index of each URL.
+    pub gpus: Option<Vec<u32>>,
+    /// Basic authentication.
+    pub username: Option<String>,
+    /// Basic authentication.
+    pub password: Option<SecretString>,
+    /// Sent as a bearer token.
+    pub api_key: Option<SecretString>,
+}
+
+/// The built-in simulation.
+#[derive(Debug, Clone)]
+pub struct SimulationEngine {
+    /// `SIMULATION_SERVICES`: services beside `simulation` that it answers.
+    pub services: Vec<String>,
+}
+
+/// The local dashboard.
+#[derive(Debug, Clone)]
+pub struct Dashboard {
+    /// `WORKER_DASHBOARD_ENABLED`.
+    pub enabled: bool,
+    /// `WORKER_DASHBOARD_PORT`; `None` = 1511 or the next free one.
+    pub port: Option<u16>,
+}
+
+/// Log level and format.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// `LOG_LEVEL`.
+    pub level: tracing::Level,
+    /// `LOG_FORMAT`; `None` = human on a terminal, JSON elsewhere.
+    pub json: Option<bool>,
+}
