@@ -1,0 +1,140 @@
+//! What a holder says while it works: started, progress, still here, taken over.
+//! In: token and news. Out: go on, stop because of a cancellation, or stop because the job is lost.
+
+use super::script::{Reply, Space, lua};
+use redis::RedisResult;
+use redis::aio::ConnectionLike;
+
+lua!(START, "start.lua");
+lua!(PROGRESS, "progress.lua");
+lua!(RENEW, "renew.lua");
+lua!(ADOPT, "adopt.lua");
+
+/// What a holder is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Go on.
+    Ok,
+    /// Somebody wants the job stopped.
+    Cancel,
+    /// The job is not this holder's any more.
+    Lost,
+}
+
+impl Hold {
+    fn of(word: &str, reply: &Reply) -> RedisResult<Self> {
+        Ok(match word {
+            "ok" => Self::Ok,
+            "cancel" => Self::Cancel,
+            "lost" => Self::Lost,
+            _ => return Err(reply.unknown()),
+        })
+    }
+}
+
+/// A held job, as its holder knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The job's id.
+    pub id: String,
+    /// `{worker}|{claim id}`.
+    pub token: String,
+    /// Count of claims, as this claim was told.
+    pub attempt: u64,
+    /// The job's life.
+    pub life: String,
+}
+
+/// Progress as it goes into the event log.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProgressNote {
+    /// 0 to 100.
+    pub percent: f64,
+    /// For a person.
+    pub message: String,
+    /// The node at work, or empty.
+    pub node: String,
+    /// Step and number of steps.
+    pub step: Option<(u64, u64)>,
+}
+
+/// A job that a restarted agent has taken over from its earlier process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// Count of claims.
+    pub attempt: u64,
+    /// Its life.
+    pub life: String,
+    /// The engine's id for the work, if it was handed over.
+    pub service_job_id: Option<String>,
+    /// Size of the payload.
+    pub payload_bytes: u64,
+}
+
+impl Space {
+    /// Makes the engine's id durable and the job `in_progress`, before the engine gets the work.
+    pub async fn start(
+        &self,
+        con: &mut (impl ConnectionLike + Send),
+        claim: &Claim,
+        service_job_id: &str,
+    ) -> RedisResult<Hold> {
+        let reply = self.call(&START).arg(&claim.id).arg(&claim.token).arg(service_job_id).send(con).await?;
+        Hold::of(&reply.text(0), &reply)
+    }
+
+    /// Records progress.
+    pub async fn progress(
+        &self,
+        con: &mut (impl ConnectionLike + Send),
+        claim: &Claim,
+        note: &ProgressNote,
+    ) -> RedisResult<Hold> {
+        let (step, steps) = note.step.map(|(a, b)| (a.to_string(), b.to_string())).unwrap_or_default();
+        let reply = self
+            .call(&PROGRESS)
+            .arg(&claim.id)
+            .arg(&claim.token)
+            .arg(format!("{:.1}", note.percent.clamp(0.0, 100.0)))
+            .arg(&note.message)
+            .arg(&note.node)
+            .arg(step)
+            .arg(steps)
+            .send(con)
+            .await?;
+        Hold::of(&reply.text(0), &reply)
+    }
+
+    /// Renews the leases of everything held; answers in the same order.
+    pub async fn renew(
+        &self,
+        con: &mut (impl ConnectionLike + Send),
+        lease_ms: u64,
+        claims: &[Claim],
+    ) -> RedisResult<Vec<Hold>> {
+        let mut call = self.call(&RENEW).arg(lease_ms);
+        for claim in claims {
+            call = call.arg(&claim.id).arg(&claim.token).arg(claim.attempt).arg(&claim.life);
+        }
+        let reply = call.send(con).await?;
+        reply.texts(0).iter().map(|word| Hold::of(word, &reply)).collect()
+    }
+
+    /// Takes over what the same worker's earlier process held; `None` if it is held no longer.
+    pub async fn adopt(
+        &self,
+        con: &mut (impl ConnectionLike + Send),
+        id: &str,
+        old_token: &str,
+        new_token: &str,
+        lease_ms: u64,
+    ) -> RedisResult<Option<Adopted>> {
+        let reply = self.call(&ADOPT).arg(id).arg(old_token).arg(new_token).arg(lease_ms).send(con).await?;
+        Ok((reply.text(0) == "ok").then(|| Adopted {
+            attempt: reply.count(1),
+            life: reply.text(2),
+            service_job_id: Some(reply.text(3)).filter(|text| !text.is_empty()),
+            payload_bytes: reply.count(4),
+        }))
+    }
+}

@@ -1,0 +1,62 @@
+-- Records a failed attempt: another try later, or the end.
+-- ARGV: 6 id, 7 token, 8 never | retry | elsewhere | uncharged, 9 failure type, 10 reason, 11 message, 12 first pause ms,
+-- 13 a random number 0-1, 14 pause that the engine asked for in ms, 15 longest pause ms, 16 most hand-ons,
+-- 17 to 24 attestations: key and JSON if tried again, key and JSON if final, the same two pairs for the workflow
+-- Answers: {'retry', due ms} | {'failed'} | {'cancelled'} | {'already', state} | {'lost', state}
+local id, token, verdict, kind, reason, message = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local worker = worker_of(token)
+local job = load(id)
+if not job then return { 'lost', 'gone' } end
+if job.done == token then return { 'already', job.status } end
+local state, by = ended(job)
+if state then
+  redis.call('HDEL', active_key(worker), id)
+  adopt_end(id, job)
+  return { by == token and 'already' or 'lost', state }
+end
+if not held(job, token) then return { 'lost', job.status } end
+if job.cancel_requested then
+  finish_cancelled(id, job, token, job.cancel_requested)
+  return { 'cancelled' }
+end
+
+local function attest(name_at)
+  if not REFERENCE then return end
+  for _, at in ipairs({ name_at, name_at + 4 }) do
+    if ARGV[at] ~= '' then redis.call('SET', key(ARGV[at]), ARGV[at + 1], 'PX', int(FAILED_RETENTION)) end
+  end
+end
+
+local retries = math.max(0, number(job.retry_count) or 0)
+local attempts_allowed = math.max(1, math.min(1000, number(job.max_retries) or 3))
+local handed_on = number(job.handed_on) or 0
+local charged = verdict ~= 'uncharged' or handed_on >= tonumber(ARGV[16])
+if charged then retries = retries + 1 else handed_on = handed_on + 1 end
+local fields = { 'error', message, 'failure_type', kind, 'failure_reason', reason, 'retry_count', int(retries),
+  'last_failed_worker', worker }
+local details = { 'message', message, 'error', message, 'failure_type', kind, 'failure_reason', reason,
+  'retry_count', retries }
+
+if verdict == 'never' or charged and retries >= attempts_allowed then
+  finish(id, job, 'failed', token, fields, details)
+  attest(19)
+  tell_failure(job, message, retries)
+  return { 'failed' }
+end
+
+local tries = charged and retries - 1 or math.max(0, handed_on - 1)
+local longest = tonumber(ARGV[15])
+local pause = math.min(longest, tonumber(ARGV[12]) * 2 ^ math.min(tries, 20))
+local due = NOW + math.max(math.floor(pause * (0.5 + tonumber(ARGV[13]) / 2)), math.min(longest, tonumber(ARGV[14])))
+-- Whoever failed keeps off one pause longer than the others; much longer if the fault is likely to be its own.
+local till = due + (verdict == 'elsewhere' and 4 * longest or pause)
+leave(id, job)
+redis.call('HSET', job_key(id), 'status', 'pending', 'worker_id', '', 'assigned_at', '', 'done', token,
+  'failed_at', iso(NOW), 'handed_on', int(handed_on), 'avoid', worker .. ' ' .. int(till), unpack(fields))
+redis.call('HDEL', job_key(id), 'claim', 'service_job_id')
+redis.call('ZADD', DELAYED, int(due), id)
+details[#details + 1] = 'due'
+details[#details + 1] = { json = string.format('%.3f', due / 1000) }
+event(job, 'retry_scheduled', details)
+attest(17)
+return { 'retry', int(due) }

@@ -1,0 +1,20 @@
+-- Records how far the work is.
+-- ARGV: 6 id, 7 token, 8 progress 0-100, 9 message, 10 node or '', 11 step or '', 12 steps or ''
+-- Answers: {'ok'} | {'cancel'} | {'lost'}
+local id, token, progress, message = ARGV[6], ARGV[7], tonumber(ARGV[8]) or 0, ARGV[9]
+local job = load(id)
+if not job or not held(job, token) then return { 'lost' } end
+redis.call('HSET', job_key(id), 'progress', json_text(progress), 'progress_message', message, 'progress_at', iso(NOW))
+local extra = { 'progress', progress, 'message', message }
+for i, name in ipairs({ 'node', 'step', 'steps' }) do
+  local value = ARGV[9 + i]
+  if value ~= '' then
+    extra[#extra + 1] = name
+    extra[#extra + 1] = name == 'node' and value or tonumber(value) or value
+  end
+end
+event(job, 'progress', extra)
+-- The reference's hub takes 0 for nothing and 100 for an end.
+local shown = math.floor(progress)
+if shown >= 1 then tell_progress(job, math.min(shown, 99), 'in_progress', message) end
+return { job.cancel_requested and 'cancel' or 'ok' }

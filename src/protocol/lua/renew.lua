@@ -1,0 +1,29 @@
+-- Asserts everything that an agent holds: leases go on, a job that waited meanwhile is taken back.
+-- ARGV: 6 lease ms, then for each job: id, token, attempt, life
+-- Answers a word for each: ok | cancel | lost
+local lease, answers = tonumber(ARGV[6]), {}
+
+local function renew(id, token, attempt, life)
+  local worker = worker_of(token)
+  local job = load(id)
+  if not job or not mine(job, token, attempt, life) then
+    if job then adopt_end(id, job) end
+    if not job or job.worker_id ~= worker or job.claim ~= token then redis.call('HDEL', active_key(worker), id) end
+    return 'lost'
+  end
+  if not held(job, token) then
+    leave(id, job)
+    job.worker_id = worker
+    job.attempts = math.max(job.attempts, attempt)
+    redis.call('HSET', job_key(id), 'status', job.service_job_id and 'in_progress' or 'assigned', 'worker_id', worker,
+      'claim', token, 'attempt', int(job.attempts))
+    event(job, 'reattached', { 'message', 'taken up again by ' .. worker })
+  end
+  set_lease(id, worker, token, job, lease)
+  return job.cancel_requested and 'cancel' or 'ok'
+end
+
+for i = 7, #ARGV, 4 do
+  answers[#answers + 1] = renew(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3])
+end
+return answers

@@ -1,0 +1,14 @@
+-- The engine is about to get the work: its id for it becomes durable first.
+-- ARGV: 6 id, 7 token, 8 the engine's id
+-- Answers: {'ok'} | {'cancel'} | {'lost'}
+local id, token, service_job = ARGV[6], ARGV[7], ARGV[8]
+local job = load(id)
+if not job or not held(job, token) then return { 'lost' } end
+local first = job.status == 'assigned'
+redis.call('HSET', job_key(id), 'status', 'in_progress', 'service_job_id', service_job)
+if first then
+  redis.call('HSET', job_key(id), 'started_at', iso(NOW))
+  event(job, 'started', { 'service_job_id', service_job })
+  tell_progress(job, 0, 'processing', 'Processing')
+end
+return { job.cancel_requested and 'cancel' or 'ok' }
