@@ -2,5 +2,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capabilities;
 pub mod config;
 pub mod protocol;

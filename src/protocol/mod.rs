@@ -2,11 +2,13 @@
 //! In: values. Out: calls on a connection that somebody else holds. Imports nothing of ours.
 
 pub mod claim;
+pub mod class;
 pub mod event;
 pub mod foreign;
 pub mod hold;
 pub mod ids;
 pub mod operate;
+pub mod order;
 pub mod outcome;
 mod script;
 pub mod submit;
