@@ -4,4 +4,8 @@
 
 pub mod capabilities;
 pub mod config;
+pub mod output;
 pub mod protocol;
+pub mod queue;
+pub mod service;
+pub mod telemetry;

@@ -1,0 +1,114 @@
+//! Outputs in a local folder: `{OUTPUT_DIR}/{job}/{attempt}/{name}`.
+//! In: chunks. Out: files that appear whole or not at all.
+
+use super::{media_type, name};
+use async_trait::async_trait;
+use bytes::Bytes;
+use connectors::contract::{OutputStore, OutputWriter, StoredOutput};
+use connectors::failure::{Failure, Reason};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+
+/// The outputs of one attempt.
+pub struct LocalStore {
+    folder: PathBuf,
+    taken: Mutex<BTreeSet<String>>,
+}
+
+impl LocalStore {
+    /// Outputs of this attempt of this job; the folder is made with the first of them.
+    pub fn new(root: &Path, job: &str, attempt: u64) -> Self {
+        Self { folder: root.join(job).join(attempt.to_string()), taken: Mutex::default() }
+    }
+}
+
+fn failed(error: &std::io::Error) -> Failure {
+    let reason = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Reason::DiskSpaceFull,
+        _ => Reason::InternalError,
+    };
+    Failure::of_host(reason, format!("an output could not be stored on this worker: {}", error.kind()))
+}
+
+#[async_trait]
+impl OutputStore for LocalStore {
+    async fn create(
+        &self,
+        suggested: &str,
+        kind: &str,
+        claimed: Option<&str>,
+    ) -> Result<Box<dyn OutputWriter>, Failure> {
+        let chosen = name::unique(suggested, &mut self.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let path = self.folder.join(&chosen);
+        let part = self.folder.join(format!(".{chosen}.part"));
+        tokio::fs::create_dir_all(&self.folder).await.map_err(|error| failed(&error))?;
+        let file = File::create(&part).await.map_err(|error| failed(&error))?;
+        Ok(Box::new(LocalWriter {
+            file: Some(file),
+            part,
+            path,
+            name: chosen,
+            kind: kind.to_owned(),
+            claimed: claimed.map(str::to_owned),
+            head: Vec::new(),
+            bytes: 0,
+            hash: Sha256::new(),
+        }))
+    }
+}
+
+struct LocalWriter {
+    file: Option<File>,
+    part: PathBuf,
+    path: PathBuf,
+    name: String,
+    kind: String,
+    claimed: Option<String>,
+    head: Vec<u8>,
+    bytes: u64,
+    hash: Sha256,
+}
+
+#[async_trait]
+impl OutputWriter for LocalWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Failure> {
+        let room = media_type::HEAD - self.head.len().min(media_type::HEAD);
+        self.head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        self.hash.update(&chunk);
+        self.bytes += chunk.len() as u64;
+        match &mut self.file {
+            Some(file) => file.write_all(&chunk).await.map_err(|error| failed(&error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<StoredOutput, Failure> {
+        if let Some(mut file) = self.file.take() {
+            file.flush().await.map_err(|error| failed(&error))?;
+            // A result that Redis has accepted must not name a file that a power cut has emptied.
+            file.sync_all().await.map_err(|error| failed(&error))?;
+        }
+        tokio::fs::rename(&self.part, &self.path).await.map_err(|error| failed(&error))?;
+        let absolute = std::path::absolute(&self.path).map_err(|error| failed(&error))?;
+        let url = url::Url::from_file_path(&absolute).map(String::from).unwrap_or_default();
+        Ok(StoredOutput {
+            media_type: media_type::of(&self.head, self.claimed.as_deref(), &self.name),
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            bytes: self.bytes,
+            sha256: self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            url,
+        })
+    }
+}
+
+impl Drop for LocalWriter {
+    fn drop(&mut self) {
+        // Unfinished: nothing stays behind. After a rename the part is gone already.
+        let _ = std::fs::remove_file(&self.part);
+    }
+}

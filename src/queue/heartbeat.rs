@@ -1,0 +1,82 @@
+//! Presence of one worker: the whole registration again at each beat, so that nothing stays half-written for long.
+//! In: the worker's record. Out: registered, desired state heard, or superseded by a newer process.
+
+use super::link::Link;
+use crate::protocol::Space;
+use crate::protocol::operate::{Registered, Registration};
+use redis::RedisResult;
+use std::sync::Mutex;
+
+/// A worker's place among the registered ones.
+pub struct Presence {
+    /// The worker's id.
+    pub worker: String,
+    nonce: String,
+    ttl_seconds: u64,
+    instance: Mutex<String>,
+}
+
+/// What a beat brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beaten {
+    /// Registered; the desired state that somebody set, or empty.
+    Registered {
+        /// `paused`, `draining` or empty.
+        desired: String,
+        /// This beat was the first.
+        first: bool,
+    },
+    /// A newer process has this worker id.
+    Superseded {
+        /// Which.
+        by: String,
+    },
+}
+
+impl Presence {
+    /// A worker whose heartbeat key lives for `ttl_seconds` after each beat.
+    pub fn new(worker: &str, ttl_seconds: u64) -> Self {
+        let nonce = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+        Self { worker: worker.to_owned(), nonce, ttl_seconds, instance: Mutex::default() }
+    }
+
+    /// Which process this is, once it is registered.
+    pub fn instance(&self) -> String {
+        self.instance.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Writes the whole record.
+    pub async fn beat(
+        &self,
+        link: &Link,
+        space: &Space,
+        class_fields: &[String],
+        fields: &[(String, String)],
+    ) -> RedisResult<Beaten> {
+        let instance = self.instance();
+        let registration = Registration {
+            worker: &self.worker,
+            instance: &instance,
+            nonce: &self.nonce,
+            ttl_seconds: self.ttl_seconds,
+            class_fields,
+            fields,
+        };
+        Ok(match link.call(async |con| space.register(con, &registration).await).await? {
+            Registered::Ok { instance: now, desired, .. } => {
+                *self.instance.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
+                Beaten::Registered { desired, first: instance.is_empty() }
+            }
+            Registered::Superseded { by } => Beaten::Superseded { by },
+        })
+    }
+
+    /// Leaves.
+    pub async fn leave(&self, link: &Link, space: &Space) -> RedisResult<()> {
+        let instance = self.instance();
+        if instance.is_empty() {
+            return Ok(());
+        }
+        link.call(async |con| space.deregister(con, &self.worker, &instance).await).await
+    }
+}

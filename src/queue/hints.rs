@@ -1,0 +1,115 @@
+//! Listening to what other processes say. Hints only: losing every one costs time, never a job.
+//! In: channels. Out: typed hints, in order of arrival.
+
+use super::link::{Link, unless};
+use crate::protocol::Space;
+use futures_util::StreamExt;
+use redis::{Msg, RedisResult};
+use serde::Deserialize;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const PAUSE: Duration = Duration::from_millis(500);
+const QUIET_MAX: Duration = Duration::from_secs(20);
+
+/// Something that another process said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// Listening (again): whatever was said before has not been heard.
+    Listening,
+    /// A class was born.
+    Born {
+        /// Its id.
+        class: String,
+        /// Its definition.
+        definition: String,
+    },
+    /// Somebody wants this job stopped.
+    Cancel {
+        /// The job.
+        job_id: String,
+    },
+    /// Somebody publishes a machine status under our machine's id.
+    MachineStatus {
+        /// The message.
+        json: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct BornMessage {
+    class: String,
+    definition: String,
+}
+
+#[derive(Deserialize)]
+struct CancelMessage {
+    job_id: String,
+}
+
+/// Listens until told to stop; a broken connection is opened again.
+pub async fn listen(
+    link: &Link,
+    space: &Space,
+    machine: Option<&str>,
+    beat: impl Fn(),
+    stop: CancellationToken,
+    hear: impl Fn(Hint),
+) {
+    loop {
+        beat();
+        let listening = listen_once(link, space, machine, &beat, &hear);
+        if unless(&stop, listening).await.is_none() || unless(&stop, tokio::time::sleep(PAUSE)).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn listen_once(
+    link: &Link,
+    space: &Space,
+    machine: Option<&str>,
+    beat: &impl Fn(),
+    hear: &impl Fn(Hint),
+) -> RedisResult<()> {
+    let mut listener = link.listener().await?;
+    let (born, cancel) = (space.key("jobs:classes:born"), space.key("cancel_job"));
+    let status = machine.map(|machine| space.key("machine:status:") + machine);
+    listener.subscribe(&born).await?;
+    listener.subscribe(&cancel).await?;
+    if let Some(status) = &status {
+        listener.subscribe(status).await?;
+    }
+    hear(Hint::Listening);
+    let (mut sink, mut messages) = listener.split();
+    loop {
+        beat();
+        match tokio::time::timeout(QUIET_MAX, messages.next()).await {
+            Ok(Some(message)) => {
+                if let Some(hint) = read(&message, &born, &cancel) {
+                    hear(hint);
+                }
+            }
+            Ok(None) => return Ok(()),
+            // Long silence: a half-open connection would be silent for ever.
+            Err(_) => match tokio::time::timeout(QUIET_MAX / 4, sink.ping::<redis::Value>()).await {
+                Ok(answer) => drop(answer?),
+                Err(_) => return Ok(()),
+            },
+        }
+    }
+}
+
+fn read(message: &Msg, born: &str, cancel: &str) -> Option<Hint> {
+    let channel = message.get_channel_name();
+    let payload = message.get_payload_bytes();
+    if channel == born {
+        let BornMessage { class, definition } = serde_json::from_slice(payload).ok()?;
+        Some(Hint::Born { class, definition })
+    } else if channel == cancel {
+        let CancelMessage { job_id } = serde_json::from_slice(payload).ok()?;
+        Some(Hint::Cancel { job_id })
+    } else {
+        Some(Hint::MachineStatus { json: String::from_utf8_lossy(payload).into_owned() })
+    }
+}

@@ -1,0 +1,16 @@
+//! The agent's side of the queue: the only holder of Redis connections.
+//! In: what workers can do and what became of jobs. Out: claimed jobs, leases kept, news from other processes.
+
+pub mod announce;
+pub mod claim;
+pub mod client;
+pub mod heartbeat;
+pub mod hints;
+pub mod holds;
+pub mod index;
+pub mod lease;
+pub mod link;
+pub mod settle;
+pub mod sweep;
+pub mod tick;
+pub mod wake;

@@ -1,0 +1,98 @@
+//! Waiting for work: an idle worker blocks on the tokens of its classes, on a connection of its own.
+//! In: the classes that fit. Out: a reason to look again, at the latest after the poll interval.
+//!
+//! A token is popped by the server even when the waiter has gone; whoever gets one and does not claim puts it back.
+
+use super::link::Link;
+use crate::protocol::Space;
+use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Why a wait ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Woken {
+    /// A job of this class became claimable.
+    Class(String),
+    /// This worker was called itself: its list of classes has changed.
+    Called,
+    /// Nothing came.
+    TimedOut,
+}
+
+/// One worker's wait.
+pub struct Waiter {
+    worker: String,
+    connection: Option<MultiplexedConnection>,
+}
+
+impl Waiter {
+    /// A waiter for this worker.
+    pub fn new(worker: &str) -> Self {
+        Self { worker: worker.to_owned(), connection: None }
+    }
+
+    /// Blocks until something happens. Must not be dropped while it waits: the token that it gets would be lost.
+    pub async fn wait(
+        &mut self,
+        link: &Link,
+        space: &Space,
+        classes: &BTreeSet<String>,
+        longest: Duration,
+    ) -> RedisResult<Woken> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            slot => slot.insert(link.dedicated().await?),
+        };
+        let own = wake_key(space, &self.worker);
+        let mut command = redis::cmd("BLPOP");
+        command.arg(&own);
+        for class in classes {
+            command.arg(space.key("jobs:wake:") + class);
+        }
+        command.arg(format!("{:.3}", longest.as_secs_f64().max(0.001)));
+        // The server answers by then; a connection that does not is dead.
+        let deadline = longest + Duration::from_secs(2);
+        let answer: Result<RedisResult<Option<(String, String)>>, _> =
+            tokio::time::timeout(deadline, command.query_async(connection)).await;
+        match answer {
+            Ok(Ok(None)) => Ok(Woken::TimedOut),
+            Ok(Ok(Some((key, _)))) if key == own => Ok(Woken::Called),
+            Ok(Ok(Some((_, class)))) => Ok(Woken::Class(class)),
+            Ok(Err(error)) => {
+                self.connection = None;
+                Err(error)
+            }
+            Err(_) => {
+                self.connection = None;
+                Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
+            }
+        }
+    }
+}
+
+fn wake_key(space: &Space, worker: &str) -> String {
+    space.key("jobs:wake:worker:") + worker
+}
+
+/// Wakes a worker that waits, so that it waits anew with its present list of classes.
+pub async fn call(link: &Link, space: &Space, worker: &str) -> RedisResult<()> {
+    push_token(link, wake_key(space, worker), worker).await
+}
+
+/// Puts a class's token back for somebody else.
+pub async fn put_back(link: &Link, space: &Space, class: &str) -> RedisResult<()> {
+    push_token(link, space.key("jobs:wake:") + class, class).await
+}
+
+async fn push_token(link: &Link, key: String, value: &str) -> RedisResult<()> {
+    link.call(async |con| {
+        let length: u64 = redis::cmd("LLEN").arg(&key).query_async(con).await?;
+        if length > 0 {
+            return Ok(());
+        }
+        redis::pipe().cmd("RPUSH").arg(&key).arg(value).cmd("EXPIRE").arg(&key).arg(60).exec_async(con).await
+    })
+    .await
+}

@@ -1,0 +1,94 @@
+//! Typed notices: everything that an operator is told.
+//! In: facts. Out: one log line each, with fields that programs can read.
+
+use std::time::Duration;
+use tracing::{error, info, warn};
+
+/// Something worth telling.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// The agent runs.
+    Started { workers: &'a [String], machine: &'a str, version: &'a str },
+    /// The agent has left in order.
+    Stopped,
+    /// SIGTERM: no more claims, running jobs may finish.
+    Draining { running: usize, allowed: Duration },
+    /// Redis cannot be reached; told once an outage.
+    RedisLost { error: String },
+    /// Redis answers again.
+    RedisBack { after: Duration },
+    /// A worker is registered.
+    Registered { worker: &'a str, instance: &'a str },
+    /// A newer process has this worker id.
+    Superseded { worker: &'a str, by: &'a str },
+    /// An engine can take work.
+    EngineHealthy { engine: &'a str, version: Option<&'a str>, models: usize },
+    /// An engine cannot take work.
+    EngineUnhealthy { engine: &'a str, why: &'a str },
+    /// A job is held.
+    Claimed { worker: &'a str, job: &'a str, attempt: u64 },
+    /// A job's result was accepted.
+    Completed { worker: &'a str, job: &'a str, outputs: usize, took: Duration },
+    /// An attempt failed.
+    Failed { worker: &'a str, job: &'a str, kind: &'a str, reason: &'a str, message: &'a str, then: String },
+    /// A job was stopped because somebody cancelled it.
+    Cancelled { worker: &'a str, job: &'a str },
+    /// A job was given back.
+    Released { worker: &'a str, job: &'a str, why: &'a str },
+    /// A job was taken away: its work is thrown away.
+    Lost { worker: &'a str, job: &'a str, state: &'a str },
+    /// A job that nobody could understand was failed.
+    Rejected { job: &'a str, why: &'a str },
+    /// An id that cannot be used left the queue.
+    Expelled { id: String },
+    /// Too many different sets of requirements wait.
+    TooManyClasses,
+    /// Time passed for jobs of others.
+    Ticked { reaped: u64, given_up: u64, purged: u64, time_jumped: bool },
+    /// Something about the hardware or the pairing of engines and GPUs.
+    Hardware { note: &'a str },
+    /// A configuration warning.
+    Config { warning: String },
+}
+
+/// Tells it.
+pub fn tell(notice: Notice<'_>) {
+    use Notice::*;
+    match notice {
+        Started { workers, machine, version } => {
+            info!(workers = workers.join(","), machine, version, "gpu-worker started")
+        }
+        Stopped => info!("gpu-worker stopped"),
+        Draining { running, allowed } => {
+            info!(running, allowed_seconds = allowed.as_secs(), "draining: no more claims, running jobs may finish")
+        }
+        RedisLost { error } => warn!(error, "Redis cannot be reached; running jobs go on, trying again"),
+        RedisBack { after } => info!(outage_ms = after.as_millis() as u64, "Redis is back"),
+        Registered { worker, instance } => info!(worker, instance, "registered"),
+        Superseded { worker, by } => {
+            error!(worker, by, "another process with this worker id has started after this one; stopping")
+        }
+        EngineHealthy { engine, version, models } => {
+            info!(engine, version = version.unwrap_or("unknown"), models, "engine is healthy")
+        }
+        EngineUnhealthy { engine, why } => warn!(engine, why, "engine cannot take work; its services are not offered"),
+        Claimed { worker, job, attempt } => info!(worker, job, attempt, "claimed"),
+        Completed { worker, job, outputs, took } => {
+            info!(worker, job, outputs, took_ms = took.as_millis() as u64, "completed")
+        }
+        Failed { worker, job, kind, reason, message, then } => {
+            warn!(worker, job, kind, reason, message, then, "attempt failed")
+        }
+        Cancelled { worker, job } => info!(worker, job, "cancelled"),
+        Released { worker, job, why } => info!(worker, job, why, "given back"),
+        Lost { worker, job, state } => warn!(worker, job, state, "no longer held; its work is thrown away"),
+        Rejected { job, why } => warn!(job, why, "job refused: it cannot be understood"),
+        Expelled { id } => warn!(id, "an id that cannot be used was taken out of the queue"),
+        TooManyClasses => warn!("too many different sets of requirements wait; further foreign jobs are not indexed yet"),
+        Ticked { reaped, given_up, purged, time_jumped } => {
+            info!(reaped, given_up, purged, time_jumped, "tick")
+        }
+        Hardware { note } => info!(note, "hardware"),
+        Config { warning } => warn!(warning, "configuration"),
+    }
+}
