@@ -61,7 +61,7 @@ check-dependencies:
 .PHONY: check-scripts
 check-scripts:
 	@scripts/deps --check
-	shellcheck .ci/run scripts/*
+	shellcheck .ci/run scripts/* examples/*.sh
 
 .PHONY: fmt
 fmt: ## Format the code
