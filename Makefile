@@ -1,0 +1,81 @@
+# `make help` lists what there is. Each target installs what it lacks (scripts/deps) and honours CARGO_TARGET_DIR.
+# demo and test build with the dev profile, so that one compilation serves both; bench and dist with release.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The parallelism is cargo's; two recipes at once would only wait for its lock.
+.NOTPARALLEL:
+
+CARGO ?= cargo
+# The committed lock file is what is built. `make test CARGO_FLAGS=` lets cargo change it.
+CARGO_FLAGS ?= --locked
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+BIN := $(TARGET_DIR)/debug/gpu-worker
+DIST_DIR ?= $(CURDIR)/dist
+# Empty: for this machine's glibc and newer. A version such as 2.17: for that one and newer, through cargo-zigbuild.
+GLIBC ?=
+
+export CARGO CARGO_FLAGS TARGET_DIR DIST_DIR GLIBC
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## Install what building and testing need beside Rust (a C compiler, redis-server); starts no service
+	@scripts/deps
+
+.PHONY: build
+build: deps ## Build the agent with the dev profile
+	$(CARGO) build $(CARGO_FLAGS) --workspace
+
+.PHONY: demo
+demo: build ## One job from queue to picture, on a Redis of its own (on your ComfyUI if COMFYUI_URL is set)
+	@"$(BIN)" dev --demo examples/comfyui-workflow.json
+
+.PHONY: test
+test: deps ## All tests, against a real redis-server that they start themselves
+	@scripts/test
+
+.PHONY: check
+check: check-format check-lint check-imports check-dependencies check-scripts ## Format, lints, import table, licences and sources, shell scripts
+
+.PHONY: check-format
+check-format:
+	$(CARGO) fmt --all -- --check
+
+.PHONY: check-lint
+check-lint: deps
+	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+
+.PHONY: check-imports
+check-imports: deps
+	@scripts/test --test it imports::
+
+.PHONY: check-dependencies
+check-dependencies:
+	@scripts/deps --check
+	@scripts/check-dependencies
+
+.PHONY: check-scripts
+check-scripts:
+	@scripts/deps --check
+	shellcheck .ci/run scripts/* examples/*.sh
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+.PHONY: dist
+dist: deps ## worker-linux.tar.gz with the release build, in dist/ (GLIBC=2.17: runs on anything since 2014)
+	@scripts/dist
+
+.PHONY: test-packaging
+test-packaging: dist ## Unpack worker-linux.tar.gz in an empty folder and run jobs with what is in it
+	@scripts/test-packaging "$(DIST_DIR)/worker-linux.tar.gz"
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf "$(DIST_DIR)"

@@ -1,0 +1,10 @@
+//! The integration tests: one binary, because each debug binary of this stack costs a link of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that unwraps says where it broke; clippy.toml covers test functions, not what they call"
+)]
+
+mod imports;
