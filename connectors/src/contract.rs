@@ -117,8 +117,7 @@ pub struct Lost;
 pub trait OutputStore: Send + Sync {
     /// Begins an output. `name` is a suggestion (made safe and unique by the store), `kind` the engine's word for it
     /// (`images`, `gifs`, `audio`, …), `media_type` what the engine claims, if anything: the store sniffs the bytes.
-    async fn create(&self, name: &str, kind: &str, media_type: Option<&str>)
-    -> Result<Box<dyn OutputWriter>, Failure>;
+    async fn create(&self, name: &str, kind: &str, media_type: Option<&str>) -> Result<Box<dyn OutputWriter>, Failure>;
 }
 
 /// One output being written. Dropping it without `finish` leaves nothing behind.
@@ -227,12 +226,7 @@ pub enum Health {
 impl Probe {
     /// A probe of an engine that cannot take work.
     pub fn unhealthy(why: impl Into<String>) -> Self {
-        Self {
-            health: Health::Unhealthy(why.into()),
-            version: None,
-            models: BTreeMap::new(),
-            queue_remaining: None,
-        }
+        Self { health: Health::Unhealthy(why.into()), version: None, models: BTreeMap::new(), queue_remaining: None }
     }
 
     /// Whether work can be handed to it.

@@ -18,7 +18,9 @@ pub fn of(head: &[u8], claimed: Option<&str>, name: &str) -> String {
 
 fn is_plausible(claim: &str) -> bool {
     let token = |part: &str| {
-        !part.is_empty() && part.len() <= 80 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+        !part.is_empty()
+            && part.len() <= 80
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
     };
     claim != "application/octet-stream" && claim.split_once('/').is_some_and(|(a, b)| token(a) && token(b))
 }

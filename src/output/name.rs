@@ -44,7 +44,9 @@ pub fn unique(suggested: &str, taken: &mut BTreeSet<String>) -> String {
 fn split(name: &str) -> (&str, &str) {
     match name.rfind('.') {
         Some(at)
-            if at > 0 && (2..=10).contains(&(name.len() - at)) && name[at + 1..].bytes().all(|b| b.is_ascii_alphanumeric()) =>
+            if at > 0
+                && (2..=10).contains(&(name.len() - at))
+                && name[at + 1..].bytes().all(|b| b.is_ascii_alphanumeric()) =>
         {
             name.split_at(at)
         }

@@ -13,7 +13,8 @@ pub struct Event {
 }
 
 /// Fields that hold numbers.
-const NUMBERS: [&str; 9] = ["attempt", "timestamp", "progress", "step", "steps", "retry_count", "due", "stalled", "priority"];
+const NUMBERS: [&str; 9] =
+    ["attempt", "timestamp", "progress", "step", "steps", "retry_count", "due", "stalled", "priority"];
 
 impl Event {
     /// A field's text.
@@ -42,7 +43,9 @@ impl Event {
         for (name, text) in &self.fields {
             let value = match name.as_str() {
                 "result" => serde_json::from_str(text).ok(),
-                name if NUMBERS.contains(&name) => serde_json::from_str::<serde_json::Number>(text).ok().map(Value::Number),
+                name if NUMBERS.contains(&name) => {
+                    serde_json::from_str::<serde_json::Number>(text).ok().map(Value::Number)
+                }
                 _ => None,
             };
             object.insert(name.clone(), value.unwrap_or_else(|| Value::String(text.clone())));

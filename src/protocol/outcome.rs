@@ -106,6 +106,8 @@ pub struct FailedAttempt {
     pub asked_pause_ms: u64,
     /// If tried again, if final, and the same two for the workflow.
     pub attestations: [Attestation; 4],
+    /// A second key for the one that is final, which older readers look for; empty = none.
+    pub final_copy: String,
 }
 
 /// Longest pause before another attempt, in ms.
@@ -160,7 +162,7 @@ impl Space {
         for (key, json) in &failed.attestations {
             call = call.arg(key).arg(json);
         }
-        let reply = call.send(con).await?;
+        let reply = call.arg(&failed.final_copy).send(con).await?;
         Settled::of(&reply)
     }
 

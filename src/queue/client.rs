@@ -90,7 +90,9 @@ impl JobRequest {
             service = service.or(scalar(body, name)?).filter(|text| !text.is_empty());
         }
         let service = service.ok_or_else(|| {
-            SubmitError::Invalid("`service_required` is missing: which service is to run the job, such as \"comfyui\"".to_owned())
+            SubmitError::Invalid(
+                "`service_required` is missing: which service is to run the job, such as \"comfyui\"".to_owned(),
+            )
         })?;
         let mut fields = BTreeMap::from([("service_required".to_owned(), service)]);
         for name in PLAIN {
@@ -153,8 +155,8 @@ pub async fn submit(
     let requirements = request.get("requirements").filter(|text| !text.is_empty()).unwrap_or("null");
     let mut class_fields = BTreeSet::new();
     loop {
-        let class =
-            Class::of(|name| request.get(name), &class_fields).map_err(|error| SubmitError::Invalid(error.to_string()))?;
+        let class = Class::of(|name| request.get(name), &class_fields)
+            .map_err(|error| SubmitError::Invalid(error.to_string()))?;
         let job = NewJob {
             id: id.clone(),
             class: (class.id().to_string(), class.definition().to_owned()),

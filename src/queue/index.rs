@@ -16,15 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const PAGE: usize = 200;
 
 /// What a hash says of itself, as far as indexing needs it; `created_at` first.
-const READ: [&str; 7] = [
-    "created_at",
-    "service_required",
-    "requirements",
-    "priority",
-    "workflow_priority",
-    "workflow_datetime",
-    "status",
-];
+const READ: [&str; 7] =
+    ["created_at", "service_required", "requirements", "priority", "workflow_priority", "workflow_datetime", "status"];
 
 /// What one page of indexing did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,7 +84,8 @@ async fn index_page(link: &Link, space: &Space, ids: &[Vec<u8>]) -> RedisResult<
                 }
             }
         }
-        let answers = if batch.is_empty() { Vec::new() } else { space.index(con, &batch, QueueLimits::default()).await? };
+        let answers =
+            if batch.is_empty() { Vec::new() } else { space.index(con, &batch, QueueLimits::default()).await? };
         for (job, answer) in batch.iter().zip(&answers) {
             match answer {
                 Indexed::Indexed | Indexed::Gone | Indexed::Ended => settled += 1,

@@ -16,8 +16,7 @@ pub async fn renew(link: &Link, space: &Space, holds: &Holds, lease: Duration) -
         return Ok(0);
     }
     let claims: Vec<Claim> = held.iter().map(|hold| hold.claim.clone()).collect();
-    let answers =
-        link.call(async |con| space.renew(con, lease.as_millis() as u64, &claims).await).await?;
+    let answers = link.call(async |con| space.renew(con, lease.as_millis() as u64, &claims).await).await?;
     for (hold, answer) in held.iter().zip(answers) {
         match answer {
             Answer::Ok => {}

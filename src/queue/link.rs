@@ -141,7 +141,10 @@ fn breaks_connection(error: &RedisError) -> bool {
 /// Redis may well answer later: worth repeating.
 pub fn is_passing(error: &RedisError) -> bool {
     breaks_connection(error)
-        || matches!(error.code(), Some("LOADING" | "BUSY" | "READONLY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "OOM"))
+        || matches!(
+            error.code(),
+            Some("LOADING" | "BUSY" | "READONLY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "OOM")
+        )
 }
 
 /// Repeats a call until Redis answers it; `None` if `stop` fires first. For calls that are harmless when repeated.

@@ -101,9 +101,8 @@ fn job_id(message: &[u8]) -> Option<String> {
 /// Our own submissions are: they need no second look.
 async fn is_indexed(link: &Link, space: &Space, id: &str) -> bool {
     let key = space.key("job:") + id;
-    let seen: RedisResult<(Option<String>, Option<String>)> = link
-        .call(async |con| redis::cmd("HMGET").arg(&key).arg("life").arg("created_at").query_async(con).await)
-        .await;
+    let seen: RedisResult<(Option<String>, Option<String>)> =
+        link.call(async |con| redis::cmd("HMGET").arg(&key).arg("life").arg("created_at").query_async(con).await).await;
     seen.is_ok_and(|(life, created_at)| life.is_some_and(|life| life == created_at.unwrap_or_default()))
 }
 

@@ -61,7 +61,9 @@ impl Loops {
         let now = self.began.elapsed();
         self.lock()
             .iter()
-            .filter(|named| now.saturating_sub(Duration::from_millis(named.last.load(Ordering::Relaxed))) > named.longest)
+            .filter(|named| {
+                now.saturating_sub(Duration::from_millis(named.last.load(Ordering::Relaxed))) > named.longest
+            })
             .map(|named| named.name.clone())
             .collect()
     }

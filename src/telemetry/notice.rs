@@ -84,7 +84,9 @@ pub fn tell(notice: Notice<'_>) {
         Lost { worker, job, state } => warn!(worker, job, state, "no longer held; its work is thrown away"),
         Rejected { job, why } => warn!(job, why, "job refused: it cannot be understood"),
         Expelled { id } => warn!(id, "an id that cannot be used was taken out of the queue"),
-        TooManyClasses => warn!("too many different sets of requirements wait; further foreign jobs are not indexed yet"),
+        TooManyClasses => {
+            warn!("too many different sets of requirements wait; further foreign jobs are not indexed yet")
+        }
         Ticked { reaped, given_up, purged, time_jumped } => {
             info!(reaped, given_up, purged, time_jumped, "tick")
         }

@@ -1,7 +1,8 @@
 -- Records a failed attempt: another try later, or the end.
 -- ARGV: 6 id, 7 token, 8 never | retry | elsewhere | uncharged, 9 failure type, 10 reason, 11 message, 12 first pause ms,
 -- 13 a random number 0-1, 14 pause that the engine asked for in ms, 15 longest pause ms, 16 most hand-ons,
--- 17 to 24 attestations: key and JSON if tried again, key and JSON if final, the same two pairs for the workflow
+-- 17 to 24 attestations: key and JSON if tried again, key and JSON if final, the same two pairs for the workflow,
+-- 25 a second key for the one that is final
 -- Answers: {'retry', due ms} | {'failed'} | {'cancelled'} | {'already', state} | {'lost', state}
 local id, token, verdict, kind, reason, message = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local worker = worker_of(token)
@@ -40,6 +41,7 @@ local details = { 'message', message, 'error', message, 'failure_type', kind, 'f
 if verdict == 'never' or charged and retries >= attempts_allowed then
   finish(id, job, 'failed', token, fields, details)
   attest(19)
+  if REFERENCE and ARGV[25] ~= '' then redis.call('SET', key(ARGV[25]), ARGV[20], 'PX', int(FAILED_RETENTION)) end
   tell_failure(job, message, retries)
   return { 'failed' }
 end

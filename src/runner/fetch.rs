@@ -1,0 +1,101 @@
+//! Reading a claimed job, and checking once more on its raw hash that it may run here.
+//! In: a claim. Out: the job for the connector, or why it does not run here.
+
+use super::shared::Shared;
+use crate::capabilities::{Capabilities, Fit, fit_job};
+use crate::protocol::claim::ClaimedJob;
+use connectors::contract::Job;
+use connectors::failure::{Failure, Reason};
+use redis::RedisResult;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A job, read.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// For the connector.
+    pub job: Job,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// The small fields of its hash, for the reference's records.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// Why a claimed job does not run here.
+#[derive(Debug, Clone)]
+pub enum NotHere {
+    /// It does not fit this worker after all; its class was made from less than is known now.
+    Misfit(String),
+    /// It can run nowhere.
+    Unreadable(Failure),
+    /// Its hash has gone.
+    Gone,
+}
+
+/// Longest limit that a job may ask for, in minutes: a week.
+const LONGEST_MINUTES: f64 = 7.0 * 24.0 * 60.0;
+
+/// Reads a claimed job.
+pub async fn fetch(
+    shared: &Shared,
+    claimed: &ClaimedJob,
+    capabilities: &Capabilities,
+) -> RedisResult<Result<Fetched, NotHere>> {
+    let most = shared.limits.max_payload_bytes;
+    if claimed.payload_bytes > most {
+        let message = format!("the payload is {} bytes, more than the {most} allowed", claimed.payload_bytes);
+        return Ok(Err(NotHere::Unreadable(Failure::new(Reason::InvalidPayload, message))));
+    }
+    let key = shared.space.key("job:") + &claimed.id;
+    let raw: BTreeMap<String, Vec<u8>> =
+        shared.link.call(async |con| redis::cmd("HGETALL").arg(&key).query_async(con).await).await?;
+    Ok(read(shared, claimed, capabilities, raw))
+}
+
+fn read(
+    shared: &Shared,
+    claimed: &ClaimedJob,
+    capabilities: &Capabilities,
+    mut raw: BTreeMap<String, Vec<u8>>,
+) -> Result<Fetched, NotHere> {
+    if raw.is_empty() {
+        return Err(NotHere::Gone);
+    }
+    let invalid = |message: String| NotHere::Unreadable(Failure::new(Reason::InvalidPayload, message));
+    let payload = raw.remove("payload").unwrap_or_else(|| b"{}".to_vec());
+    let ctx = raw.remove("ctx").unwrap_or_default();
+    let fields: BTreeMap<String, String> =
+        raw.into_iter().map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect();
+    let get = |name: &str| fields.get(name).map(String::as_str);
+    match fit_job(get, capabilities) {
+        Ok(Fit::Fits) => {}
+        Ok(Fit::Misfit(reasons)) => {
+            return Err(NotHere::Misfit(reasons.first().map(ToString::to_string).unwrap_or_default()));
+        }
+        Ok(Fit::NeedsFields(_)) => return Err(NotHere::Misfit("it must be indexed again".to_owned())),
+        Err(unreadable) => return Err(invalid(unreadable.to_string())),
+    }
+    let payload = match payload.as_slice() {
+        b"" => Value::Object(serde_json::Map::new()),
+        text => serde_json::from_slice(text).map_err(|error| invalid(format!("the payload is not JSON: {error}")))?,
+    };
+    // A context that cannot be read is treated as none, as the reference does.
+    let ctx = serde_json::from_slice(&ctx).unwrap_or(Value::Null);
+    let timeout = serde_json::from_str::<Value>(get("requirements").unwrap_or_default())
+        .ok()
+        .and_then(|requirements| requirements.get("timeout_minutes").and_then(Value::as_f64))
+        .filter(|minutes| *minutes > 0.0 && *minutes <= LONGEST_MINUTES)
+        .map_or(shared.limits.timeout, |minutes| Duration::from_secs_f64(minutes * 60.0));
+    Ok(Fetched {
+        job: Job {
+            id: claimed.id.clone(),
+            attempt: claimed.attempt,
+            service: get("service_required").unwrap_or_default().to_owned(),
+            payload,
+            ctx,
+        },
+        timeout,
+        fields,
+    })
+}

@@ -1,0 +1,229 @@
+//! One job's life on this worker.
+//! In: a held job and the slot's engines. Out: how it ended, ready to be handed in.
+//!
+//! ```text
+//!   held ──▶ read ──misfit──▶ given back, to be indexed again
+//!              │ └─unreadable──▶ failed
+//!              ▼
+//!           engine chosen ──none can──▶ given back
+//!              ▼
+//!           running ──▶ completed | failed
+//!              │ stop: cancelled, timed out, lost, worker leaves
+//!              ▼
+//!           stopping (the engine's own work ends) ──▶ cancelled | failed | thrown away | given back
+//! ```
+
+use super::engine::Engine;
+use super::fetch::{Fetched, NotHere, fetch};
+use super::ledger::RedisLedger;
+use super::progress::{Sink, forward};
+use super::reference::{Record, job_result};
+use super::retry::verdict;
+use super::shape;
+use super::shared::Shared;
+use crate::capabilities::Capabilities;
+use crate::output::LocalStore;
+use crate::protocol::claim::ClaimedJob;
+use crate::protocol::outcome::{Completion, FailedAttempt};
+use crate::queue::holds::{Hold, Stop};
+use crate::queue::settle;
+use connectors::contract::{Outcome, RunContext, RunError};
+use connectors::failure::{Failure, Reason};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long an engine may take to stop before it is left behind.
+const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// To be handed in. `outputs` counts the stored ones.
+    HandIn { outcome: settle::Outcome, failure: Option<Failure>, outputs: usize },
+    /// The job is somebody else's: nothing to hand in.
+    ThrownAway,
+}
+
+impl Ended {
+    fn released(reindex: bool, reason: impl Into<String>) -> Self {
+        let outcome = settle::Outcome::Released { reindex, reason: reason.into() };
+        Self::HandIn { outcome, failure: None, outputs: 0 }
+    }
+
+    fn cancelled() -> Self {
+        Self::HandIn { outcome: settle::Outcome::Cancelled, failure: None, outputs: 0 }
+    }
+}
+
+/// A job at work.
+pub struct Run<'a> {
+    /// What all slots share.
+    pub shared: &'a Arc<Shared>,
+    /// The worker's id.
+    pub worker: &'a str,
+    /// Its engines, in the order of preference.
+    pub engines: &'a [Arc<Engine>],
+    /// What it offers.
+    pub capabilities: &'a Capabilities,
+    /// The hold on the job.
+    pub hold: &'a Hold,
+}
+
+impl Run<'_> {
+    /// Lives the job's life up to its end.
+    pub async fn live(&self, claimed: &ClaimedJob) -> Ended {
+        let fetched = loop {
+            match fetch(self.shared, claimed, self.capabilities).await {
+                Ok(Ok(fetched)) => break fetched,
+                Ok(Err(NotHere::Misfit(why))) => return Ended::released(true, format!("it does not fit: {why}")),
+                Ok(Err(NotHere::Gone)) => return Ended::ThrownAway,
+                Ok(Err(NotHere::Unreadable(failure))) => {
+                    return self.failed(&failure, None, Instant::now());
+                }
+                // The payload stays readable as long as the job is held.
+                Err(_) if self.hold.why().is_none() => tokio::time::sleep(Duration::from_millis(200)).await,
+                Err(_) => return self.stopped(None, Instant::now()),
+            }
+        };
+        let service = &fetched.job.service;
+        let serves = |engine: &&Arc<Engine>| {
+            engine.is_healthy() && (service.is_empty() || engine.connector.services().contains(service))
+        };
+        let Some(engine) = self.engines.iter().find(serves) else {
+            return Ended::released(false, "no engine of this worker can take it now");
+        };
+        self.run(engine, fetched).await
+    }
+
+    async fn run(&self, engine: &Arc<Engine>, fetched: Fetched) -> Ended {
+        let began = Instant::now();
+        let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone()));
+        let (sink, reports) = Sink::new();
+        let context = RunContext {
+            cancel: self.hold.signal(),
+            progress: sink,
+            ledger: ledger.clone(),
+            outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
+        };
+        let (connector, job) = (engine.connector.clone(), fetched.job.clone());
+        // A task of its own: a connector that panics fails one job, not the agent.
+        let mut work = tokio::spawn(async move { connector.run(&job, &context).await });
+        let forwarding = forward(self.shared, self.hold, reports);
+        let working = async {
+            let watch = tokio::time::timeout(fetched.timeout, async {
+                tokio::select! {
+                    result = &mut work => Some(result),
+                    () = self.stop_signal() => None,
+                }
+            });
+            match watch.await {
+                Ok(Some(result)) => Some(result),
+                Ok(None) => tokio::time::timeout(STOP_GRACE, &mut work).await.ok(),
+                Err(_) => {
+                    self.hold.stop(Stop::TimedOut);
+                    tokio::time::timeout(STOP_GRACE, &mut work).await.ok()
+                }
+            }
+        };
+        let (result, ()) = tokio::join!(
+            async {
+                let result = working.await;
+                if result.is_none() {
+                    // Left behind: its end of the progress channel must go, too.
+                    work.abort();
+                }
+                result
+            },
+            forwarding
+        );
+        match result {
+            Some(Ok(Ok(outcome))) => self.completed(&outcome, &fetched, ledger.service_job_id().as_deref(), began),
+            Some(Ok(Err(RunError::Failed(failure)))) if self.hold.why().is_none() => {
+                self.failed(&failure, Some(&fetched), began)
+            }
+            Some(Ok(Err(RunError::Lost(_)))) if self.hold.why().is_none() => Ended::ThrownAway,
+            Some(Err(_panic)) => {
+                let failure = Failure::new(Reason::InternalError, "the connector crashed on this job");
+                self.failed(&failure, Some(&fetched), began)
+            }
+            None => {
+                // The connector did not come back: what it handed to the engine is stopped by its recorded id.
+                if let Some(id) = ledger.service_job_id() {
+                    let interrupt = engine.connector.interrupt(&id);
+                    let _ = tokio::time::timeout(STOP_GRACE, interrupt).await;
+                }
+                self.stopped(Some(&fetched), began)
+            }
+            Some(Ok(Err(_))) => self.stopped(Some(&fetched), began),
+        }
+    }
+
+    async fn stop_signal(&self) {
+        self.hold.signal().cancelled().await;
+    }
+
+    /// The engine's work has stopped because it was told to.
+    fn stopped(&self, fetched: Option<&Fetched>, began: Instant) -> Ended {
+        match self.hold.why() {
+            Some(Stop::Cancelled) => Ended::cancelled(),
+            Some(Stop::TimedOut) => {
+                let limit = fetched.map_or(self.shared.limits.timeout, |fetched| fetched.timeout);
+                let message = format!("the job ran longer than the {} s allowed and was stopped", limit.as_secs());
+                self.failed(&Failure::new(Reason::JobTimeout, message), fetched, began)
+            }
+            Some(Stop::Lost) => Ended::ThrownAway,
+            Some(Stop::Released) => Ended::released(false, "the worker is stopping"),
+            // A connector that says cancelled without having been told to.
+            None => self.failed(
+                &Failure::new(Reason::InternalError, "the engine's work was stopped by somebody else"),
+                fetched,
+                began,
+            ),
+        }
+    }
+
+    fn completed(&self, outcome: &Outcome, fetched: &Fetched, service_job_id: Option<&str>, began: Instant) -> Ended {
+        let record = self.record(fetched, began);
+        let result = shape::result(outcome);
+        let in_their_shape = job_result(&record, outcome, &result, service_job_id);
+        let completion = Completion {
+            result: result.to_string(),
+            attestation: record.completion(&in_their_shape),
+            reference_result: in_their_shape.to_string(),
+        };
+        Ended::HandIn {
+            outcome: settle::Outcome::Completed(completion),
+            failure: None,
+            outputs: outcome.outputs.len(),
+        }
+    }
+
+    fn failed(&self, failure: &Failure, fetched: Option<&Fetched>, began: Instant) -> Ended {
+        let records = fetched.map(|fetched| {
+            let record = self.record(fetched, began);
+            (record.failure(failure), record.final_copy())
+        });
+        let (attestations, final_copy) = records.unwrap_or_default();
+        let attempt = FailedAttempt {
+            verdict: verdict(failure),
+            kind: failure.kind().as_str().to_owned(),
+            reason: failure.reason.as_str().to_owned(),
+            message: failure.message.clone(),
+            backoff_ms: self.shared.limits.retry_backoff.as_millis() as u64,
+            jitter: jitter(),
+            asked_pause_ms: failure.retry_after.map_or(0, |pause| pause.as_millis() as u64),
+            attestations,
+            final_copy,
+        };
+        Ended::HandIn { outcome: settle::Outcome::Failed(attempt), failure: Some(failure.clone()), outputs: 0 }
+    }
+
+    fn record<'b>(&'b self, fetched: &'b Fetched, began: Instant) -> Record<'b> {
+        Record { shared: self.shared, worker: self.worker, fetched, took_ms: began.elapsed().as_millis() as u64 }
+    }
+}
+
+/// A random number from 0 to 1, out of a random id: enough to keep retries apart.
+fn jitter() -> f64 {
+    (uuid::Uuid::new_v4().as_u128() as u32) as f64 / f64::from(u32::MAX)
+}

@@ -1,0 +1,53 @@
+//! The engine's id for a run becomes durable before the engine gets the work.
+//! In: that id. Out: stored in the job, or the news that the job is lost.
+
+use super::shared::Shared;
+use crate::protocol::hold::Hold as Answer;
+use crate::queue::holds::{Hold, Stop};
+use crate::queue::link::persist;
+use async_trait::async_trait;
+use connectors::contract::{Ledger, Lost};
+use std::sync::{Arc, Mutex};
+
+/// Records one run.
+pub struct RedisLedger {
+    shared: Arc<Shared>,
+    hold: Hold,
+    recorded: Mutex<Option<String>>,
+}
+
+impl RedisLedger {
+    /// The ledger of this hold.
+    pub fn new(shared: Arc<Shared>, hold: Hold) -> Self {
+        Self { shared, hold, recorded: Mutex::default() }
+    }
+
+    /// The engine's id, once recorded.
+    pub fn service_job_id(&self) -> Option<String> {
+        self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Ledger for RedisLedger {
+    async fn record_service_job(&self, service_job_id: &str) -> Result<(), Lost> {
+        let Shared { link, space, .. } = &*self.shared;
+        let start = || async { link.call(async |con| space.start(con, &self.hold.claim, service_job_id).await).await };
+        // Without Redis nothing may be handed to the engine: a second worker could do the same.
+        match persist(&self.hold.signal(), start).await {
+            Some(Ok(Answer::Ok)) => {}
+            Some(Ok(Answer::Cancel)) => self.hold.stop(Stop::Cancelled),
+            Some(Ok(Answer::Lost)) => {
+                self.hold.stop(Stop::Lost);
+                return Err(Lost);
+            }
+            Some(Err(error)) => {
+                tracing::error!(job = self.hold.claim.id, %error, "the start of a job could not be recorded");
+                return Err(Lost);
+            }
+            None => return Err(Lost),
+        }
+        *self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(service_job_id.to_owned());
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! One job's life on this machine, and the slots that live it again and again.
+//! In: claimed jobs, engines, orders to stop. Out: progress, outputs, settled jobs.
+
+pub mod engine;
+mod fetch;
+mod job;
+mod ledger;
+mod progress;
+mod reference;
+pub mod retry;
+mod shape;
+pub mod shared;
+pub mod slot;

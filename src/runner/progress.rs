@@ -1,0 +1,127 @@
+//! Progress of one run on its way to Redis: thinned out, never falling, the last one always sent.
+//! In: reports as often as the engine likes. Out: at most ten events a second and `EVENTS_MAX` in all.
+
+use super::shared::Shared;
+use crate::protocol::hold::{Hold as Answer, ProgressNote};
+use crate::queue::holds::{Hold, Stop};
+use connectors::contract::{Progress, ProgressSink};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a connector reports to.
+pub struct Sink(watch::Sender<Option<Progress>>);
+
+impl Sink {
+    /// A sink and what reads it.
+    pub fn new() -> (Arc<Self>, watch::Receiver<Option<Progress>>) {
+        let (sender, receiver) = watch::channel(None);
+        (Arc::new(Self(sender)), receiver)
+    }
+}
+
+impl ProgressSink for Sink {
+    fn report(&self, progress: Progress) {
+        self.0.send_modify(|latest| {
+            let before = latest.as_ref().map_or(0.0, |progress| progress.fraction);
+            let fraction = if progress.fraction.is_finite() { progress.fraction.clamp(0.0, 1.0) } else { before };
+            *latest = Some(Progress { fraction: fraction.max(before), ..progress });
+        });
+    }
+}
+
+/// How many events were sent and whether the next one may go.
+struct Budget {
+    left: u32,
+    most: u32,
+    last_fraction: f64,
+}
+
+impl Budget {
+    /// The second half of the budget is kept for real advance, the last event for the end.
+    fn allows(&self, fraction: f64) -> bool {
+        let half = self.most / 2;
+        self.left > half || self.left > 1 && fraction - self.last_fraction >= 1.0 / f64::from(half.max(1))
+    }
+
+    fn spend(&mut self, fraction: f64) {
+        self.left = self.left.saturating_sub(1);
+        self.last_fraction = fraction;
+    }
+}
+
+/// Sends progress until the sink is gone.
+pub async fn forward(shared: &Shared, hold: &Hold, mut reports: watch::Receiver<Option<Progress>>) {
+    let most = shared.limits.events_max.max(1);
+    let mut budget = Budget { left: most, most, last_fraction: -1.0 };
+    let mut unsent = None;
+    loop {
+        let open = reports.changed().await.is_ok();
+        let latest = reports.borrow_and_update().clone();
+        if let Some(progress) = latest.filter(|_| open) {
+            if budget.allows(progress.fraction) {
+                send(shared, hold, &progress).await;
+                budget.spend(progress.fraction);
+                unsent = None;
+                tokio::time::sleep(SHORTEST_PAUSE).await;
+            } else {
+                unsent = Some(progress);
+            }
+        }
+        if !open {
+            let newest = reports.borrow().clone();
+            let missed = newest.filter(|progress| progress.fraction > budget.last_fraction).or(unsent);
+            if let Some(progress) = missed.filter(|_| budget.left > 0) {
+                send(shared, hold, &progress).await;
+            }
+            return;
+        }
+    }
+}
+
+async fn send(shared: &Shared, hold: &Hold, progress: &Progress) {
+    let note = ProgressNote {
+        percent: progress.fraction * 100.0,
+        message: progress.message.clone().unwrap_or_default(),
+        node: progress.node.clone().unwrap_or_default(),
+        step: progress.step,
+    };
+    // Lost progress is no loss: the next report replaces it.
+    match shared.link.call(async |con| shared.space.progress(con, &hold.claim, &note).await).await {
+        Ok(Answer::Cancel) => hold.stop(Stop::Cancelled),
+        Ok(Answer::Lost) => hold.stop(Stop::Lost),
+        Ok(Answer::Ok) | Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_engine_stays_within_the_budget_and_keeps_one_event_for_the_end() {
+        let mut budget = Budget { left: 10, most: 10, last_fraction: -1.0 };
+        let mut sent = 0;
+        for step in 0..100_000 {
+            let fraction = f64::from(step) / 100_000.0;
+            if budget.allows(fraction) {
+                budget.spend(fraction);
+                sent += 1;
+            }
+        }
+        assert!(sent <= 9, "{sent} events");
+        assert!(sent >= 8, "{sent} events");
+        assert!(budget.left >= 1);
+    }
+
+    #[test]
+    fn reports_never_fall_and_are_never_nonsense() {
+        let (sink, receiver) = Sink::new();
+        for fraction in [0.5, 0.2, f64::NAN, -3.0, f64::INFINITY, 7.0] {
+            sink.report(Progress { fraction, ..Progress::default() });
+        }
+        assert_eq!(receiver.borrow().as_ref().map(|p| p.fraction), Some(1.0));
+    }
+}

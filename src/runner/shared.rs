@@ -1,0 +1,80 @@
+//! What all slots of an agent share.
+//! In: limits and the way to Redis. Out: one place to reach both.
+
+use crate::protocol::Space;
+use crate::queue::announce;
+use crate::queue::holds::Holds;
+use crate::queue::link::Link;
+use crate::service::shutdown::Shutdown;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Times and sizes that a run obeys.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long a claim holds without renewal.
+    pub lease: Duration,
+    /// The safety net under the wake-up hints.
+    pub poll: Duration,
+    /// How long a job may run unless it asks for another limit.
+    pub timeout: Duration,
+    /// Largest payload that is read.
+    pub max_payload_bytes: u64,
+    /// First pause before a retry.
+    pub retry_backoff: Duration,
+    /// Progress events of one attempt.
+    pub events_max: u32,
+    /// Where outputs go.
+    pub output_dir: PathBuf,
+}
+
+/// What all slots of an agent share.
+pub struct Shared {
+    /// The way to Redis.
+    pub link: Link,
+    /// Where the queue lies in it.
+    pub space: Space,
+    /// What this process holds.
+    pub holds: Holds,
+    /// Times and sizes.
+    pub limits: Limits,
+    /// Orders to stop.
+    pub shutdown: Shutdown,
+    /// This machine's id.
+    pub machine: String,
+    /// This program's version.
+    pub version: String,
+    /// Hints for the reference's readers, published in order.
+    pub announcements: mpsc::UnboundedSender<Announcement>,
+}
+
+/// Something to publish, and what to write into the worker's record beside it.
+#[derive(Debug, Default)]
+pub struct Announcement {
+    /// Channel and message.
+    pub messages: Vec<(String, Value)>,
+    /// Worker id, its status, its job.
+    pub record: Option<(String, &'static str, String)>,
+}
+
+/// Publishes announcements in order until the senders are gone. What fails is dropped: they are hints.
+pub async fn publish_announcements(shared: &Shared, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
+    while let Some(Announcement { messages, record }) = announcements.recv().await {
+        if let Some((worker, status, job)) = record {
+            let key = shared.space.key("worker:") + &worker;
+            let _ = shared
+                .link
+                .call(async |con| {
+                    redis::cmd("HSET")
+                        .arg(&key)
+                        .arg(&["status", status, "current_job_id", &job, "last_status_change", &announce::now_iso()])
+                        .exec_async(con)
+                        .await
+                })
+                .await;
+        }
+        let _ = announce::publish(&shared.link, &shared.space, &messages).await;
+    }
+}
