@@ -12,21 +12,38 @@ use std::collections::BTreeMap;
 struct Reader(GpuHealth);
 
 impl Reader {
-    /// A lost card is asked nothing more: each further call may take seconds.
+    /// What a card may keep to itself.
     fn read<T>(&mut self, call: impl FnOnce() -> Result<T, NvmlError>) -> Option<T> {
+        self.take(call, |error| {
+            matches!(error, NvmlError::GpuLost | NvmlError::ResetRequired)
+        })
+    }
+
+    /// What a card in working order tells. A divided card's totals need privileges; older drivers lack some functions.
+    fn essential<T>(&mut self, call: impl FnOnce() -> Result<T, NvmlError>) -> Option<T> {
+        use NvmlError::{FailedToLoadSymbol, FunctionNotFound, NoPermission, NotSupported};
+        self.take(call, |error| {
+            !matches!(
+                error,
+                NotSupported | NoPermission | FunctionNotFound | FailedToLoadSymbol(_)
+            )
+        })
+    }
+
+    /// A lost card is asked nothing more: each further call may take seconds.
+    fn take<T>(
+        &mut self,
+        call: impl FnOnce() -> Result<T, NvmlError>,
+        is_fault: fn(&NvmlError) -> bool,
+    ) -> Option<T> {
         if !self.0.is_usable() {
             return None;
         }
         match call() {
-            Ok(value) => Some(value),
-            Err(NvmlError::GpuLost) => self.fault(GpuHealth::Lost),
-            Err(NvmlError::ResetRequired) => self.fault(GpuHealth::ResetRequired),
-            Err(_) => None,
+            Ok(value) => return Some(value),
+            Err(error) if is_fault(&error) => self.0 = health_of(error),
+            Err(_) => {}
         }
-    }
-
-    fn fault<T>(&mut self, health: GpuHealth) -> Option<T> {
-        self.0 = health;
         None
     }
 }
@@ -44,10 +61,10 @@ pub(super) fn read(nvml: &Nvml, index: u32, driver_version: Option<&str>) -> Gpu
 
 fn fill(gpu: &mut Gpu, device: &Device<'_>) {
     let mut reader = Reader(GpuHealth::Healthy);
-    gpu.name = reader.read(|| device.name());
-    gpu.uuid = reader.read(|| device.uuid());
+    gpu.name = reader.essential(|| device.name());
+    gpu.uuid = reader.essential(|| device.uuid());
     gpu.pci_bus_id = reader.read(|| device.pci_info()).map(|pci| pci.bus_id);
-    let memory = reader.read(|| device.memory_info());
+    let memory = reader.essential(|| device.memory_info());
     gpu.memory_total_bytes = memory.as_ref().map(|memory| memory.total);
     gpu.memory_gb = memory
         .as_ref()

@@ -37,7 +37,7 @@ pub fn apply(mut inventory: Inventory, declared: &DeclaredHardware) -> Inventory
     for gpu in inventory
         .gpus
         .iter()
-        .filter(|gpu| gpu.health.is_usable() && gpu.memory_gb.is_none())
+        .filter(|gpu| gpu.health.is_usable() && gpu.memory_gb.is_none() && !gpu.mig_enabled)
     {
         let text = format!(
             "GPU {} does not tell its memory, so jobs that ask for any do not fit: set GPU_MEMORY_GB",

@@ -1,5 +1,5 @@
 //! What a machine has, as plain values that can be printed, sent and read back.
-//! In: nothing. Out: `Inventory` and its parts, filled by the probes; `Sample`, the part of it that changes.
+//! In: nothing. Out: `Inventory` and its parts, filled by the probes.
 
 use super::{DriverState, GpuHealth, Host};
 use serde::{Deserialize, Serialize, Serializer};
@@ -21,6 +21,7 @@ pub struct Inventory {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gpu {
     /// From 0; a card keeps it when another one vanishes. NVIDIA's first, numbered as `nvidia-smi` does (by PCI bus).
+    /// CUDA numbers by speed unless `CUDA_DEVICE_ORDER=PCI_BUS_ID`; its `uuid` names a card without doubt.
     pub index: u32,
     /// The model as the driver names it; `GPU_MODEL` overrides it. `None`: the card was never readable.
     pub name: Option<String>,
@@ -221,47 +222,6 @@ impl Inventory {
                 false => vec![Unit { gpu, mig: None }],
             })
             .collect()
-    }
-}
-
-/// What changes from minute to minute.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// The driver's state.
-    pub gpu_driver: DriverState,
-    /// By index.
-    pub gpus: Vec<GpuSample>,
-    /// Memory that programs can still have.
-    pub ram_available_bytes: Option<u64>,
-    /// Free for this user on the output folder's file system.
-    pub disk_free_bytes: Option<u64>,
-}
-
-/// What changes about one card.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GpuSample {
-    /// The card's index.
-    pub index: u32,
-    /// Its readings.
-    #[serde(flatten)]
-    pub metrics: Metrics,
-    /// Whether work may be given to it.
-    pub health: GpuHealth,
-}
-
-impl From<&Inventory> for Sample {
-    fn from(inventory: &Inventory) -> Self {
-        let gpu = |gpu: &Gpu| GpuSample {
-            index: gpu.index,
-            metrics: gpu.metrics.clone(),
-            health: gpu.health.clone(),
-        };
-        Self {
-            gpu_driver: inventory.gpu_driver.clone(),
-            gpus: inventory.gpus.iter().map(gpu).collect(),
-            ram_available_bytes: inventory.host.ram_available_bytes,
-            disk_free_bytes: inventory.host.disk.as_ref().map(|disk| disk.free_bytes),
-        }
     }
 }
 

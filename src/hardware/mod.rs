@@ -17,6 +17,7 @@ mod nominal;
 mod nvidia;
 mod pci;
 mod report;
+mod sample;
 mod sampler;
 mod scripted;
 mod state;
@@ -25,11 +26,11 @@ mod sysfs;
 pub use declared::apply as apply_declared;
 pub use host::{Disk, Host};
 pub use inventory::{
-    Gpu, GpuProcess, GpuSample, Inventory, Metrics, MigInstance, Note, Sample, Severity, Source,
-    Unit, Vendor,
+    Gpu, GpuProcess, Inventory, Metrics, MigInstance, Note, Severity, Source, Unit, Vendor,
 };
 pub use nominal::{memory_gb, mig_memory_gb, ram_gb};
 pub use report::{json, text};
+pub use sample::{GpuSample, Sample};
 pub use sampler::{Sampler, Settings};
 pub use scripted::{ScriptError, from_file, simulated};
 pub use state::{DriverState, GpuHealth};

@@ -33,9 +33,7 @@ pub fn memory_gb(total_bytes: u64, name: &str) -> f64 {
 
 /// The size in GB that a MIG profile's name tells: 10 for `1g.10gb`, `1c.1g.10gb` and `1g.10gb+me`.
 pub fn mig_memory_gb(profile: &str) -> Option<f64> {
-    profile
-        .split(['.', '+', ' '])
-        .find_map(|part| digits_before_gb(part))
+    profile.split(['.', '+', ' ']).find_map(digits_before_gb)
 }
 
 /// RAM in GB as it is sold: the kernel reports a little less than what is built in. Rounded up by at most 1/16, or to a whole GB.

@@ -1,6 +1,8 @@
 //! Asks NVIDIA's management library (NVML) which cards are here.
 //! In: `libnvidia-ml.so.1`, found by the dynamic loader. Out: driver state and cards; never a panic, never a cached failure.
 //!
+//! Tested against a stand-in library; not run on a real GPU yet.
+//!
 //! ```text
 //! closed ──open──> open with cards: stays loaded, asked again each time
 //!   ^  └─ no library, no module, fault, no cards: unloaded at once, opened anew at the next look
@@ -10,12 +12,16 @@
 use super::{DriverState, Found, GpuProbe, Note, card, pci};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
-use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
-/// The plain name goes through the loader's search path. WSL keeps its library where the loader may not look, and a distribution's
-/// own library finds no kernel module there.
-const LIBRARIES: [&str; 2] = ["libnvidia-ml.so.1", "/usr/lib/wsl/lib/libnvidia-ml.so.1"];
+const LIBRARY: &str = "libnvidia-ml.so.1";
+/// WSL keeps its library where the loader may not look, and a distribution's own library finds no kernel module there.
+const WSL_LIBRARY: &str = "usr/lib/wsl/lib/libnvidia-ml.so.1";
+
+/// Absent on WSL.
+const CONTROL_NODE: &str = "dev/nvidiactl";
 
 /// NVIDIA's cards.
 pub(super) struct Nvidia {
@@ -34,8 +40,16 @@ impl Nvidia {
     fn cards(&mut self) -> Result<Found, DriverState> {
         let nvml = match self.open.take() {
             Some(nvml) => nvml,
-            None => open()?,
+            None => open(&self.root)?,
         };
+        if is_closed(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(self.root.join(CONTROL_NODE)),
+        ) {
+            return Err(DriverState::NoPermission);
+        }
         let count = nvml.device_count().map_err(|error| state_of(&error))?;
         let version = nvml.sys_driver_version().ok();
         let gpus: Vec<_> = (0..count)
@@ -98,19 +112,20 @@ impl GpuProbe for Nvidia {
 }
 
 /// Opens the first library that works; else the state most worth telling.
-fn open() -> Result<Nvml, DriverState> {
+fn open(root: &Path) -> Result<Nvml, DriverState> {
     let mut worst = DriverState::NoLibrary;
-    for library in LIBRARIES {
-        let state = match Nvml::builder().lib_path(OsStr::new(library)).init() {
+    // A name without a slash goes through the loader's search path.
+    for library in [PathBuf::from(LIBRARY), root.join(WSL_LIBRARY)] {
+        let state = match Nvml::builder().lib_path(library.as_os_str()).init() {
             Ok(nvml) if nvml.lib().nvmlShutdown.is_ok() => return Ok(nvml),
             Ok(nvml) => {
                 // Dropping it would call the missing function, which panics.
                 std::mem::forget(nvml);
                 DriverState::Failed {
-                    message: format!("{library} has no nvmlShutdown"),
+                    message: format!("{} has no nvmlShutdown", library.display()),
                 }
             }
-            Err(NvmlError::LibloadingError(error)) => not_loaded(library, &error.to_string()),
+            Err(NvmlError::LibloadingError(error)) => not_loaded(&library, &error.to_string()),
             Err(error) => state_of(&error),
         };
         if state.weight() > worst.weight() {
@@ -121,7 +136,8 @@ fn open() -> Result<Nvml, DriverState> {
 }
 
 /// The loader names the file that it did not find: ours means "not here", another one means a broken installation.
-fn not_loaded(library: &str, error: &str) -> DriverState {
+fn not_loaded(library: &Path, error: &str) -> DriverState {
+    let library = library.display();
     if error.contains(&format!(
         "{library}: cannot open shared object file: No such file"
     )) {
@@ -131,6 +147,12 @@ fn not_loaded(library: &str, error: &str) -> DriverState {
             message: error.to_owned(),
         }
     }
+}
+
+/// A container can lose its right to the device nodes while it runs. The library goes on with what it has open; a new program on
+/// the GPU, the engine's next start, would fail.
+fn is_closed(opened: io::Result<File>) -> bool {
+    opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn state_of(error: &NvmlError) -> DriverState {
@@ -150,14 +172,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_refused_device_node_counts_as_closed() {
+        const EPERM: i32 = 1;
+        assert!(is_closed(Err(io::Error::from_raw_os_error(EPERM))));
+        assert!(!is_closed(File::open("/dev/null")));
+        assert!(!is_closed(File::open("/nonexistent")), "WSL has none");
+    }
+
+    #[test]
     fn a_missing_library_is_not_a_broken_one() {
         let absent = "libnvidia-ml.so.1: cannot open shared object file: No such file or directory";
-        assert_eq!(not_loaded(LIBRARIES[0], absent), DriverState::NoLibrary);
+        assert_eq!(
+            not_loaded(Path::new(LIBRARY), absent),
+            DriverState::NoLibrary
+        );
         for broken in [
             "libcuda.so.1: cannot open shared object file: No such file or directory",
             "/usr/lib/libnvidia-ml.so.1: file too short",
         ] {
-            assert!(not_loaded(LIBRARIES[0], broken).is_fault(), "{broken}");
+            assert!(
+                not_loaded(Path::new(LIBRARY), broken).is_fault(),
+                "{broken}"
+            );
         }
     }
 }

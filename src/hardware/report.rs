@@ -136,7 +136,10 @@ fn host(out: &mut String, host: &Host) {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    line(out, "Host", &words([&host.name, &host.os, &host.kernel]));
+    let names = words([&host.name, &host.os, &host.kernel]);
+    if !names.is_empty() {
+        line(out, "Host", &names);
+    }
     let count = |count: Option<u32>| count.map_or("?".into(), |count| count.to_string());
     let (physical, logical) = (count(host.cpu_physical), count(host.cpu_logical));
     line(
@@ -195,7 +198,6 @@ GPUs        2, 1 usable
   0  Simulated GPU (simulated)   24 GB  24.0 GiB   0 %     -      -  not checked
   1  Simulated GPU (simulated)   24 GB         -     -     -      -  lost: fallen off the bus (Xid 79)
   -> reboot; if it comes back, look at power, seating and temperature of the card
-Host        
 CPU         1 usable; the machine has ? cores, ? threads
 Note        the GPUs are simulated
 ";

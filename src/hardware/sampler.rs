@@ -43,10 +43,11 @@ impl Settings {
 
 /// Asks the probes. Cheap to clone; the probes' threads end with the last clone.
 #[derive(Clone)]
-pub struct Sampler(Arc<Kind>);
+pub struct Sampler(Kind);
 
+#[derive(Clone)]
 enum Kind {
-    Live(Live),
+    Live(Arc<Live>),
     Scripted(watch::Receiver<Inventory>),
 }
 
@@ -78,7 +79,7 @@ impl Sampler {
             ..
         } = settings;
         let host = Answerer::start("host", deadline, move || host::read(&root, &disk_folder))?;
-        Ok(Self(Arc::new(Kind::Live(Live {
+        Ok(Self(Kind::Live(Arc::new(Live {
             gpus,
             host,
             last_host: Mutex::default(),
@@ -88,18 +89,18 @@ impl Sampler {
 
     /// Answers with what the sender holds, so that a test can take a card away.
     pub fn scripted(script: watch::Receiver<Inventory>) -> Self {
-        Self(Arc::new(Kind::Scripted(script)))
+        Self(Kind::Scripted(script))
     }
 
     /// Looks at everything now.
     pub async fn inventory(&self) -> Inventory {
-        match &*self.0 {
+        match &self.0 {
             Kind::Live(live) => live.inventory().await,
             Kind::Scripted(script) => script.borrow().clone(),
         }
     }
 
-    /// What changes, read now.
+    /// What changes, read now. As thorough as [`Self::inventory`], so that a fault shows in both; only smaller to pass on.
     pub async fn sample(&self) -> Sample {
         Sample::from(&self.inventory().await)
     }

@@ -91,8 +91,9 @@ impl DriverState {
                 "the driver was upgraded while loaded: reboot (or, with no process on the GPUs, unload and reload the nvidia modules)"
             }
             Self::NoPermission => {
-                "let the process open /dev/nvidia*: in a container start it with the GPUs (docker: --gpus all), in a systemd unit \
-                 admit them (DeviceAllow=char-nvidia-frontend, char-nvidia, char-nvidia-uvm)"
+                "let the process open /dev/nvidia*: start the container with the GPUs (docker: --gpus all), or restart it if it had them \
+                 (`systemctl daemon-reload` on the host takes them away); in a systemd unit admit them \
+                 (DeviceAllow=char-nvidia-frontend, char-nvidia, char-nvidia-uvm)"
             }
             Self::NotAnswering { .. } => {
                 "see whether `nvidia-smi` hangs too; if so look for NVRM or Xid lines in the kernel log and reboot. If it is only slow at \

@@ -1,5 +1,7 @@
 //! Finds AMD cards in the files of the amdgpu kernel driver; tells of Intel cards, whose files do not tell their memory.
 //! In: `/sys/class/drm` under a given root. Out: cards, ordered by PCI address.
+//!
+//! Tested on made-up files after the kernel's documentation of amdgpu; not run on a real GPU yet.
 
 use super::{DriverState, Found, Gpu, GpuHealth, GpuProbe, Metrics, Note, Source, Vendor, nominal};
 use std::path::{Path, PathBuf};

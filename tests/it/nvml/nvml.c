@@ -34,7 +34,7 @@ static int is(const char *wanted) {
     return strcmp(name, wanted) == 0;
 }
 
-static int mig(void) { return is("mig") || is("mig-old-driver"); }
+static int mig(void) { return is("mig") || is("mig-old-driver") || is("mig-unprivileged"); }
 static int lost(device *card) { return card->card == 2 && is("one-of-four-lost"); }
 
 static int text(char *into, unsigned room, const char *from) {
@@ -53,6 +53,9 @@ static void hang(void) {
 }
 
 API int nvmlInit_v2(void) {
+#ifdef WITHOUT_MODULE
+    return NOT_LOADED;
+#endif
     if (is("no-driver")) return NOT_LOADED;
     if (is("mismatch")) return MISMATCH;
     if (is("no-permission")) return NO_PERMISSION;
@@ -78,7 +81,7 @@ API int nvmlDeviceGetHandleByIndex_v2(unsigned index, device **out) {
     static device cards[4] = {{0, -1}, {1, -1}, {2, -1}, {3, -1}};
     if (index > 3) return INVALID;
     if (is("three-of-four") && index == 2) index = 3;
-    if (is("handle-lost") || (index == 2 && is("one-of-four-lost") && getenv("GPU_WORKER_FAKE_NVML_NO_HANDLE"))) return LOST;
+    if (is("handle-lost")) return LOST;
     if (is("card-no-permission")) return NO_PERMISSION;
     *out = &cards[index];
     return OK;
@@ -112,6 +115,8 @@ API int nvmlDeviceGetMemoryInfo_v2(device *card, memory_v2 *out) {
     unsigned long long mib = 24564;
     if (lost(card)) return LOST;
     if (is("not-supported")) return NOT_SUPPORTED;
+    if (card->instance < 0 && is("mig-unprivileged")) return NO_PERMISSION;
+    if (is("card-unknown")) return UNKNOWN;
     if (mig()) mib = card->instance < 0 ? 81559 : card->instance == 0 ? 40448 : 9984;
     out->total = mib * MIB;
     out->reserved = 400 * MIB;
