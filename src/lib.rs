@@ -2,10 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod capabilities;
+pub mod cli;
 pub mod config;
+pub mod hardware;
 pub mod output;
 pub mod protocol;
 pub mod queue;
+pub mod runner;
 pub mod service;
 pub mod telemetry;

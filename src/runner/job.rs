@@ -108,6 +108,7 @@ impl Run<'_> {
         let (connector, job) = (engine.connector.clone(), fetched.job.clone());
         // A task of its own: a connector that panics fails one job, not the agent.
         let mut work = tokio::spawn(async move { connector.run(&job, &context).await });
+        let abandon = work.abort_handle();
         let forwarding = forward(self.shared, self.hold, reports);
         let working = async {
             let watch = tokio::time::timeout(fetched.timeout, async {
@@ -130,7 +131,7 @@ impl Run<'_> {
                 let result = working.await;
                 if result.is_none() {
                     // Left behind: its end of the progress channel must go, too.
-                    work.abort();
+                    abandon.abort();
                 }
                 result
             },

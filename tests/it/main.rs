@@ -1,4 +1,5 @@
 //! The integration tests: one binary, because each debug binary of this stack costs a link of its own.
+//! In: the built library and programs, a real redis-server. Out: verdicts.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,4 +8,5 @@
     reason = "a test that unwraps says where it broke; clippy.toml covers test functions, not what they call"
 )]
 
+mod hardware;
 mod imports;

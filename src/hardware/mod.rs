@@ -1,0 +1,66 @@
+//! Finds out what this machine has: GPUs and their state, CPU, memory, disk.
+//! In: the kernel's files, the vendor's library, declared values. Out: an [`Inventory`], and a [`Sample`] of what changes.
+//!
+//! ```text
+//! nvidia ─┐ each on a thread of its own, each with a deadline
+//! sysfs ──┼─> baseline (cards seen before stay listed) ─> declared (overrides, each with a note) ─> Inventory ─> report
+//! host ───┘                                                                                          └─> Sample
+//! ```
+
+mod baseline;
+mod card;
+mod deadline;
+mod declared;
+mod host;
+mod inventory;
+mod nominal;
+mod nvidia;
+mod pci;
+mod report;
+mod sample;
+mod sampler;
+mod scripted;
+mod state;
+mod sysfs;
+
+pub use declared::apply as apply_declared;
+pub use host::{Disk, Host};
+pub use inventory::{
+    Gpu, GpuProcess, Inventory, Metrics, MigInstance, Note, Severity, Source, Unit, Vendor,
+};
+pub use nominal::{memory_gb, mig_memory_gb, ram_gb};
+pub use report::{json, text};
+pub use sample::{GpuSample, Sample};
+pub use sampler::{Sampler, Settings};
+pub use scripted::{ScriptError, from_file, simulated};
+pub use state::{DriverState, GpuHealth};
+
+use std::path::Path;
+
+/// Answers one question, "which GPUs of this kind are here and how are they?". It may block; it never fails: what went wrong is
+/// in the answer.
+pub trait GpuProbe: Send + 'static {
+    /// For thread names and notes.
+    fn name(&self) -> &'static str;
+    /// Looks now. Called again and again on one thread, so it may keep a library open between calls.
+    fn look(&mut self) -> Found;
+}
+
+/// A probe's answer. Indexes count from 0 within the probe.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The state of the driver that this probe asks.
+    pub driver: DriverState,
+    /// The cards, faulty ones among them.
+    pub gpus: Vec<Gpu>,
+    /// What a person should know.
+    pub notes: Vec<Note>,
+}
+
+/// The probes, in the order in which their cards are numbered: NVIDIA's keep the index that `nvidia-smi` shows.
+fn probes(root: &Path) -> Vec<Box<dyn GpuProbe>> {
+    vec![
+        Box::new(nvidia::Nvidia::new(root)),
+        Box::new(sysfs::Sysfs::new(root)),
+    ]
+}
