@@ -11,6 +11,8 @@ use super::table::{ADDRESSES, VARIABLES};
 const FOREIGN: [&str; 2] = ["CPU_COUNT", "LOGLEVEL"];
 /// A longer name than this is no slip of the finger, and would drown the report.
 const NAME_SHOWN: usize = 64;
+/// Where more names than this are unknown, it is the wrong file, and comparing them all takes seconds.
+const HINTS: usize = 200;
 /// Names that act on the process and its libraries, so an env file read by the program comes too late for them.
 const OF_THE_PROCESS: [&str; 10] = [
     "PATH",
@@ -48,6 +50,7 @@ fn reason(formers: &'static [Former], name: &str) -> Option<&'static str> {
 
 /// Looks at every name of every layer.
 pub(super) fn check(layers: &[Layer; 3], report: &mut Report) {
+    let mut hints = HINTS;
     for layer in layers {
         let mut reserved: Vec<(&'static str, Vec<(&str, &Origin)>)> = Vec::new();
         for (name, entry) in layer {
@@ -69,7 +72,13 @@ pub(super) fn check(layers: &[Layer; 3], report: &mut Report) {
                 near_miss(name, report);
             } else {
                 let shown: String = name.chars().take(NAME_SHOWN).collect();
-                report.fault(&entry.origin, &shown, unknown(name));
+                let message = if hints > 0 {
+                    unknown(name)
+                } else {
+                    "unknown name".into()
+                };
+                hints = hints.saturating_sub(1);
+                report.fault(&entry.origin, &shown, message);
             }
         }
         for (reason, mut names) in reserved {

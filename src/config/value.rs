@@ -53,7 +53,10 @@ pub(super) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
             .iter()
             .find(|(spelled, _)| spelled.eq_ignore_ascii_case(trimmed))
             .map(|(_, meaning)| Value::Text((*meaning).into())),
-        Kind::List => list(trimmed).map(Value::List),
+        // An empty list of allowed customers would let everybody in.
+        Kind::List => list(trimmed)
+            .filter(|items| !items.is_empty())
+            .map(Value::List),
         Kind::Services => services(trimmed).map(Value::List),
         Kind::Indexes => list(trimmed)
             .and_then(|items| items.iter().map(|item| item.parse().ok()).collect())

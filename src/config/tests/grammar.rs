@@ -2,6 +2,7 @@
 //! In: bytes. Out: nothing.
 
 use super::super::env_file::parse;
+use super::super::table::VARIABLES;
 use super::{file, load_file};
 use crate::config::{Sources, load};
 
@@ -231,4 +232,30 @@ fn the_last_of_two_assignments_counts_with_a_warning() {
         "{}",
         loaded.warnings[0]
     );
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+        let parsed = parse(&bytes);
+        let lines = bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() + 1;
+        for line in parsed.assignments.iter().map(|entry| entry.line).chain(parsed.faults.iter().map(|(line, _)| *line)) {
+            proptest::prop_assert!((1..=lines).contains(&line));
+        }
+    }
+
+    #[test]
+    fn any_text_is_checked_without_panic(text in "\\PC{0,40}|[0-9.:@/,]{0,20}|(redis|http)s?://[!-~]{0,20}") {
+        let all: Vec<_> = VARIABLES.iter().map(|variable| (variable.name, text.as_str())).collect();
+        let _ = super::load_env(&all);
+    }
+}
+
+#[test]
+fn a_file_of_unknown_names_is_read_in_time() {
+    let text: String = (0..60_000)
+        .map(|number| format!("NAME_{number:06}=1\n"))
+        .collect();
+    let report = load_file(text).unwrap_err();
+    assert_eq!(report.faults.len(), 60_000);
 }

@@ -6,6 +6,7 @@ mod engines;
 mod grammar;
 mod known_names;
 mod loading;
+mod naming;
 mod secrets;
 mod values;
 
