@@ -1,5 +1,36 @@
 //! Configuration: one table of variables, read from flags, environment, env file and defaults.
+//! In: `Sources`. Out: `Loaded` with the typed `Config`, or a `Report` of every fault; texts for `config show`, `config check` and the documentation.
+//!
+//!     source (env_file) -> names -> resolve (address, value, nearest, mask) -> build (reader, engines, traits) -> settings
 
+mod address;
+mod build;
+mod document;
+mod engines;
+mod env_file;
+mod former;
+mod load;
+mod mask;
+mod names;
+mod nearest;
+mod reader;
+mod report;
+mod resolve;
 mod settings;
+mod show;
+mod source;
+mod table;
+mod traits;
+mod value;
+mod variable;
 
+#[cfg(test)]
+mod tests;
+
+pub use document::{example, page};
+pub use load::{Effective, Loaded, load};
+pub use report::{Finding, Origin, Report};
 pub use settings::*;
+pub use show::{check_text, show_json, show_text};
+pub use source::Sources;
+pub use variable::Group;
