@@ -4,5 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 pub mod contract;
 pub mod failure;
+pub mod registry;
+pub mod simulation;

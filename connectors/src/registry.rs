@@ -1,0 +1,54 @@
+//! The one list of connectors that are built in.
+//! In: typed settings of an engine. Out: the connector that drives it; the list says what there is to choose from.
+
+use crate::contract::Connector;
+use crate::simulation::{self, Simulation};
+use std::sync::Arc;
+
+/// What the list says about a connector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The name that configuration and dashboards use.
+    pub name: &'static str,
+    /// One line for a person.
+    pub about: &'static str,
+    /// The services that it serves without being told of more.
+    pub services: &'static [&'static str],
+}
+
+/// Every connector that is built in. To add one: its folder, its line here, and its arm in [`Engine`].
+pub const CONNECTORS: &[Entry] = &[Entry {
+    name: simulation::NAME,
+    about: "steps, small pictures and failures on request; no GPU, no engine",
+    services: &[simulation::NAME],
+}];
+
+/// One engine to build a connector for.
+pub enum Engine {
+    /// The simulated engine, with services besides `simulation`.
+    Simulation {
+        /// Further services that it serves.
+        services: Vec<String>,
+    },
+}
+
+impl Engine {
+    /// The name in [`CONNECTORS`].
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Simulation { .. } => simulation::NAME,
+        }
+    }
+
+    /// Builds the connector. Nothing is contacted: `probe` does that.
+    pub fn build(self) -> Arc<dyn Connector> {
+        match self {
+            Self::Simulation { services } => Arc::new(Simulation::new(services)),
+        }
+    }
+}
+
+/// The line of this name.
+pub fn entry(name: &str) -> Option<&'static Entry> {
+    CONNECTORS.iter().find(|entry| entry.name == name)
+}
