@@ -1,7 +1,9 @@
 //! The one list of connectors that are built in.
 //! In: typed settings of an engine. Out: the connector that drives it; the list says what there is to choose from.
 
+use crate::comfyui::{self, ComfyUi};
 use crate::contract::Connector;
+use crate::failure::Failure;
 use crate::simulation::{self, Simulation};
 use std::sync::Arc;
 
@@ -17,14 +19,23 @@ pub struct Entry {
 }
 
 /// Every connector that is built in. To add one: its folder, its line here, and its arm in [`Engine`].
-pub const CONNECTORS: &[Entry] = &[Entry {
-    name: simulation::NAME,
-    about: "steps, small pictures and failures on request; no GPU, no engine",
-    services: &[simulation::NAME],
-}];
+pub const CONNECTORS: &[Entry] = &[
+    Entry {
+        name: comfyui::NAME,
+        about: "ComfyUI 0.3.45 and newer: API-format graphs in, any kind of file out",
+        services: &[comfyui::NAME],
+    },
+    Entry {
+        name: simulation::NAME,
+        about: "steps, small pictures and failures on request; no GPU, no engine",
+        services: &[simulation::NAME],
+    },
+];
 
 /// One engine to build a connector for.
 pub enum Engine {
+    /// A ComfyUI server.
+    ComfyUi(Box<comfyui::Settings>),
     /// The simulated engine, with services besides `simulation`.
     Simulation {
         /// Further services that it serves.
@@ -36,15 +47,20 @@ impl Engine {
     /// The name in [`CONNECTORS`].
     pub fn name(&self) -> &'static str {
         match self {
+            Self::ComfyUi(_) => comfyui::NAME,
             Self::Simulation { .. } => simulation::NAME,
         }
     }
 
     /// Builds the connector. Nothing is contacted: `probe` does that.
-    pub fn build(self) -> Arc<dyn Connector> {
-        match self {
+    ///
+    /// # Errors
+    /// `system_error/config_error` if the settings cannot be used.
+    pub fn build(self) -> Result<Arc<dyn Connector>, Failure> {
+        Ok(match self {
+            Self::ComfyUi(settings) => Arc::new(ComfyUi::new(*settings)?),
             Self::Simulation { services } => Arc::new(Simulation::new(services)),
-        }
+        })
     }
 }
 

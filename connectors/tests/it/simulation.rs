@@ -136,5 +136,5 @@ fn the_registry_names_each_connector_once() {
     }
     let engine = registry::Engine::Simulation { services: vec!["demo".into(), "simulation".into()] };
     assert!(registry::entry(engine.name()).is_some());
-    assert_eq!(engine.build().services(), ["simulation", "demo"]);
+    assert_eq!(engine.build().unwrap().services(), ["simulation", "demo"]);
 }
