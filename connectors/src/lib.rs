@@ -4,5 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod comfyui;
+pub mod conformance;
 pub mod contract;
 pub mod failure;
+pub mod registry;
+pub mod simulation;

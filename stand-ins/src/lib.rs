@@ -1,1 +1,5 @@
+//! Stand-ins for engines: servers that answer as the real ones were recorded to, without a GPU, for demos, tests and fault runs.
+//! In: requests on a loopback port. Out: the engine's answers and events, and files that say what they are.
+#![forbid(unsafe_code)]
 
+pub mod comfyui;

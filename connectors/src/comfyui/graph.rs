@@ -1,0 +1,134 @@
+//! The graph of a job: found in the payload, checked, and marked as this attempt's.
+//! In: a payload. Out: an API-format graph that ComfyUI can be given, or an error that says how to get one.
+
+use crate::contract::Job;
+use crate::failure::{Failure, Reason};
+use serde_json::{Map, Value};
+
+/// An API-format graph: node id → `{class_type, inputs, _meta?}`.
+#[derive(Debug, Clone)]
+pub(super) struct Graph {
+    nodes: Map<String, Value>,
+    marked: usize,
+}
+
+impl Graph {
+    /// Takes `payload.workflow`, or the payload itself if that is a graph.
+    pub fn read(payload: &Value) -> Result<Self, Failure> {
+        let found = match payload.get("workflow") {
+            Some(workflow) => workflow,
+            None => payload,
+        };
+        let Value::Object(nodes) = found else {
+            return Err(Failure::new(Reason::InvalidFormat, format!("the workflow must be an object; {EXPORT}")));
+        };
+        if nodes.get("nodes").is_some_and(Value::is_array) {
+            let what = format!("this is a workflow in the editor's format, which ComfyUI cannot run; {EXPORT}");
+            return Err(Failure::new(Reason::InvalidFormat, what));
+        }
+        if !nodes.values().any(|node| node.get("class_type").is_some()) {
+            let what = format!("no workflow: neither `payload.workflow` nor the payload is a graph of nodes; {EXPORT}");
+            return Err(Failure::new(Reason::MissingRequiredField, what));
+        }
+        for (id, node) in nodes {
+            check_node(id, node)?;
+        }
+        Ok(Self { nodes: nodes.clone(), marked: 0 })
+    }
+
+    /// Puts the mark at the end of each literal file prefix, so that the cache cannot name another run's files.
+    pub fn mark(&mut self, mark: &str) {
+        for node in self.nodes.values_mut() {
+            if let Some(Value::String(prefix)) = node.pointer_mut("/inputs/filename_prefix") {
+                prefix.push_str(mark);
+                self.marked += 1;
+            }
+        }
+    }
+
+    /// Whether some node saves files under a marked prefix, so that a success without files is none.
+    pub fn saves_files(&self) -> bool {
+        self.marked > 0
+    }
+
+    pub fn to_value(&self) -> Value {
+        Value::Object(self.nodes.clone())
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn contains(&self, id: &str) -> bool {
+        self.nodes.contains_key(id)
+    }
+
+    /// What to call a node in front of a person: its title, else its class.
+    pub fn title(&self, id: &str) -> Option<String> {
+        let node = self.nodes.get(id)?;
+        let title = node.pointer("/_meta/title").and_then(Value::as_str).filter(|title| !title.trim().is_empty());
+        let name = title.or_else(|| node.get("class_type")?.as_str())?;
+        Some(name.chars().take(80).collect())
+    }
+
+    /// A literal text input of a node.
+    pub fn text(&self, id: &str, input: &str) -> Option<&str> {
+        self.nodes.get(id)?.get("inputs")?.get(input)?.as_str()
+    }
+
+    /// Every literal text in the inputs: what a user wrote, and an engine's message may repeat.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let inputs = self.nodes.values().filter_map(|node| node.get("inputs")?.as_object());
+        inputs.flat_map(|inputs| inputs.values().filter_map(Value::as_str))
+    }
+}
+
+const EXPORT: &str = "in ComfyUI choose Workflow > Export (API) and submit that file";
+
+fn check_node(id: &str, node: &Value) -> Result<(), Failure> {
+    let id: String = id.chars().take(80).collect();
+    let Some(class) = node.get("class_type").and_then(Value::as_str) else {
+        let what = format!("node `{id}` of the workflow has no class_type; {EXPORT}");
+        return Err(Failure::new(Reason::InvalidFormat, what));
+    };
+    if !node.get("inputs").is_some_and(Value::is_object) {
+        let what =
+            format!("node `{id}` ({class}) of the workflow has no inputs; give `\"inputs\": {{}}` if it needs none");
+        return Err(Failure::new(Reason::InvalidFormat, what));
+    }
+    if class == "SaveImageWebsocket" {
+        let what = format!(
+            "node `{id}` (SaveImageWebsocket) sends its pictures to a socket and keeps none, so they would be lost \
+             with the connection; use SaveImage"
+        );
+        return Err(Failure::new(Reason::UnsupportedOperation, what));
+    }
+    Ok(())
+}
+
+/// The end that every file prefix of this attempt gets: job, attempt, and enough of the prompt id to be unique.
+pub(super) fn mark(job: &Job, prompt_id: &str) -> String {
+    format!("{}{}-{}", mark_start(job), job.attempt, &mark_end(prompt_id))
+}
+
+/// The name without the mark, as the user chose it. The attempt may be an earlier one's.
+pub(super) fn unmarked(name: &str, job: &Job, prompt_id: &str) -> String {
+    let (start, end) = (mark_start(job), format!("-{}", mark_end(prompt_id)));
+    let found = name.rfind(&start).and_then(|at| {
+        let attempt = &name[at + start.len()..];
+        let digits = attempt.find(&end)?;
+        let is_mark = attempt[..digits].bytes().all(|byte| byte.is_ascii_digit());
+        is_mark.then(|| format!("{}{}", &name[..at], &attempt[digits + end.len()..]))
+    });
+    found.unwrap_or_else(|| name.to_owned())
+}
+
+fn mark_start(job: &Job) -> String {
+    // Ids are plain by contract and 128 long at most; file names end at 255 bytes.
+    let id: String = job.id.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(48).collect();
+    format!("_{id}-")
+}
+
+fn mark_end(prompt_id: &str) -> String {
+    prompt_id.chars().take(8).collect()
+}

@@ -1,0 +1,75 @@
+//! What the server says on the websocket about a run.
+//! In: the text of one frame. Out: a message about our prompt, or nothing.
+
+use serde_json::Value;
+
+/// A message about our prompt, cut to what progress and waiting need.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Message {
+    Started,
+    Cached(Vec<String>),
+    /// The state of every node begun so far.
+    Nodes(Vec<NodeState>),
+    /// This node begins.
+    Executing(String),
+    /// A step inside a node.
+    Step {
+        node: String,
+        value: f64,
+        max: f64,
+    },
+    /// This node, which shows something, is done.
+    Executed(String),
+    /// The run is over, or about to be: history says how.
+    Over,
+    /// A node failed, or one branch is blocked; the run may go on.
+    Error,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct NodeState {
+    pub id: String,
+    pub value: f64,
+    pub max: f64,
+    pub finished: bool,
+}
+
+impl Message {
+    /// `None` for other people's messages, for those that name no prompt, and for those that say nothing to us.
+    pub fn read(text: &str, prompt_id: &str) -> Option<Self> {
+        let message: Value = serde_json::from_str(text).ok()?;
+        let data = message.get("data")?;
+        if data.get("prompt_id")?.as_str()? != prompt_id {
+            return None;
+        }
+        let node = || data.get("node")?.as_str().map(str::to_owned);
+        Some(match message.get("type")?.as_str()? {
+            "execution_start" => Self::Started,
+            "execution_cached" => {
+                let nodes = data.get("nodes")?.as_array()?;
+                Self::Cached(nodes.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            }
+            "progress_state" => {
+                let nodes = data.get("nodes")?.as_object()?;
+                Self::Nodes(nodes.iter().map(|(id, state)| NodeState::read(id, state)).collect())
+            }
+            "progress" => Self::Step { node: node()?, value: number(data, "value"), max: number(data, "max") },
+            "executing" => node().map_or(Self::Over, Self::Executing),
+            "executed" => Self::Executed(node()?),
+            "execution_success" | "execution_interrupted" => Self::Over,
+            "execution_error" => Self::Error,
+            _ => return None,
+        })
+    }
+}
+
+impl NodeState {
+    fn read(id: &str, state: &Value) -> Self {
+        let finished = state.get("state").and_then(Value::as_str) == Some("finished");
+        Self { id: id.to_owned(), value: number(state, "value"), max: number(state, "max"), finished }
+    }
+}
+
+fn number(data: &Value, name: &str) -> f64 {
+    data.get(name).and_then(Value::as_f64).unwrap_or_default()
+}

@@ -1,0 +1,127 @@
+//! Real progress across the nodes of a graph.
+//! In: messages about our prompt. Out: reports whose fraction never falls.
+//!
+//! Fraction = (finished + fraction of those at work) / (nodes of the graph − cached nodes). Nodes that appear during
+//! the run (expansions) count with the node that made them.
+
+use super::graph::Graph;
+use super::message::Message;
+use crate::contract::{Progress, ProgressSink};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::time::Instant;
+
+pub(super) struct Tracker<'a> {
+    graph: &'a Graph,
+    sink: &'a dyn ProgressSink,
+    cached: BTreeSet<String>,
+    /// Nodes begun: how much of each is done, 0 to 1.
+    begun: BTreeMap<String, f64>,
+    at: Option<String>,
+    step: Option<(u64, u64)>,
+    best: f64,
+    sees_states: bool,
+    /// When the server took the prompt up.
+    pub started: Option<Instant>,
+}
+
+impl<'a> Tracker<'a> {
+    pub fn new(graph: &'a Graph, sink: &'a dyn ProgressSink) -> Self {
+        Self {
+            graph,
+            sink,
+            cached: BTreeSet::new(),
+            begun: BTreeMap::new(),
+            at: None,
+            step: None,
+            best: 0.0,
+            sees_states: false,
+            started: None,
+        }
+    }
+
+    pub fn cached_nodes(&self) -> usize {
+        self.cached.len()
+    }
+
+    /// The prompt waits behind this many others.
+    pub fn waiting(&self, ahead: usize) {
+        let others = if ahead == 1 { "1 other" } else { &format!("{ahead} others") };
+        let message = Some(format!("waiting in ComfyUI's queue behind {others}"));
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None });
+    }
+
+    pub fn say(&mut self, fraction: f64, message: &str) {
+        self.best = self.best.max(fraction.clamp(0.0, 1.0));
+        let message = Some(message.to_owned());
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None });
+    }
+
+    pub fn take(&mut self, message: &Message) {
+        match message {
+            Message::Started => {
+                self.started.get_or_insert_with(Instant::now);
+            }
+            Message::Cached(nodes) => self.cached.extend(nodes.iter().cloned()),
+            Message::Nodes(states) => {
+                self.sees_states = true;
+                for state in states {
+                    let done = if state.finished { 1.0 } else { part(state.value, state.max) };
+                    self.done(&state.id, done);
+                }
+            }
+            Message::Executing(node) => {
+                if !self.sees_states {
+                    self.begun.values_mut().for_each(|done| *done = 1.0);
+                }
+                self.done(node, 0.0);
+                self.at = Some(node.clone());
+                self.step = None;
+            }
+            Message::Step { node, value, max } => {
+                self.done(node, part(*value, *max));
+                self.at = Some(node.clone());
+                self.step = (*max >= 1.0).then_some((value.max(0.0) as u64, *max as u64));
+            }
+            Message::Executed(node) => self.done(node, 1.0),
+            Message::Over | Message::Error => return,
+        }
+        self.report();
+    }
+
+    fn done(&mut self, node: &str, part: f64) {
+        if self.graph.contains(node) {
+            let done = self.begun.entry(node.to_owned()).or_default();
+            *done = done.max(part);
+        }
+    }
+
+    fn report(&mut self) {
+        let cached = self.cached.iter().filter(|node| self.graph.contains(node)).count();
+        let to_do = self.graph.len() - cached;
+        let done: f64 = self.begun.iter().filter(|(node, _)| !self.cached.contains(*node)).map(|(_, done)| done).sum();
+        if to_do > 0 {
+            self.best = self.best.max((done / to_do as f64).clamp(0.0, 1.0));
+        }
+        self.sink.report(Progress {
+            fraction: self.best,
+            message: self.at.as_deref().map(|node| self.describe(node)),
+            node: self.at.clone(),
+            step: self.step,
+        });
+    }
+
+    fn describe(&self, node: &str) -> String {
+        // An expansion's node is not in the graph; its id begins with that of the node that made it.
+        let parent = node.split(['.', ':']).next().unwrap_or(node);
+        let name =
+            self.graph.title(node).or_else(|| self.graph.title(parent)).unwrap_or_else(|| format!("node {node}"));
+        match self.step {
+            Some((value, max)) => format!("{name}: step {value} of {max}"),
+            None => name,
+        }
+    }
+}
+
+fn part(value: f64, max: f64) -> f64 {
+    if max > 0.0 { (value / max).clamp(0.0, 1.0) } else { 0.0 }
+}

@@ -1,0 +1,255 @@
+//! One job's life in ComfyUI: submitted, followed, its results fetched.
+//! In: a job and the runner's context. Out: an outcome, a failure, or a stop that was seen to take effect.
+//!
+//! ```text
+//!   graph checked ─▶ socket open ─▶ id recorded ─▶ submitted ─▶ followed ─▶ fetched ─▶ Outcome
+//!        │               │              │Lost         │ 400, partly refused: stopped ─▶ Failure
+//!        └─ Failure      └─ Refused     └─ nothing    │ no proper answer ─▶ followed, in doubt
+//!                                         started     └─ cancel, from here on: stop, verify ─▶ Cancelled
+//! ```
+
+use super::ComfyUi;
+use super::api::{Entry, Place};
+use super::follow::Follow;
+use super::graph::{Graph, mark};
+use super::http::{Answer, Trouble};
+use super::progress::Tracker;
+use super::socket::Socket;
+use super::verdict::{self, Verdict};
+use super::{outputs, refusal, stop};
+use crate::contract::{Interrupted, Job, Outcome, Reattached, RunContext, RunError};
+use crate::failure::{Failure, Reason};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// One attempt under one prompt id. The id is the client id as well: fresh for each attempt, and known after a crash.
+pub(super) struct Attempt<'a> {
+    pub comfy: &'a ComfyUi,
+    pub job: &'a Job,
+    pub ctx: &'a RunContext,
+    pub id: &'a str,
+    pub graph: &'a Graph,
+}
+
+impl Attempt<'_> {
+    /// Submits and sees it through. `self.graph` carries the mark of this attempt.
+    pub async fn run(&self) -> Result<Outcome, RunError> {
+        let socket = tokio::select! {
+            biased;
+            () = self.ctx.cancel.cancelled() => return Err(RunError::Cancelled),
+            socket = self.open_socket() => socket?,
+        };
+        self.ctx.ledger.record_service_job(self.id).await?;
+        if self.ctx.cancel.is_cancelled() {
+            return Err(RunError::Cancelled);
+        }
+        let submitted = Instant::now();
+        let doubt = self.submit().await?;
+        self.finish(socket, doubt, submitted).await
+    }
+
+    /// Takes up a prompt that an earlier process submitted.
+    pub async fn reattach(&self) -> Result<Reattached, RunError> {
+        let taken_up = Instant::now();
+        // Queue and history first: a socket for a prompt that nobody knows is of no use.
+        if !self.is_known().await? {
+            return Ok(Reattached::Unknown);
+        }
+        let socket = self.open_socket().await?;
+        self.finish(socket, None, taken_up).await.map(Reattached::Done)
+    }
+
+    async fn is_known(&self) -> Result<bool, RunError> {
+        let (api, timing) = (&self.comfy.api, &self.comfy.settings.timing);
+        for look in 0..2 {
+            if look > 0 {
+                tokio::time::sleep(timing.second_look).await;
+            }
+            let place = tokio::select! {
+                biased;
+                () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
+                place = api.locate(self.id) => place,
+            };
+            if !matches!(place.map_err(|trouble| trouble.failure("looking for an earlier run"))?, Place::Nowhere) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Progress is all that a socket gives, so most troubles with it are no reason not to run.
+    async fn open_socket(&self) -> Result<Option<Socket>, Failure> {
+        let timing = &self.comfy.settings.timing;
+        match Socket::open(&self.comfy.api.http, self.id, self.id, timing.connect, timing.ping).await {
+            Ok(socket) => Ok(Some(socket)),
+            Err(trouble @ (Trouble::Refused | Trouble::Unreachable)) => Err(trouble.failure("opening the websocket")),
+            Err(trouble) => {
+                tracing::warn!(?trouble, "no websocket to ComfyUI; going on without live progress");
+                Ok(None)
+            }
+        }
+    }
+
+    /// `Ok(None)`: it is queued. `Ok(Some)`: it may be; the failure is for the case that it turns out not to be.
+    async fn submit(&self) -> Result<Option<Failure>, RunError> {
+        let timing = &self.comfy.settings.timing;
+        let body = json!({
+            "prompt": self.graph.to_value(),
+            "prompt_id": self.id,
+            "client_id": self.id,
+            "extra_data": { "gpu_worker": { "job_id": self.job.id, "attempt": self.job.attempt } },
+        });
+        let path = ["prompt"];
+        let post = self.comfy.api.http.post(&path, &body, timing.submit);
+        tokio::pin!(post);
+        let answer = tokio::select! {
+            answer = &mut post => answer,
+            () = self.ctx.cancel.cancelled() => {
+                // Cut off now, it might be queued after we have looked for it.
+                let _ = timeout(timing.submit_grace, post).await;
+                return Err(self.cancelled().await);
+            }
+        };
+        match answer {
+            Ok(answer) if answer.status == 200 => self.accepted(&answer).await,
+            Ok(answer) => {
+                let said = answer.json::<Value>().ok().filter(|_| answer.status == 400);
+                let refused = said.and_then(|said| refusal::failure(&said, self.graph));
+                let Some(refused) = refused else {
+                    let trouble = Trouble::Status { status: answer.status, retry_after: answer.retry_after };
+                    return Ok(Some(trouble.failure("submitting the workflow")));
+                };
+                match self.comfy.api.locate(self.id).await {
+                    Ok(Place::Nowhere) | Err(_) => Err(refused.into()),
+                    Ok(_) => Ok(Some(refused)),
+                }
+            }
+            Err(trouble) => Ok(Some(trouble.failure("submitting the workflow"))),
+        }
+    }
+
+    async fn accepted(&self, answer: &Answer) -> Result<Option<Failure>, RunError> {
+        let Ok(said) = answer.json::<Value>() else {
+            return Ok(Some(Trouble::Nonsense.failure("submitting the workflow")));
+        };
+        match said.get("prompt_id").and_then(Value::as_str) {
+            Some(id) if id == self.id => {}
+            Some(other) => {
+                self.stop(other).await;
+                let what =
+                    "this ComfyUI ignores prompt ids, so a run could not be found again; update it to 0.3.45 or newer";
+                return Err(Failure::of_host(Reason::DependencyError, what).into());
+            }
+            None => return Ok(Some(Trouble::Nonsense.failure("submitting the workflow"))),
+        }
+        // Part of the graph would run, and its success would look like that of the whole.
+        let partly = said.get("node_errors").and_then(Value::as_object).is_some_and(|errors| !errors.is_empty());
+        match refusal::failure(&said, self.graph) {
+            Some(failure) => {
+                self.stop(self.id).await;
+                Err(failure.into())
+            }
+            None if partly => {
+                self.stop(self.id).await;
+                Err(Failure::new(Reason::InvalidPayload, "ComfyUI would run only a part of the workflow").into())
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn finish(
+        &self,
+        socket: Option<Socket>,
+        doubt: Option<Failure>,
+        since: Instant,
+    ) -> Result<Outcome, RunError> {
+        let timing = &self.comfy.settings.timing;
+        let mut tracker = Tracker::new(self.graph, &*self.ctx.progress);
+        tracker.say(0.0, "handed to ComfyUI");
+        let entry = tokio::select! {
+            biased;
+            () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
+            entry = Follow::new(&self.comfy.api, timing, self.id, &mut tracker, socket, doubt).to_end() => entry?,
+        };
+        let mut timings =
+            BTreeMap::from([("run_ms".to_owned(), run_time(&entry).unwrap_or_else(|| ms(since.elapsed())))]);
+        if let Some(started) = tracker.started {
+            timings.insert("queued_ms".to_owned(), ms(started.saturating_duration_since(since)));
+        }
+        match verdict::read(&entry, Some(self.graph)) {
+            Verdict::Success => tracker.say(1.0, "fetching the outputs"),
+            Verdict::Failed(failure) => return Err(failure.into()),
+            Verdict::Interrupted if self.ctx.cancel.is_cancelled() => return Err(RunError::Cancelled),
+            Verdict::Interrupted => {
+                let what = "the run was interrupted in ComfyUI by somebody else";
+                return Err(Failure::new(Reason::ServiceUnavailable, what).into());
+            }
+        }
+        let fetching = Instant::now();
+        let mut outcome = tokio::select! {
+            biased;
+            // The engine is done; what was stored so far is the runner's to throw away.
+            () = self.ctx.cancel.cancelled() => return Err(RunError::Cancelled),
+            outcome = self.fetch(&entry, tracker.cached_nodes()) => outcome?,
+        };
+        timings.insert("fetch_ms".to_owned(), ms(fetching.elapsed()));
+        outcome.timings = timings;
+        Ok(outcome)
+    }
+
+    async fn fetch(&self, entry: &Entry, cached_nodes: usize) -> Result<Outcome, Failure> {
+        let (api, timing) = (&self.comfy.api, &self.comfy.settings.timing);
+        let files = outputs::files(entry);
+        if files.is_empty() && self.graph.saves_files() {
+            let what = "ComfyUI says that the run succeeded, but names no output file";
+            return Err(Failure::new(Reason::MissingExpectedData, what));
+        }
+        let mut stored = Vec::with_capacity(files.len());
+        for file in &files {
+            stored.push(outputs::fetch(api, timing, &self.ctx.outputs, file, self.job, self.id).await?);
+        }
+        let texts = outputs::texts(entry);
+        let mut data = json!({ "prompt_id": self.id, "cached_nodes": cached_nodes });
+        if texts.as_object().is_some_and(|texts| !texts.is_empty()) {
+            data["texts"] = texts;
+        }
+        Ok(Outcome { outputs: stored, data, timings: BTreeMap::new() })
+    }
+
+    /// Stops our prompt; whatever the server says, the run is over for us.
+    async fn cancelled(&self) -> RunError {
+        self.stop(self.id).await;
+        RunError::Cancelled
+    }
+
+    async fn stop(&self, id: &str) {
+        match stop::stop(&self.comfy.api, &self.comfy.settings.timing, id).await {
+            Ok(Interrupted::Stopped | Interrupted::NothingToStop) => {}
+            Ok(Interrupted::StillRunning) => tracing::warn!(
+                prompt_id = id,
+                "cancelled, but the node at work does not look at interrupts: ComfyUI is busy until it ends"
+            ),
+            Err(failure) => tracing::warn!(prompt_id = id, %failure, "cancelled, but ComfyUI could not be told"),
+        }
+    }
+}
+
+/// By the server's own clock: from the first message of the run to the last.
+fn run_time(entry: &Entry) -> Option<u64> {
+    let messages = &entry.status.as_ref()?.messages;
+    let at = |message: &(String, Value)| message.1.get("timestamp")?.as_u64();
+    at(messages.last()?)?.checked_sub(at(messages.first()?)?)
+}
+
+fn ms(time: Duration) -> u64 {
+    time.as_millis() as u64
+}
+
+/// The graph with this attempt's mark on its file prefixes.
+pub(super) fn marked(job: &Job, id: &str) -> Result<Graph, Failure> {
+    let mut graph = Graph::read(&job.payload)?;
+    graph.mark(&mark(job, id));
+    Ok(graph)
+}

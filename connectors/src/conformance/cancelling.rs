@@ -1,0 +1,119 @@
+//! The checks on runs that are stopped: by cancel, by interrupt, before, during and after.
+//! In: a subject. Out: nothing, or what was wrong.
+
+use super::{Bench, Bounds, Subject, ensure, within};
+use crate::contract::{Interrupted, RunError};
+use std::future::Future;
+
+pub(super) async fn before_start(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
+    let before = subject.engine_jobs_taken().await;
+    let bench = Bench::new();
+    bench.ctx.cancel.cancel();
+    let (connector, job) = (subject.connector(), subject.slow_job("conformance-cancelled-early"));
+    let ended = within(bounds.stop, "a run cancelled before its start", connector.run(&job, &bench.ctx)).await?;
+    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("it ended as {ended:?}"))?;
+    ensure(subject.engine_jobs_taken().await == before, || "the engine was given the work".into())
+}
+
+pub(super) async fn mid_run(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
+    let bench = Bench::new();
+    let (connector, job) = (subject.connector(), subject.slow_job("conformance-cancelled"));
+    let run = connector.run(&job, &bench.ctx);
+    let stop = async {
+        let id = under_way(subject, bounds, &bench).await?;
+        bench.ctx.cancel.cancel();
+        Ok::<_, String>(id)
+    };
+    let (ended, id) = stopping(bounds, run, stop).await?;
+    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("it ended as {ended:?}"))?;
+    ensure(!subject.engine_works_on(&id).await, || "the engine is still at work on it".into())?;
+    ensure(bench.outputs.files().is_empty(), || "a cancelled run stored outputs".into())
+}
+
+pub(super) async fn only_its_own(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
+    let (doomed, other) = (Bench::new(), Bench::new());
+    let connector = subject.connector();
+    let (slow, good) = (subject.slow_job("conformance-doomed"), subject.ok_job("conformance-neighbour"));
+    let doomed_run = connector.run(&slow, &doomed.ctx);
+    let other_run = async {
+        // Its neighbour joins while the doomed one is at work; an engine with one place queues it.
+        doomed.ledger.first_id().await;
+        within(bounds.run, "the neighbour's run", connector.run(&good, &other.ctx)).await
+    };
+    let stop = async {
+        let id = under_way(subject, bounds, &doomed).await?;
+        within(bounds.run, "the neighbour's start", other.ledger.first_id()).await?;
+        doomed.ctx.cancel.cancel();
+        Ok::<_, String>(id)
+    };
+    let (stopped, neighbour) = futures_util::future::join(stopping(bounds, doomed_run, stop), other_run).await;
+    let (ended, _) = stopped?;
+    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("the cancelled run ended as {ended:?}"))?;
+    let neighbour = neighbour?;
+    ensure(neighbour.is_ok(), || format!("its neighbour ended as {neighbour:?}"))
+}
+
+pub(super) async fn interrupt_twice(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
+    let bench = Bench::new();
+    let (connector, job) = (subject.connector(), subject.slow_job("conformance-interrupted"));
+    let run = connector.run(&job, &bench.ctx);
+    let stop = async {
+        let id = under_way(subject, bounds, &bench).await?;
+        let first = within(bounds.stop, "the interrupt", connector.interrupt(&id)).await?;
+        ensure(matches!(first, Ok(Interrupted::Stopped)), || format!("the first said {first:?}"))?;
+        let second = within(bounds.stop, "the second interrupt", connector.interrupt(&id)).await?;
+        let harmless = matches!(second, Ok(Interrupted::NothingToStop | Interrupted::Stopped));
+        ensure(harmless, || format!("the second said {second:?}"))?;
+        Ok::<_, String>(id)
+    };
+    let (ended, id) = stopping(bounds, run, stop).await?;
+    ensure(ended.is_err(), || "an interrupted run ended well".into())?;
+    ensure(!subject.engine_works_on(&id).await, || "the engine is still at work on it".into())
+}
+
+pub(super) async fn interrupt_unknown(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
+    let bench = Bench::new();
+    let (connector, job) = (subject.connector(), subject.slow_job("conformance-bystander"));
+    let run = connector.run(&job, &bench.ctx);
+    let stop = async {
+        let id = under_way(subject, bounds, &bench).await?;
+        let unknown = uuid::Uuid::new_v4().to_string();
+        let said = within(bounds.stop, "interrupting an unknown id", connector.interrupt(&unknown)).await?;
+        ensure(matches!(said, Ok(Interrupted::NothingToStop)), || format!("it said {said:?}"))?;
+        ensure(subject.engine_works_on(&id).await, || "it stopped somebody else's work".into())?;
+        bench.ctx.cancel.cancel();
+        Ok::<_, String>(id)
+    };
+    let (ended, _) = stopping(bounds, run, stop).await?;
+    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("the bystander ended as {ended:?}"))
+}
+
+/// Waits until the engine is at work on the run, and gives its id.
+async fn under_way(subject: &dyn Subject, bounds: &Bounds, bench: &Bench) -> Result<String, String> {
+    let id = within(bounds.run, "recording the service job id", bench.ledger.first_id()).await?;
+    let moving = bench.progress.wait_for(|report| report.fraction > 0.0);
+    within(bounds.run, "the first progress", moving).await?;
+    ensure(subject.engine_works_on(&id).await, || "the engine does not know the recorded id".into())?;
+    Ok(id)
+}
+
+/// Drives the run and whoever stops it; the run has `bounds.stop` from then on.
+async fn stopping<R>(
+    bounds: &Bounds,
+    run: impl Future<Output = R>,
+    stop: impl Future<Output = Result<String, String>>,
+) -> Result<(R, String), String> {
+    tokio::pin!(run, stop);
+    let mut ended = None;
+    let id = loop {
+        tokio::select! {
+            id = &mut stop => break id?,
+            end = &mut run, if ended.is_none() => ended = Some(end),
+        }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => within(bounds.stop, "stopping", run).await?,
+    };
+    Ok((ended, id))
+}

@@ -1,0 +1,76 @@
+//! An honest server of ComfyUI's API on loopback: it queues, runs, caches, answers and fails as recorded, without a GPU.
+//! In: a listener or none, options, and faults called for while it runs. Out: HTTP and websocket answers, files that say `stand-in`.
+//!
+//! ```text
+//!  routes -> submit -> validate -> ledger(queue) -> run -> works -> saving -> folders
+//!     |                                              |  \-> cache
+//!     '-> hub (websockets) <------ messages ---------'-> ledger(history)
+//!  wire lies under all connections: frozen, cut, down.   pace: clock or test decides when a step ends.
+//! ```
+
+mod cache;
+mod catalog;
+mod folders;
+mod handle;
+mod hub;
+mod info;
+mod jobs;
+mod ledger;
+mod messages;
+mod options;
+mod pace;
+mod picture;
+mod routes;
+mod run;
+mod saving;
+mod server;
+mod submit;
+mod upload;
+mod validate;
+mod values;
+mod view;
+mod wire;
+mod works;
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use handle::StandIn;
+pub use options::{Options, Quirks, Release};
+pub use server::Execution;
+
+use server::Server;
+
+/// Serves until `shutdown` is cancelled; then all connections are cut and the temporary folder is gone.
+///
+/// # Errors
+/// If the listener is not on loopback or the folders cannot be made.
+pub async fn serve(
+    listener: TcpListener,
+    options: Options,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let server = Server::new(options)?;
+    let door = wire::Door::new(listener, server.wire.clone())?;
+    attend(server, door, shutdown).await
+}
+
+async fn attend(
+    server: Arc<Server>,
+    door: wire::Door,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let router = routes::router(server.clone());
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        served = axum::serve(door, router).into_future() => served,
+        () = run::run_forever(server.clone()) => Ok(()),
+        () = server.hub.deliver() => Ok(()),
+    };
+    server.wire.set_frozen(false);
+    server.lose_everything();
+    ended
+}
