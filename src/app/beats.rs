@@ -1,0 +1,111 @@
+//! The heartbeat of one slot: its whole record, again and again, and at once when what it offers changes.
+//! In: the slot. Out: registered, paused or superseded as Redis says.
+
+use crate::queue::announce;
+use crate::queue::heartbeat::{Beaten, Presence};
+use crate::queue::link::unless;
+use crate::runner::slot::Slot;
+use crate::telemetry::{Notice, tell};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The heartbeat key lives for two missed beats.
+const MISSED: u32 = 2;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Beats for one slot.
+pub struct Heartbeat {
+    slot: Arc<Slot>,
+    presence: Presence,
+    interval: Duration,
+}
+
+impl Heartbeat {
+    /// A heartbeat at this interval.
+    pub fn new(slot: Arc<Slot>, interval: Duration) -> Self {
+        let ttl = (interval * MISSED).as_secs().max(5);
+        Self { presence: Presence::new(&slot.worker, ttl), slot, interval }
+    }
+
+    /// Beats until told to stop, then deregisters. `superseded` is called once a newer process has the id.
+    pub async fn keep(&self, beat: impl Fn(), stop: CancellationToken, superseded: impl Fn()) {
+        let slot = &self.slot;
+        let mut offers = slot.capabilities.subscribe();
+        loop {
+            beat();
+            offers.mark_unchanged();
+            let pause = match self.beat_once().await {
+                Ok(Beaten::Registered { desired, first }) => {
+                    slot.paused.send_if_modified(|paused| {
+                        let wanted = !desired.is_empty() && desired != "running";
+                        std::mem::replace(paused, wanted) != wanted
+                    });
+                    if first {
+                        let instance = self.presence.instance();
+                        tell(Notice::Registered { worker: &slot.worker, instance: &instance });
+                        let hello = slot.announced().connected();
+                        let _ = announce::publish(&slot.shared.link, &slot.shared.space, &hello).await;
+                    }
+                    self.interval
+                }
+                Ok(Beaten::Superseded { by }) => {
+                    tell(Notice::Superseded { worker: &slot.worker, by: &by });
+                    superseded();
+                    return;
+                }
+                Err(_) => PAUSE,
+            };
+            // Loops are expected to come round at least every minute.
+            let pause = pause.min(Duration::from_secs(30));
+            tokio::select! {
+                () = slot.shared.shutdown.drain.cancelled() => break,
+                () = stop.cancelled() => return,
+                _ = offers.changed() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        // Draining: still alive for as long as jobs run, no longer by name once the agent says goodbye.
+        while unless(&stop, tokio::time::sleep(self.interval.min(Duration::from_secs(30)))).await.is_some() {
+            beat();
+            let _ = self.beat_once().await;
+        }
+        let _ = self.presence.leave(&slot.shared.link, &slot.shared.space).await;
+    }
+
+    async fn beat_once(&self) -> redis::RedisResult<Beaten> {
+        let slot = &self.slot;
+        let capabilities = slot.capabilities.borrow().clone();
+        let job = slot.job();
+        let fields = [
+            ("worker_id", slot.worker.clone()),
+            ("machine_id", slot.shared.machine.clone()),
+            ("capabilities", capabilities.to_reference_json().to_string()),
+            ("status", status(slot, job.is_some()).to_owned()),
+            ("current_job_id", job.unwrap_or_default()),
+            ("version", slot.shared.version.clone()),
+            ("lease_ms", slot.shared.limits.lease.as_millis().to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value));
+        let needed: Vec<String> = capabilities.needed_job_fields().into_iter().collect();
+        self.presence.beat(&slot.shared.link, &slot.shared.space, &needed, &fields).await
+    }
+}
+
+fn status(slot: &Slot, busy: bool) -> &'static str {
+    if slot.shared.shutdown.drain.is_cancelled() {
+        "stopping"
+    } else if busy {
+        "busy"
+    } else if *slot.paused.borrow() {
+        "paused"
+    } else {
+        "idle"
+    }
+}
+
+/// Tells the reference's readers that a worker leaves.
+pub async fn leave(slot: &Slot) {
+    let goodbye = slot.announced().disconnected();
+    let _ = announce::publish(&slot.shared.link, &slot.shared.space, &goodbye).await;
+}
