@@ -1,2 +1,17 @@
 //! What this worker can do, and whether a class of jobs fits it.
 //! In: hardware facts, engines, declared traits, job classes. Out: advertised capabilities, slots, typed misfit reasons.
+
+mod advertised;
+mod compare;
+mod fit;
+mod gpu_model;
+mod misfit;
+mod requirements;
+mod slots;
+mod worker;
+
+pub use fit::{Fit, fit, fit_job};
+pub use misfit::Misfit;
+pub use requirements::Demand;
+pub use slots::{EngineRef, EngineSites, GpuFacts, Slot, SlotNote, SlotPlan, plan_slots};
+pub use worker::{Capabilities, EngineFacts, HardwareFacts, Parts};

@@ -6,6 +6,7 @@ mod spelling;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use spelling::Spelled;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -106,7 +107,7 @@ impl Class {
             Some(text) => Some(short("service_required", text)?),
             None => None,
         };
-        let (require, exclude) = read_requirements(field("requirements").unwrap_or_default())?;
+        let Spelled { require, exclude } = read_requirements(field("requirements").unwrap_or_default())?;
         let mut fields = BTreeMap::new();
         for name in extra.iter().filter(|name| !matches!(name.as_str(), "service_required" | "requirements")) {
             fields.insert(name.clone(), short(name, field(name).unwrap_or_default())?);
@@ -194,9 +195,9 @@ fn short(field: &str, text: &str) -> Result<String, Unreadable> {
     Ok(text.to_owned())
 }
 
-fn read_requirements(text: &str) -> Result<(Map<String, Value>, Map<String, Value>), Unreadable> {
+fn read_requirements(text: &str) -> Result<Spelled, Unreadable> {
     if text.trim().is_empty() {
-        return Ok((Map::new(), Map::new()));
+        return Ok(Spelled::default());
     }
     let value = json::read(text, MAX_REQUIREMENTS_BYTES, MAX_DEPTH).map_err(|p| Unreadable::new("requirements", p))?;
     spelling::requirements(value)
