@@ -1,4 +1,5 @@
-//! The reference's answers, row by row, beside ours: the same, or another with the reason in the row.
+//! The reference's answers, row by row, beside ours: the same, or another with the reason in the row. The column of the
+//! reference was taken from its own matching function, run on Redis 7.0.15.
 //! In: requirements, job fields, worker. Out: failures.
 
 use super::super::worker::tests::{parts, reference_worker};
@@ -33,7 +34,8 @@ const fn differs(requirement: &'static str, reference: Answer, ours: Answer, why
 }
 
 const WRITTEN: &str = "what a job asks is never ignored: it would run on the wrong machine";
-const TYPED: &str = "the submission type offers this key, so it is matched against what the worker declares";
+const TYPED: &str =
+    "offered or documented there and never matched; here it is matched against what the worker declares";
 
 fn ask(worker: &Capabilities, job: &[(&str, &str)]) -> Answer {
     let hash: HashMap<&str, &str> = job.iter().copied().collect();
@@ -75,7 +77,7 @@ fn requirements_as_a_whole() {
             differs("{malformed", Match, Error, "it asked for something; matching everybody runs it anywhere"),
             same("null", Error),
             same("5", Error),
-            differs("\"text\"", No, Error, "it waits for ever there; here its producer hears why"),
+            same("\"text\"", Error),
             differs("[1]", No, Error, "it waits for ever there; here its producer hears why"),
         ],
         &reference_worker(),
@@ -349,7 +351,13 @@ fn positive_and_negative() {
             ),
             same(r#"{"positive_requirements":{},"negative_requirements":{"component":"upscale"}}"#, Match),
             same(r#"{"positive_requirements":null}"#, Error),
-            same(r#"{"negative_requirements":null}"#, Error),
+            same(r#"{"positive_requirements":{},"negative_requirements":null}"#, Error),
+            differs(
+                r#"{"negative_requirements":null}"#,
+                No,
+                Error,
+                "it waits for ever there; here its producer hears why",
+            ),
             same(r#"{"positive_requirements":{"hardware":{"gpu_memory_gb":25}}}"#, No),
             differs(r#"{"positive_requirements":{},"hardware":{"gpu_memory_gb":25}}"#, Match, No, WRITTEN),
             differs(

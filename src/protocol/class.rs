@@ -19,6 +19,9 @@ pub const MAX_DEPTH: usize = 8;
 /// Longest service name and longest value of an extra job field, in bytes.
 pub const MAX_FIELD_BYTES: usize = 1024;
 
+/// How much of a job's own words is repeated in a refusal.
+const MAX_TOLD_CHARS: usize = 200;
+
 /// A definition wraps the requirements in two levels of its own and may hold several job fields.
 const MAX_DEFINITION_BYTES: usize = 2 * MAX_REQUIREMENTS_BYTES;
 const MAX_DEFINITION_DEPTH: usize = MAX_DEPTH + 2;
@@ -35,7 +38,7 @@ pub struct Unreadable {
 
 impl Unreadable {
     fn new(field: impl Into<String>, problem: impl Into<String>) -> Unreadable {
-        Unreadable { field: field.into(), problem: problem.into() }
+        Unreadable { field: printable(&field.into()), problem: printable(&problem.into()) }
     }
 }
 
@@ -185,6 +188,15 @@ impl Class {
     pub fn fields(&self) -> &BTreeMap<String, String> {
         &self.fields
     }
+}
+
+/// A key may be 64 KB of control characters, and this text goes to logs, terminals and the job's hash.
+fn printable(text: &str) -> String {
+    let mut out: String = text.chars().take(MAX_TOLD_CHARS).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(MAX_TOLD_CHARS).is_some() {
+        out.push('…');
+    }
+    out
 }
 
 fn short(field: &str, text: &str) -> Result<String, Unreadable> {
