@@ -6,6 +6,7 @@ mod spelling;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use spelling::Spelled;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -17,6 +18,9 @@ pub const MAX_DEPTH: usize = 8;
 
 /// Longest service name and longest value of an extra job field, in bytes.
 pub const MAX_FIELD_BYTES: usize = 1024;
+
+/// How much of a job's own words is repeated in a refusal.
+const MAX_TOLD_CHARS: usize = 200;
 
 /// A definition wraps the requirements in two levels of its own and may hold several job fields.
 const MAX_DEFINITION_BYTES: usize = 2 * MAX_REQUIREMENTS_BYTES;
@@ -34,7 +38,7 @@ pub struct Unreadable {
 
 impl Unreadable {
     fn new(field: impl Into<String>, problem: impl Into<String>) -> Unreadable {
-        Unreadable { field: field.into(), problem: problem.into() }
+        Unreadable { field: printable(&field.into()), problem: printable(&problem.into()) }
     }
 }
 
@@ -106,7 +110,7 @@ impl Class {
             Some(text) => Some(short("service_required", text)?),
             None => None,
         };
-        let (require, exclude) = read_requirements(field("requirements").unwrap_or_default())?;
+        let Spelled { require, exclude } = read_requirements(field("requirements").unwrap_or_default())?;
         let mut fields = BTreeMap::new();
         for name in extra.iter().filter(|name| !matches!(name.as_str(), "service_required" | "requirements")) {
             fields.insert(name.clone(), short(name, field(name).unwrap_or_default())?);
@@ -186,6 +190,15 @@ impl Class {
     }
 }
 
+/// A key may be 64 KB of control characters, and this text goes to logs, terminals and the job's hash.
+fn printable(text: &str) -> String {
+    let mut out: String = text.chars().take(MAX_TOLD_CHARS).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(MAX_TOLD_CHARS).is_some() {
+        out.push('…');
+    }
+    out
+}
+
 fn short(field: &str, text: &str) -> Result<String, Unreadable> {
     if text.len() > MAX_FIELD_BYTES {
         let problem = format!("is {} bytes long, more than the {MAX_FIELD_BYTES} allowed", text.len());
@@ -194,9 +207,9 @@ fn short(field: &str, text: &str) -> Result<String, Unreadable> {
     Ok(text.to_owned())
 }
 
-fn read_requirements(text: &str) -> Result<(Map<String, Value>, Map<String, Value>), Unreadable> {
+fn read_requirements(text: &str) -> Result<Spelled, Unreadable> {
     if text.trim().is_empty() {
-        return Ok((Map::new(), Map::new()));
+        return Ok(Spelled::default());
     }
     let value = json::read(text, MAX_REQUIREMENTS_BYTES, MAX_DEPTH).map_err(|p| Unreadable::new("requirements", p))?;
     spelling::requirements(value)

@@ -148,6 +148,13 @@ fn a_refusal_reads_as_a_sentence() {
     let said = |text: &str| class(text).unwrap_err().to_string();
     assert_eq!(said("null"), "requirements must be a JSON object, not null");
     assert_eq!(said(r#"{"hardware":{"ram_gb":null}}"#), "requirements.hardware.ram_gb must be a number");
+    let key = "a\u{1b}\n".repeat(5_000);
+    let hostile_texts =
+        [json!({ &key: 1, "positive_requirements": { &key: 2 } }).to_string(), format!("{{{0}:1,{0}:2}}", json!(key))];
+    for text in hostile_texts {
+        let told = said(&text);
+        assert!(told.chars().count() < 500 && !told.contains(char::is_control), "{told}");
+    }
     assert_eq!(said("{"), "requirements is not JSON: EOF while parsing an object at line 1 column 1");
 }
 

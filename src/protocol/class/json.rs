@@ -8,6 +8,9 @@ use std::fmt;
 /// Integers up to here are the same as text, as integer and as double.
 const EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
+/// No size of anything; keeps rounding away from infinity, which JSON cannot write.
+const LARGEST: f64 = 1e300;
+
 /// Reads one JSON text. Refuses what is too long or too deep, and a key that appears twice in one object.
 pub(super) fn read(text: &str, max_bytes: usize, max_depth: usize) -> Result<Value, String> {
     if text.len() > max_bytes {
@@ -26,9 +29,15 @@ pub(super) fn write(value: &Value) -> String {
     out
 }
 
-/// A number as its shortest text: `24.0` and `2.4e1` are `24`.
+/// A number as its shortest text: `24.0` and `2.4e1` are `24`. Fractions keep 15 digits, because the JSON library may
+/// read the last bit wrong: with all 17, a definition read back would no longer say what was written.
 pub(super) fn canonical_number(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < EXACT_INTEGER { Value::from(number as i64) } else { Value::from(number) }
+    let whole = |n: f64| n.fract() == 0.0 && n.abs() < EXACT_INTEGER;
+    let mut number = number.clamp(-LARGEST, LARGEST);
+    if !whole(number) {
+        number = format!("{number:.14e}").parse().unwrap_or(number);
+    }
+    if whole(number) { Value::from(number as i64) } else { Value::from(number) }
 }
 
 fn write_into(value: &Value, out: &mut String) {

@@ -11,8 +11,15 @@
 use super::{Unreadable, json};
 use serde_json::{Map, Value};
 
+/// Requirements in one spelling.
+#[derive(Default)]
+pub(super) struct Spelled {
+    pub(super) require: Map<String, Value>,
+    pub(super) exclude: Map<String, Value>,
+}
+
 /// Splits and spells out what stands in the `requirements` of a job.
-pub(super) fn requirements(value: Value) -> Result<(Map<String, Value>, Map<String, Value>), Unreadable> {
+pub(super) fn requirements(value: Value) -> Result<Spelled, Unreadable> {
     let mut require = Side { exclude: false, kept: Map::new() };
     let mut exclude = Map::new();
     for (key, value) in object("requirements", value)? {
@@ -26,7 +33,7 @@ pub(super) fn requirements(value: Value) -> Result<(Map<String, Value>, Map<Stri
             _ => require.put(&key, value)?,
         }
     }
-    Ok((require.kept, exclude))
+    Ok(Spelled { require: require.kept, exclude })
 }
 
 /// Spells out what a worker must have.
@@ -89,7 +96,7 @@ impl Side {
             Value::String(text) if !self.exclude && means_any(&text) => Ok(()),
             value => {
                 for (part, value) in object("hardware", value)? {
-                    self.hardware_part(&part, value)?;
+                    self.put(&format!("hardware.{part}"), value)?;
                 }
                 Ok(())
             }
@@ -100,7 +107,7 @@ impl Side {
         match part {
             "gpu" => {
                 for (part, value) in object("hardware.gpu", value)? {
-                    self.hardware_part(&format!("gpu.{part}"), value)?;
+                    self.put(&format!("hardware.gpu.{part}"), value)?;
                 }
                 Ok(())
             }
