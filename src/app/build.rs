@@ -63,7 +63,7 @@ pub struct Driven {
 pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
     let mut driven = Vec::new();
     if let Some(engine) = &config.engines.comfyui {
-        let connectors = engine.urls.iter().map(|url| registry::Engine::ComfyUi(Box::new(comfyui(engine, url))).build());
+        let connectors = engine.urls.iter().map(|url| registry::Engine::ComfyUi(Box::new(comfyui(engine, url)?)).build());
         driven.push(Driven {
             name: "comfyui",
             gpus: engine.gpus.clone(),
@@ -78,13 +78,13 @@ pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
     Ok(driven)
 }
 
-fn comfyui(engine: &HttpEngine, url: &url::Url) -> connectors::comfyui::Settings {
+fn comfyui(engine: &HttpEngine, url: &url::Url) -> Result<connectors::comfyui::Settings, Failure> {
     let secret = |secret: &Option<secrecy::SecretString>| secret.as_ref().map(|text| text.expose_secret().to_owned());
-    let mut settings = connectors::comfyui::Settings::new(url.clone());
-    settings.username = engine.username.clone();
-    settings.password = secret(&engine.password).map(Into::into);
+    let mut settings = connectors::comfyui::Settings::at(url.as_str())?;
+    settings.username = engine.username.clone().or(settings.username);
+    settings.password = secret(&engine.password).map(Into::into).or(settings.password);
     settings.api_key = secret(&engine.api_key).map(Into::into);
-    settings
+    Ok(settings)
 }
 
 /// Engines and the slots they are paired into.
@@ -148,7 +148,7 @@ impl Built {
                 gpu_model: unit.and_then(|unit| unit.gpu.name.clone()),
                 gpu_count: u32::from(unit.is_some()),
                 cpu_cores: Some(self.inventory.host.cpu_cores),
-                ram_gb: Some(self.inventory.host.ram_gb),
+                ram_gb: self.inventory.host.ram_gb,
             },
             engines: engines.iter().map(|engine| engine.facts()).collect(),
             traits: config.traits.clone(),
