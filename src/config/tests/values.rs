@@ -77,6 +77,8 @@ fn wrong_values_are_refused_and_named() {
         ("HUB_REDIS_URL", "redis://", "must name a host"),
         ("HUB_REDIS_URL", "redis://host/zero", "number of a database"),
         ("HUB_REDIS_URL", "redis+unix://", "such as redis://"),
+        ("ALLOWED_CUSTOMERS", ",", "comma list"),
+        ("ALLOWED_CUSTOMERS", "[]", "comma list"),
     ];
     for (name, text, message) in rows {
         let report = load_env(&[(name, text)]).expect_err(&format!("{name}={text}"));
