@@ -72,5 +72,6 @@ async fn attend(
     };
     server.wire.set_frozen(false);
     server.lose_everything();
+    server.folders.leave();
     ended
 }
