@@ -141,12 +141,13 @@ impl Agent {
             let beats = beats::Heartbeat::new(slot.clone(), config.jobs.heartbeat_interval);
             let gone = superseded.clone();
             tasks.spawn(async move {
-                beats.keep(beat, until, || {
-                    gone.cancel();
-                    shared.shutdown.drain.cancel();
-                    shared.shutdown.now.cancel();
-                })
-                .await;
+                beats
+                    .keep(beat, until, || {
+                        gone.cancel();
+                        shared.shutdown.drain.cancel();
+                        shared.shutdown.now.cancel();
+                    })
+                    .await;
             });
         }
         if let Some(to_publish) = self.to_publish.take() {

@@ -63,7 +63,8 @@ pub struct Driven {
 pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
     let mut driven = Vec::new();
     if let Some(engine) = &config.engines.comfyui {
-        let connectors = engine.urls.iter().map(|url| registry::Engine::ComfyUi(Box::new(comfyui(engine, url)?)).build());
+        let connectors =
+            engine.urls.iter().map(|url| registry::Engine::ComfyUi(Box::new(comfyui(engine, url)?)).build());
         driven.push(Driven {
             name: "comfyui",
             gpus: engine.gpus.clone(),
@@ -99,10 +100,8 @@ pub struct Built {
 impl Built {
     /// Looks at the hardware, asks the engines how they are, and pairs them.
     pub async fn new(config: &Config, driven: Vec<Driven>, simulated: Option<(u32, f64)>) -> std::io::Result<Self> {
-        let sampler = Sampler::start(Settings {
-            simulated,
-            ..Settings::new(&config.output_dir, config.declared.clone())
-        })?;
+        let sampler =
+            Sampler::start(Settings { simulated, ..Settings::new(&config.output_dir, config.declared.clone()) })?;
         let mut engines = Vec::new();
         let mut by_ref = BTreeMap::new();
         let mut sites = Vec::new();

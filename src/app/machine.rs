@@ -40,9 +40,9 @@ impl Publisher {
         let message: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
         let ours = message["status"]["workers"].as_object().is_some_and(|workers| {
             !workers.is_empty() && workers.values().all(|worker| worker["build_info"] == "gpu-worker")
-        }) && message["timestamp"].as_i64().is_some_and(|at| {
-            self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&at)
-        });
+        }) && message["timestamp"]
+            .as_i64()
+            .is_some_and(|at| self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&at));
         if !ours {
             *self.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
         }

@@ -1,1 +1,90 @@
+//! The commands: what a person or a script types.
+//! In: arguments. Out: answers on stdout, an exit code.
 
+mod agent;
+mod cancel;
+mod configuration;
+mod dev;
+mod jobs;
+mod local_redis;
+mod outcome;
+mod probe;
+mod render;
+mod session;
+mod stand_in;
+mod submit;
+mod watch;
+mod workers;
+
+pub use outcome::{Exit, Failed};
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// The agent of a GPU server: claims jobs from Redis, runs them on this machine's engines, streams progress.
+#[derive(Debug, Parser)]
+#[command(name = "gpu-worker", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    sources: Chosen,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Where configuration comes from, for every command.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Chosen {
+    /// Read variables from this file (default: ./.env.worker, else /etc/gpu-worker/env)
+    #[arg(long, global = true, value_name = "PATH")]
+    env_file: Option<PathBuf>,
+    /// Which Redis, such as redis://127.0.0.1:6379 (HUB_REDIS_URL)
+    #[arg(long, global = true, value_name = "URL")]
+    redis: Option<String>,
+    /// Set any variable, over environment and file; may be repeated
+    #[arg(long = "set", global = true, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent (what happens without a command)
+    Run,
+    /// Try everything on this machine: a Redis of its own, a simulated GPU, a stand-in ComfyUI
+    Dev(dev::Args),
+    /// Hand in a job: a job file, or a ComfyUI graph in API format
+    Submit(submit::Args),
+    /// Follow a job to its end
+    Watch(watch::Args),
+    /// Stop a job
+    Cancel(cancel::Args),
+    /// List jobs, show one, or give a failed one a new life
+    Jobs(jobs::Args),
+    /// List the workers
+    Workers(workers::Args),
+    /// Show what this machine has, and whether it can be used
+    Probe(probe::Args),
+    /// Check or show the configuration
+    Config(configuration::Args),
+    /// An engine that does no GPU work, for demos and tests
+    StandIn(stand_in::Args),
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// What a person is told, with the exit code.
+pub async fn run(cli: Cli) -> Result<Exit, Failed> {
+    let chosen = cli.sources;
+    match cli.command.unwrap_or(Command::Run) {
+        Command::Run => agent::run(&chosen).await,
+        Command::Dev(args) => dev::run(&chosen, args).await,
+        Command::Submit(args) => submit::run(&chosen, args).await,
+        Command::Watch(args) => watch::run(&chosen, args).await,
+        Command::Cancel(args) => cancel::run(&chosen, args).await,
+        Command::Jobs(args) => jobs::run(&chosen, args).await,
+        Command::Workers(args) => workers::run(&chosen, args).await,
+        Command::Probe(args) => probe::run(&chosen, args).await,
+        Command::Config(args) => configuration::run(&chosen, args),
+        Command::StandIn(args) => stand_in::run(args).await,
+    }
+}

@@ -12,24 +12,13 @@ use std::path::{Path, PathBuf};
 /// Texts that `config show` prints in place of the table's default: derived values, and `None` for settings without use here.
 pub(super) type Derived = BTreeMap<&'static str, Option<String>>;
 
-pub(super) fn config(
-    reader: &Reader<'_>,
-    sources: &Sources,
-    report: &mut Report,
-) -> (Config, Derived) {
+pub(super) fn config(reader: &Reader<'_>, sources: &Sources, report: &mut Report) -> (Config, Derived) {
     let mut derived = Derived::new();
     let identity = identity(reader, &sources.host_name, &mut derived);
-    let state_dir = reader
-        .text("STATE_DIR")
-        .map_or_else(|| state_dir(sources), PathBuf::from);
-    let output_dir = reader
-        .text("OUTPUT_DIR")
-        .map_or_else(|| state_dir.join("outputs"), PathBuf::from);
+    let state_dir = reader.text("STATE_DIR").map_or_else(|| state_dir(sources), PathBuf::from);
+    let output_dir = reader.text("OUTPUT_DIR").map_or_else(|| state_dir.join("outputs"), PathBuf::from);
     let shown = |path: &Path| Some(path.display().to_string());
-    derived.extend([
-        ("STATE_DIR", shown(&state_dir)),
-        ("OUTPUT_DIR", shown(&output_dir)),
-    ]);
+    derived.extend([("STATE_DIR", shown(&state_dir)), ("OUTPUT_DIR", shown(&output_dir))]);
     let config = Config {
         redis: redis(reader),
         identity,
@@ -55,10 +44,7 @@ fn redis(reader: &Reader<'_>) -> Redis {
 
 fn identity(reader: &Reader<'_>, host_name: &str, derived: &mut Derived) -> Identity {
     let host = id_of_host(host_name);
-    derived.extend([
-        ("WORKER_ID", Some(host.clone())),
-        ("MACHINE_ID", Some(host.clone())),
-    ]);
+    derived.extend([("WORKER_ID", Some(host.clone())), ("MACHINE_ID", Some(host.clone()))]);
     Identity {
         worker_id: reader.text("WORKER_ID").unwrap_or_else(|| host.clone()),
         machine_id: reader.text("MACHINE_ID").unwrap_or(host),
@@ -73,18 +59,9 @@ fn identity(reader: &Reader<'_>, host_name: &str, derived: &mut Derived) -> Iden
 
 /// `.` and `:` end the id in the names of keys and in status messages.
 fn id_of_host(host_name: &str) -> String {
-    let foreign =
-        |letter: char| matches!(letter, '.' | ':') || letter.is_whitespace() || letter.is_control();
-    let id: String = host_name
-        .trim()
-        .chars()
-        .map(|letter| if foreign(letter) { '-' } else { letter })
-        .collect();
-    if id.is_empty() {
-        "gpu-worker".into()
-    } else {
-        id
-    }
+    let foreign = |letter: char| matches!(letter, '.' | ':') || letter.is_whitespace() || letter.is_control();
+    let id: String = host_name.trim().chars().map(|letter| if foreign(letter) { '-' } else { letter }).collect();
+    if id.is_empty() { "gpu-worker".into() } else { id }
 }
 
 fn jobs(reader: &Reader<'_>) -> Jobs {
@@ -116,25 +93,14 @@ fn declared(reader: &Reader<'_>) -> DeclaredHardware {
 }
 
 fn dashboard(reader: &Reader<'_>, derived: &mut Derived) -> Dashboard {
-    derived.insert(
-        "WORKER_DASHBOARD_PORT",
-        Some("1511, or the next free port".into()),
-    );
-    let port = reader
-        .count("WORKER_DASHBOARD_PORT")
-        .and_then(|port| u16::try_from(port).ok());
-    Dashboard {
-        enabled: reader.boolean("WORKER_DASHBOARD_ENABLED"),
-        port,
-    }
+    derived.insert("WORKER_DASHBOARD_PORT", Some("1511, or the next free port".into()));
+    let port = reader.count("WORKER_DASHBOARD_PORT").and_then(|port| u16::try_from(port).ok());
+    Dashboard { enabled: reader.boolean("WORKER_DASHBOARD_ENABLED"), port }
 }
 
 fn log(reader: &Reader<'_>) -> Log {
     Log {
-        level: reader
-            .text("LOG_LEVEL")
-            .and_then(|level| level.parse().ok())
-            .unwrap_or(tracing::Level::INFO),
+        level: reader.text("LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(tracing::Level::INFO),
         json: match reader.text("LOG_FORMAT").as_deref() {
             Some("json") => Some(true),
             Some("human") => Some(false),
@@ -145,22 +111,12 @@ fn log(reader: &Reader<'_>) -> Log {
 
 /// Where the system keeps the state of a service or of a user. systemd may list several folders with `:` between.
 fn state_dir(sources: &Sources) -> PathBuf {
-    if let Some(given) = sources
-        .env("STATE_DIRECTORY")
-        .and_then(|list| list.split(':').next())
-    {
+    if let Some(given) = sources.env("STATE_DIRECTORY").and_then(|list| list.split(':').next()) {
         return given.into();
     }
     // The XDG specification: a relative path is to be ignored.
-    let absolute = |name: &str| {
-        sources
-            .env(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    match absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-    {
+    let absolute = |name: &str| sources.env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    match absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state"))) {
         Some(folder) => folder.join("gpu-worker"),
         None => "gpu-worker-state".into(),
     }

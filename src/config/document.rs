@@ -19,10 +19,7 @@ const EXAMPLE_HEAD: &str = "\
 /// `.env.worker.example`.
 pub fn example() -> String {
     let mut out = EXAMPLE_HEAD.to_string();
-    for variable in VARIABLES
-        .iter()
-        .filter(|variable| variable.mark == Mark::Essential)
-    {
+    for variable in VARIABLES.iter().filter(|variable| variable.mark == Mark::Essential) {
         out += &example_of(variable);
     }
     for group in Group::ALL {
@@ -80,7 +77,8 @@ pub fn page() -> String {
             out += &row(variable);
         }
     }
-    out += "\n## Names that do nothing\n\nAccepted with a warning, so that a file made for the reference still loads.\n\n";
+    out +=
+        "\n## Names that do nothing\n\nAccepted with a warning, so that a file made for the reference still loads.\n\n";
     out += &formers("Retired", RETIRED);
     out.push('\n');
     out += &formers("Waiting for a later release", RESERVED);
@@ -93,35 +91,17 @@ fn row(variable: &Variable) -> String {
         Preset::Unset => String::new(),
         Preset::Derived(what) => what.into(),
     };
-    let secret = if variable.mark == Mark::Secret {
-        " Secret."
-    } else {
-        ""
-    };
+    let secret = if variable.mark == Mark::Secret { " Secret." } else { "" };
     let expected = variable.kind.expected();
-    let aliases = variable
-        .aliases
-        .iter()
-        .map(|alias| format!("`{}`{}", alias.name, conversion(alias.conversion)));
-    let parts = ADDRESSES
-        .iter()
-        .filter(|address| address.target == variable.name)
-        .map(|address| {
-            let parts = [address.host, address.port, address.secure];
-            let parts = parts.into_iter().filter(|names| !names.is_empty());
-            let quoted = |name: &&str| format!("`{name}`");
-            parts
-                .map(|names| names.iter().map(quoted).collect::<Vec<_>>().join(" or "))
-                .collect::<Vec<_>>()
-                .join(" + ")
-        });
+    let aliases = variable.aliases.iter().map(|alias| format!("`{}`{}", alias.name, conversion(alias.conversion)));
+    let parts = ADDRESSES.iter().filter(|address| address.target == variable.name).map(|address| {
+        let parts = [address.host, address.port, address.secure];
+        let parts = parts.into_iter().filter(|names| !names.is_empty());
+        let quoted = |name: &&str| format!("`{name}`");
+        parts.map(|names| names.iter().map(quoted).collect::<Vec<_>>().join(" or ")).collect::<Vec<_>>().join(" + ")
+    });
     let others: Vec<_> = aliases.chain(parts).collect();
-    format!(
-        "| `{}` | {default} | {}{secret} | {expected} | {} |\n",
-        variable.name,
-        variable.doc,
-        others.join(", ")
-    )
+    format!("| `{}` | {default} | {}{secret} | {expected} | {} |\n", variable.name, variable.doc, others.join(", "))
 }
 
 fn conversion(conversion: Conversion) -> &'static str {
@@ -137,11 +117,7 @@ fn conversion(conversion: Conversion) -> &'static str {
 fn formers(heading: &str, formers: &[Former]) -> String {
     let mut out = format!("| {heading} | Why |\n|---|---|\n");
     for former in formers {
-        let names: Vec<_> = former
-            .names
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect();
+        let names: Vec<_> = former.names.iter().map(|name| format!("`{name}`")).collect();
         out += &format!("| {} | {} |\n", names.join(", "), former.reason);
     }
     out

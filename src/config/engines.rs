@@ -85,32 +85,18 @@ pub(super) fn engines(reader: &Reader<'_>, derived: &mut Derived, report: &mut R
     Engines {
         comfyui: http(&COMFYUI, report),
         a1111: http(&A1111, report),
-        simulation: chosen
-            .contains(&"simulation")
-            .then_some(SimulationEngine { services }),
+        simulation: chosen.contains(&"simulation").then_some(SimulationEngine { services }),
     }
 }
 
 fn chosen(reader: &Reader<'_>, report: &mut Report) -> Vec<&'static str> {
     let listed = reader.list("SERVICES");
     if !reader.stated("SERVICES") {
-        let set = [
-            ("comfyui", "COMFYUI_URL"),
-            ("a1111", "A1111_URL"),
-            ("simulation", "SIMULATION_SERVICES"),
-        ];
-        let set: Vec<_> = set
-            .into_iter()
-            .filter(|(_, name)| reader.stated(name))
-            .map(|(engine, _)| engine)
-            .collect();
+        let set = [("comfyui", "COMFYUI_URL"), ("a1111", "A1111_URL"), ("simulation", "SIMULATION_SERVICES")];
+        let set: Vec<_> = set.into_iter().filter(|(_, name)| reader.stated(name)).map(|(engine, _)| engine).collect();
         return if set.is_empty() { vec!["comfyui"] } else { set };
     }
-    if reader
-        .shown("SERVICES")
-        .split(',')
-        .any(|item| item.contains(':') && !item.trim().ends_with(":1"))
-    {
+    if reader.shown("SERVICES").split(',').any(|item| item.contains(':') && !item.trim().ends_with(":1")) {
         let message = "counts are ignored: there are CONCURRENT_JOBS slots for each GPU";
         report.warn(&reader.origin("SERVICES"), "SERVICES", message);
     }
@@ -122,11 +108,7 @@ fn chosen(reader: &Reader<'_>, report: &mut Report) -> Vec<&'static str> {
                 engines.push(*engine);
             }
         } else if RESERVED.contains(&name.as_str()) {
-            report.warn(
-                &reader.origin("SERVICES"),
-                "SERVICES",
-                format!("{name}: no connector for it in this release"),
-            );
+            report.warn(&reader.origin("SERVICES"), "SERVICES", format!("{name}: no connector for it in this release"));
         } else {
             wrong = true;
             let known = KNOWN.iter().map(|(known, _)| *known).chain(RESERVED);
@@ -135,19 +117,11 @@ fn chosen(reader: &Reader<'_>, report: &mut Report) -> Vec<&'static str> {
                 None => "there are comfyui, a1111 and simulation".into(),
             };
             let name: String = name.escape_debug().take(40).collect();
-            reader.fault(
-                "SERVICES",
-                format!("no engine is called `{name}`; {hint}"),
-                report,
-            );
+            reader.fault("SERVICES", format!("no engine is called `{name}`; {hint}"), report);
         }
     }
     if engines.is_empty() && !wrong {
-        reader.fault(
-            "SERVICES",
-            "names no engine that this release can drive",
-            report,
-        );
+        reader.fault("SERVICES", "names no engine that this release can drive", report);
     }
     engines
 }
@@ -159,12 +133,7 @@ fn http(names: &Names, reader: &Reader<'_>, report: &mut Report) -> HttpEngine {
         && !urls.is_empty()
         && gpus.len() != urls.len()
     {
-        let message = format!(
-            "has {} entries, but {} has {}: one for each",
-            gpus.len(),
-            names.url,
-            urls.len()
-        );
+        let message = format!("has {} entries, but {} has {}: one for each", gpus.len(), names.url, urls.len());
         reader.fault(names.gpus, message, report);
     }
     let (mut username, mut password) = (reader.text(names.username), reader.secret(names.password));
@@ -188,13 +157,7 @@ fn http(names: &Names, reader: &Reader<'_>, report: &mut Report) -> HttpEngine {
         username = Some(user);
         password = word.map(SecretString::from).or(password);
     }
-    HttpEngine {
-        urls,
-        gpus,
-        username,
-        password,
-        api_key: names.api_key.and_then(|name| reader.secret(name)),
-    }
+    HttpEngine { urls, gpus, username, password, api_key: names.api_key.and_then(|name| reader.secret(name)) }
 }
 
 /// User name and password out of the address, with `%40` and the like decoded.
@@ -214,10 +177,7 @@ fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
-        let hex = tail
-            .get(..2)
-            .filter(|_| first == b'%')
-            .and_then(|hex| std::str::from_utf8(hex).ok());
+        let hex = tail.get(..2).filter(|_| first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
         match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) => {
                 bytes.push(byte);

@@ -71,11 +71,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
         }
         None => bytes,
     };
-    let mut cursor = Cursor {
-        bytes,
-        at: 0,
-        line: 1,
-    };
+    let mut cursor = Cursor { bytes, at: 0, line: 1 };
     while let Some(byte) = cursor.peek() {
         let line = cursor.line;
         if is_blank(byte) || is_newline(byte) {
@@ -103,10 +99,9 @@ fn assignment(cursor: &mut Cursor<'_>, parsed: &mut Parsed) {
                 cursor.next();
             }
             _ => {
-                return parsed.faults.push((
-                    line,
-                    "no `=` in this line; expected NAME=value, or # before a comment".into(),
-                ));
+                return parsed
+                    .faults
+                    .push((line, "no `=` in this line; expected NAME=value, or # before a comment".into()));
             }
         }
     }
@@ -123,32 +118,25 @@ fn assignment(cursor: &mut Cursor<'_>, parsed: &mut Parsed) {
 /// The name, or what is wrong with it; a text that is no name is not quoted, for it may be a mislaid secret.
 fn check_name(name: &[u8]) -> Result<String, String> {
     let name = name.trim_ascii_end();
-    let text = std::str::from_utf8(name)
-        .map_err(|_| "the name holds bytes that are not UTF-8".to_string())?;
+    let text = std::str::from_utf8(name).map_err(|_| "the name holds bytes that are not UTF-8".to_string())?;
     let is_name = |text: &str| {
         !text.is_empty()
             && !text.starts_with(|first: char| first.is_ascii_digit())
-            && text
-                .chars()
-                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+            && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
     };
     if is_name(text) {
         return Ok(text.into());
     }
     match text.strip_prefix("export").map(str::trim_start) {
-        Some(rest) if is_name(rest) => Err(format!(
-            "`export` is a word of the shell that systemd does not know; write {rest}=... alone"
-        )),
+        Some(rest) if is_name(rest) => {
+            Err(format!("`export` is a word of the shell that systemd does not know; write {rest}=... alone"))
+        }
         _ => Err("before the `=` there must be a name of letters, digits and underscores".into()),
     }
 }
 
 /// The value from behind the `=` to its end of line, or a fault with its line.
-fn value(
-    cursor: &mut Cursor<'_>,
-    line: usize,
-    parsed: &mut Parsed,
-) -> Result<String, (usize, String)> {
+fn value(cursor: &mut Cursor<'_>, line: usize, parsed: &mut Parsed) -> Result<String, (usize, String)> {
     let mut value = Vec::new();
     let mut open = None;
     // Quotes open only before the first bare character; blanks there are dropped, also between two quoted parts.
@@ -184,11 +172,7 @@ fn bare_text(cursor: &mut Cursor<'_>, value: &mut Vec<u8>, line: usize, parsed: 
         if is_newline(byte) {
             break;
         }
-        comment |= byte == b'#'
-            && cursor.bytes[..cursor.at]
-                .last()
-                .copied()
-                .is_some_and(is_blank);
+        comment |= byte == b'#' && cursor.bytes[..cursor.at].last().copied().is_some_and(is_blank);
         cursor.next();
         if byte == b'\\' {
             match cursor.next() {
@@ -205,8 +189,7 @@ fn bare_text(cursor: &mut Cursor<'_>, value: &mut Vec<u8>, line: usize, parsed: 
     }
     value.truncate(keep);
     if comment {
-        let message =
-            "the # and what follows is a part of the value: a comment needs a line of its own";
+        let message = "the # and what follows is a part of the value: a comment needs a line of its own";
         parsed.warnings.push((line, message.into()));
     }
 }

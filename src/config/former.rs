@@ -62,21 +62,11 @@ pub static RETIRED: &[Former] = &[
             "SERVICE_MAX_CONCURRENT_JOBS",
         ],
     },
-    Former {
-        reason: "each engine has an address of its own, such as COMFYUI_URL",
-        names: &["SERVICE_BASE_URL"],
-    },
-    Former {
-        reason: "use HEALTH_CHECK_INTERVAL_SECONDS",
-        names: &["SERVICE_HEALTH_CHECK_INTERVAL"],
-    },
+    Former { reason: "each engine has an address of its own, such as COMFYUI_URL", names: &["SERVICE_BASE_URL"] },
+    Former { reason: "use HEALTH_CHECK_INTERVAL_SECONDS", names: &["SERVICE_HEALTH_CHECK_INTERVAL"] },
     Former {
         reason: "outputs are stored as the engine made them",
-        names: &[
-            "WORKER_COMFYUI_IMAGE_FORMAT",
-            "WORKER_COMFYUI_IMAGE_QUALITY",
-            "WORKER_COMFYUI_SAVE_WORKFLOW",
-        ],
+        names: &["WORKER_COMFYUI_IMAGE_FORMAT", "WORKER_COMFYUI_IMAGE_QUALITY", "WORKER_COMFYUI_SAVE_WORKFLOW"],
     },
     Former {
         reason: "the simulation is built in, and each job says how it is to run",
@@ -89,26 +79,11 @@ pub static RETIRED: &[Former] = &[
             "SIMULATION_WEBSOCKET_URL",
         ],
     },
-    Former {
-        reason: "use SERVICES=simulation",
-        names: &["MOCK_MODE"],
-    },
-    Former {
-        reason: "the program tells its own version",
-        names: &["VERSION"],
-    },
-    Former {
-        reason: "the program tells why it stops",
-        names: &["SHUTDOWN_REASON"],
-    },
-    Former {
-        reason: "the log goes to standard error, where systemd keeps it",
-        names: &["LOG_TO_FILE", "LOG_DIR"],
-    },
-    Former {
-        reason: "there is one program for every environment",
-        names: &["NODE_ENV", "WORKER_BUNDLE_MODE"],
-    },
+    Former { reason: "use SERVICES=simulation", names: &["MOCK_MODE"] },
+    Former { reason: "the program tells its own version", names: &["VERSION"] },
+    Former { reason: "the program tells why it stops", names: &["SHUTDOWN_REASON"] },
+    Former { reason: "the log goes to standard error, where systemd keeps it", names: &["LOG_TO_FILE", "LOG_DIR"] },
+    Former { reason: "there is one program for every environment", names: &["NODE_ENV", "WORKER_BUNDLE_MODE"] },
 ];
 
 /// Names of parts that come in a later release.
@@ -202,8 +177,5 @@ pub static RESERVED: &[Former] = &[
             "AZURE_STORAGE_KEY",
         ],
     },
-    Former {
-        reason: "OpenTelemetry: no exporter for it in this release",
-        names: &["OTEL_COLLECTOR_ENDPOINT"],
-    },
+    Former { reason: "OpenTelemetry: no exporter for it in this release", names: &["OTEL_COLLECTOR_ENDPOINT"] },
 ];

@@ -45,9 +45,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Report> {
 }
 
 /// `load`, and the names that were asked for on the way.
-pub(super) fn read(
-    sources: &Sources,
-) -> Result<(Loaded, std::collections::BTreeSet<&'static str>), Report> {
+pub(super) fn read(sources: &Sources) -> Result<(Loaded, std::collections::BTreeSet<&'static str>), Report> {
     let mut report = Report::default();
     let layers = source::layers(sources, &mut report);
     names::check(&layers, &mut report);
@@ -71,20 +69,8 @@ pub(super) fn read(
             Some(text) if derives || matches!(variable.preset, Preset::Is(_)) => text,
             _ => found.shown.clone(),
         };
-        Effective {
-            name: variable.name,
-            group: variable.group,
-            value,
-            origin: found.origin.clone(),
-        }
+        Effective { name: variable.name, group: variable.group, value, origin: found.origin.clone() }
     });
     let origins = effective.collect();
-    Ok((
-        Loaded {
-            config,
-            warnings: report.warnings,
-            origins,
-        },
-        asked,
-    ))
+    Ok((Loaded { config, warnings: report.warnings, origins }, asked))
 }

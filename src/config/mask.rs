@@ -18,20 +18,12 @@ pub(super) fn masked(variable: &Variable, text: &str) -> String {
         Kind::EngineUrls if text.contains('@') => {
             let parts: Vec<_> = text.split(',').collect();
             if parts.iter().all(|part| part.contains("://")) {
-                parts
-                    .into_iter()
-                    .map(|part| mask_url(part.trim()))
-                    .collect::<Vec<_>>()
-                    .join(",")
+                parts.into_iter().map(|part| mask_url(part.trim())).collect::<Vec<_>>().join(",")
             } else {
                 MASK.into()
             }
         }
-        Kind::EngineUrls => text
-            .split(',')
-            .map(|part| mask_url(part.trim()))
-            .collect::<Vec<_>>()
-            .join(","),
+        Kind::EngineUrls => text.split(',').map(|part| mask_url(part.trim())).collect::<Vec<_>>().join(","),
         _ => text.into(),
     }
 }
@@ -40,10 +32,7 @@ pub(super) fn masked(variable: &Variable, text: &str) -> String {
 pub(super) fn quoted(variable: &Variable, text: &str) -> String {
     let shown = masked(variable, text);
     if shown.chars().count() > SHOWN {
-        format!(
-            "{}…",
-            shown.chars().take(SHOWN).collect::<String>().escape_debug()
-        )
+        format!("{}…", shown.chars().take(SHOWN).collect::<String>().escape_debug())
     } else {
         shown.escape_debug().to_string()
     }

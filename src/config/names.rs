@@ -30,22 +30,13 @@ const OF_THE_PROCESS: [&str; 10] = [
 /// Every name that sets something: variables, their aliases, and the parts of addresses.
 pub(super) fn working() -> impl Iterator<Item = &'static str> {
     let variables = VARIABLES.iter().map(|variable| variable.name);
-    let aliases = VARIABLES
-        .iter()
-        .flat_map(|variable| variable.aliases.iter().map(|alias| alias.name));
-    let parts = ADDRESSES
-        .iter()
-        .flat_map(|address| [address.host, address.port, address.secure])
-        .flatten()
-        .copied();
+    let aliases = VARIABLES.iter().flat_map(|variable| variable.aliases.iter().map(|alias| alias.name));
+    let parts = ADDRESSES.iter().flat_map(|address| [address.host, address.port, address.secure]).flatten().copied();
     variables.chain(aliases).chain(parts)
 }
 
 fn reason(formers: &'static [Former], name: &str) -> Option<&'static str> {
-    formers
-        .iter()
-        .find(|former| former.names.contains(&name))
-        .map(|former| former.reason)
+    formers.iter().find(|former| former.names.contains(&name)).map(|former| former.reason)
 }
 
 /// Looks at every name of every layer.
@@ -58,11 +49,7 @@ pub(super) fn check(layers: &[Layer; 3], report: &mut Report) {
                 continue;
             }
             if let Some(reason) = reason(RETIRED, name) {
-                report.warn(
-                    &entry.origin,
-                    name,
-                    format!("retired, does nothing: {reason}"),
-                );
+                report.warn(&entry.origin, name, format!("retired, does nothing: {reason}"));
             } else if let Some(reason) = reason(RESERVED, name) {
                 match reserved.iter_mut().find(|(known, _)| *known == reason) {
                     Some((_, names)) => names.push((name, &entry.origin)),
@@ -72,11 +59,7 @@ pub(super) fn check(layers: &[Layer; 3], report: &mut Report) {
                 near_miss(name, report);
             } else {
                 let shown: String = name.chars().take(NAME_SHOWN).collect();
-                let message = if hints > 0 {
-                    unknown(name)
-                } else {
-                    "unknown name".into()
-                };
+                let message = if hints > 0 { unknown(name) } else { "unknown name".into() };
                 hints = hints.saturating_sub(1);
                 report.fault(&entry.origin, &shown, message);
             }
@@ -93,21 +76,14 @@ pub(super) fn check(layers: &[Layer; 3], report: &mut Report) {
 }
 
 fn unknown(name: &str) -> String {
-    if OF_THE_PROCESS
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(name))
-    {
+    if OF_THE_PROCESS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
         return "unknown name; it acts on the process itself, so set it in the environment".into();
     }
     let formers = RETIRED.iter().chain(RESERVED);
     let known = working().chain(formers.flat_map(|former| former.names).copied());
     let near = nearest(name, known, (name.len() / 3).max(2));
     // People forget the unit at the end and the WORKER_ in front.
-    let longer = || {
-        working()
-            .filter(|known| part_of(name, known))
-            .min_by_key(|known| known.len())
-    };
+    let longer = || working().filter(|known| part_of(name, known)).min_by_key(|known| known.len());
     match near.or_else(longer) {
         Some(meant) => format!("unknown name; did you mean {meant}?"),
         None => "unknown name".into(),
@@ -116,12 +92,8 @@ fn unknown(name: &str) -> String {
 
 fn part_of(name: &str, known: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    known
-        .strip_prefix(&name)
-        .is_some_and(|rest| rest.starts_with('_'))
-        || known
-            .strip_suffix(&name)
-            .is_some_and(|rest| rest.ends_with('_'))
+    known.strip_prefix(&name).is_some_and(|rest| rest.starts_with('_'))
+        || known.strip_suffix(&name).is_some_and(|rest| rest.ends_with('_'))
 }
 
 /// The environment holds many names that are no business of ours: only a slip of the finger is worth a word.

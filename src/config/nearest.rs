@@ -2,20 +2,11 @@
 //! In: the name as written and the known names. Out: the nearest, if it is near enough to be meant.
 
 /// The candidate with the smallest edit distance, if that is at most `limit`.
-pub(super) fn nearest<'a>(
-    written: &str,
-    candidates: impl Iterator<Item = &'a str>,
-    limit: usize,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>, limit: usize) -> Option<&'a str> {
     let written = written.to_ascii_uppercase();
     candidates
         .filter(|candidate| candidate.len().abs_diff(written.len()) <= limit)
-        .map(|candidate| {
-            (
-                distance(&written, &candidate.to_ascii_uppercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (distance(&written, &candidate.to_ascii_uppercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

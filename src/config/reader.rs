@@ -18,10 +18,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(values: &'a BTreeMap<&'static str, Resolved>) -> Self {
-        Self {
-            values,
-            asked: RefCell::default(),
-        }
+        Self { values, asked: RefCell::default() }
     }
 
     /// The names that were asked for.
@@ -31,9 +28,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn value(&self, name: &'static str) -> Option<&'a Value> {
         self.asked.borrow_mut().insert(name);
-        self.values
-            .get(name)
-            .and_then(|resolved| resolved.value.as_ref())
+        self.values.get(name).and_then(|resolved| resolved.value.as_ref())
     }
 
     /// Whether somebody set it: a default doesn't count.
@@ -42,26 +37,16 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn origin(&self, name: &'static str) -> Origin {
-        self.values
-            .get(name)
-            .map_or(Origin::Default, |resolved| resolved.origin.clone())
+        self.values.get(name).map_or(Origin::Default, |resolved| resolved.origin.clone())
     }
 
     /// The text as it may be shown; empty when there is none.
     pub(super) fn shown(&self, name: &'static str) -> &'a str {
-        self.values
-            .get(name)
-            .and_then(|resolved| resolved.shown.as_deref())
-            .unwrap_or_default()
+        self.values.get(name).and_then(|resolved| resolved.shown.as_deref()).unwrap_or_default()
     }
 
     /// A fault that concerns this variable together with another.
-    pub(super) fn fault(
-        &self,
-        name: &'static str,
-        message: impl Into<String>,
-        report: &mut Report,
-    ) {
+    pub(super) fn fault(&self, name: &'static str, message: impl Into<String>, report: &mut Report) {
         report.fault(&self.origin(name), name, message);
     }
 
@@ -88,8 +73,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn count(&self, name: &'static str) -> Option<u32> {
-        self.bytes(name)
-            .and_then(|number| u32::try_from(number).ok())
+        self.bytes(name).and_then(|number| u32::try_from(number).ok())
     }
 
     pub(super) fn decimal(&self, name: &'static str) -> Option<f64> {

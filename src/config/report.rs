@@ -27,10 +27,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Flag => out.write_str("flag"),
             Origin::Environment => out.write_str("environment"),
-            Origin::File {
-                path,
-                line: Some(line),
-            } => write!(out, "{}:{line}", path.display()),
+            Origin::File { path, line: Some(line) } => write!(out, "{}:{line}", path.display()),
             Origin::File { path, line: None } => write!(out, "{}", path.display()),
             Origin::Default => out.write_str("default"),
         }
@@ -68,19 +65,11 @@ pub struct Report {
 
 impl Report {
     pub(super) fn fault(&mut self, origin: &Origin, name: &str, message: impl Into<String>) {
-        self.faults.push(Finding {
-            origin: origin.clone(),
-            name: Some(name.into()),
-            message: message.into(),
-        });
+        self.faults.push(Finding { origin: origin.clone(), name: Some(name.into()), message: message.into() });
     }
 
     pub(super) fn warn(&mut self, origin: &Origin, name: &str, message: impl Into<String>) {
-        self.warnings.push(Finding {
-            origin: origin.clone(),
-            name: Some(name.into()),
-            message: message.into(),
-        });
+        self.warnings.push(Finding { origin: origin.clone(), name: Some(name.into()), message: message.into() });
     }
 }
 

@@ -32,31 +32,18 @@ pub(super) struct Statement {
 }
 
 /// Every variable of the table.
-pub(super) fn resolve(
-    layers: &[Layer; 3],
-    report: &mut Report,
-) -> BTreeMap<&'static str, Resolved> {
-    VARIABLES
-        .iter()
-        .map(|variable| (variable.name, one(variable, layers, report)))
-        .collect()
+pub(super) fn resolve(layers: &[Layer; 3], report: &mut Report) -> BTreeMap<&'static str, Resolved> {
+    VARIABLES.iter().map(|variable| (variable.name, one(variable, layers, report))).collect()
 }
 
 fn one(variable: &'static Variable, layers: &[Layer; 3], report: &mut Report) -> Resolved {
     let mut statements: [Vec<Statement>; 3] = Default::default();
     for (said, layer) in statements.iter_mut().zip(layers) {
-        let names = std::iter::once((variable.name, Conversion::Same)).chain(
-            variable
-                .aliases
-                .iter()
-                .map(|alias| (alias.name, alias.conversion)),
-        );
+        let names = std::iter::once((variable.name, Conversion::Same))
+            .chain(variable.aliases.iter().map(|alias| (alias.name, alias.conversion)));
         for (name, conversion) in names {
             // An empty value counts as none, as templates leave them behind.
-            let Some(entry) = layer
-                .get(name)
-                .filter(|entry| !entry.text.trim().is_empty())
-            else {
+            let Some(entry) = layer.get(name).filter(|entry| !entry.text.trim().is_empty()) else {
                 continue;
             };
             match convert(conversion, &entry.text) {
@@ -75,50 +62,26 @@ fn one(variable: &'static Variable, layers: &[Layer; 3], report: &mut Report) ->
         _ => None,
     });
     let stated = stated.is_some();
-    for composed in ADDRESSES
-        .iter()
-        .filter(|address| address.target == variable.name)
-    {
+    for composed in ADDRESSES.iter().filter(|address| address.target == variable.name) {
         if let Some(found) = address::compose(composed, base.as_ref(), stated, layers, report) {
             let statement = state(variable, &found.name, found.text, &found.origin, report);
             statements[found.layer].push(statement);
         }
     }
-    statements
-        .iter()
-        .for_each(|said| conflict(variable, said, report));
+    statements.iter().for_each(|said| conflict(variable, said, report));
     choose(variable, &statements, report)
 }
 
-fn state(
-    variable: &Variable,
-    name: &str,
-    text: String,
-    origin: &Origin,
-    report: &mut Report,
-) -> Statement {
+fn state(variable: &Variable, name: &str, text: String, origin: &Origin, report: &mut Report) -> Statement {
     // A blank may be a part of a password, and of nothing else.
-    let text = if variable.mark == Mark::Secret {
-        text
-    } else {
-        text.trim().into()
-    };
+    let text = if variable.mark == Mark::Secret { text } else { text.trim().into() };
     let parsed = value::parse(&variable.kind, &text);
     if let Err(message) = &parsed {
         let shown = quoted(variable, &text);
-        let unit = if name == variable.name {
-            String::new()
-        } else {
-            format!(" as {}", variable.name)
-        };
+        let unit = if name == variable.name { String::new() } else { format!(" as {}", variable.name) };
         report.fault(origin, name, format!("{message}, not `{shown}`{unit}"));
     }
-    Statement {
-        name: name.into(),
-        text,
-        origin: origin.clone(),
-        value: parsed.ok(),
-    }
+    Statement { name: name.into(), text, origin: origin.clone(), value: parsed.ok() }
 }
 
 fn conflict(variable: &Variable, said: &[Statement], report: &mut Report) {
@@ -138,19 +101,14 @@ fn conflict(variable: &Variable, said: &[Statement], report: &mut Report) {
     }
 }
 
-fn choose(
-    variable: &'static Variable,
-    statements: &[Vec<Statement>; 3],
-    report: &mut Report,
-) -> Resolved {
+fn choose(variable: &'static Variable, statements: &[Vec<Statement>; 3], report: &mut Report) -> Resolved {
     let mut said = statements.iter().flatten();
     let Some(chosen) = said.next() else {
         return preset(variable);
     };
     for beaten in said {
         let other_name = beaten.name != chosen.name && beaten.origin != chosen.origin;
-        let across =
-            std::mem::discriminant(&beaten.origin) != std::mem::discriminant(&chosen.origin);
+        let across = std::mem::discriminant(&beaten.origin) != std::mem::discriminant(&chosen.origin);
         if other_name && across && chosen.origin != Origin::Flag && beaten.value != chosen.value {
             let message = format!("overrides {} ({})", beaten.name, beaten.origin);
             report.warn(&chosen.origin, &chosen.name, message);
@@ -193,8 +151,7 @@ fn convert(conversion: Conversion, text: &str) -> Result<Option<String>, String>
         },
         Conversion::WebSocketUrl => {
             let url = Url::parse(text.trim()).ok().and_then(http_of);
-            url.map(|url| Some(url.to_string()))
-                .ok_or_else(|| "must be an address such as ws://host:8188/ws".into())
+            url.map(|url| Some(url.to_string())).ok_or_else(|| "must be an address such as ws://host:8188/ws".into())
         }
     }
 }

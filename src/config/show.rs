@@ -8,16 +8,9 @@ use serde_json::json;
 
 /// Effective values by group, each with the place it comes from, for people.
 pub fn show_text(loaded: &Loaded) -> String {
-    let width =
-        |text: fn(&super::Effective) -> usize| loaded.origins.iter().map(text).max().unwrap_or(0);
+    let width = |text: fn(&super::Effective) -> usize| loaded.origins.iter().map(text).max().unwrap_or(0);
     let names = width(|entry| entry.name.len());
-    let values = width(|entry| {
-        entry
-            .value
-            .as_ref()
-            .map_or(1, |value| value.chars().count())
-    })
-    .min(48);
+    let values = width(|entry| entry.value.as_ref().map_or(1, |value| value.chars().count())).min(48);
     let mut out = String::new();
     for group in Group::ALL {
         out += &format!("# {}\n", group.heading());
@@ -59,11 +52,7 @@ pub fn show_json(loaded: &Loaded) -> serde_json::Value {
 pub fn check_text(result: &Result<Loaded, Report>) -> String {
     match result {
         Ok(loaded) => {
-            let warnings: String = loaded
-                .warnings
-                .iter()
-                .map(|warning| format!("warning: {warning}\n"))
-                .collect();
+            let warnings: String = loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
             format!("{warnings}ok\n")
         }
         Err(report) => report.to_string(),

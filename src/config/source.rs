@@ -31,12 +31,8 @@ pub struct Sources {
 impl Sources {
     /// Of this process. The one place that reads the environment, the host name and the usual places of the file.
     pub fn from_process(flags: Vec<(String, String)>, env_file: Option<PathBuf>) -> Self {
-        let env = std::env::vars_os().map(|(name, value)| {
-            (
-                name.to_string_lossy().into_owned(),
-                value.to_string_lossy().into_owned(),
-            )
-        });
+        let env = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
         Self {
             flags,
             env: env.collect(),
@@ -47,10 +43,7 @@ impl Sources {
     }
 
     pub(super) fn env(&self, name: &str) -> Option<&str> {
-        let mut found = self
-            .env
-            .iter()
-            .filter(|(key, value)| key == name && !value.is_empty());
+        let mut found = self.env.iter().filter(|(key, value)| key == name && !value.is_empty());
         found.next_back().map(|(_, value)| value.as_str())
     }
 }
@@ -58,12 +51,7 @@ impl Sources {
 impl fmt::Debug for Sources {
     /// Names alone: values may be secrets.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = |pairs: &[(String, String)]| {
-            pairs
-                .iter()
-                .map(|(name, _)| name.clone())
-                .collect::<Vec<_>>()
-        };
+        let names = |pairs: &[(String, String)]| pairs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         out.debug_struct("Sources")
             .field("flags", &names(&self.flags))
             .field("env_file", &self.env_file)
@@ -86,29 +74,15 @@ pub(super) type Layer = BTreeMap<String, Entry>;
 /// Flags, environment, file: the earlier beats the later.
 pub(super) fn layers(sources: &Sources, report: &mut Report) -> [Layer; 3] {
     let layer = |pairs: &[(String, String)], origin: Origin| {
-        let entry = |(name, text): &(String, String)| {
-            (
-                name.clone(),
-                Entry {
-                    text: text.clone(),
-                    origin: origin.clone(),
-                },
-            )
-        };
+        let entry =
+            |(name, text): &(String, String)| (name.clone(), Entry { text: text.clone(), origin: origin.clone() });
         pairs.iter().map(entry).collect()
     };
-    [
-        layer(&sources.flags, Origin::Flag),
-        layer(&sources.env, Origin::Environment),
-        file_layer(sources, report),
-    ]
+    [layer(&sources.flags, Origin::Flag), layer(&sources.env, Origin::Environment), file_layer(sources, report)]
 }
 
 fn file_layer(sources: &Sources, report: &mut Report) -> Layer {
-    let whole = |path: &Path| Origin::File {
-        path: path.into(),
-        line: None,
-    };
+    let whole = |path: &Path| Origin::File { path: path.into(), line: None };
     let found = match &sources.env_file {
         Some(path) => Some((path, read(path))),
         None => sources.default_files.iter().map(|path| (path, read(path))).find(|(_, read)| {
@@ -121,11 +95,7 @@ fn file_layer(sources: &Sources, report: &mut Report) -> Layer {
         Some((path, Ok(bytes))) => entries(path, &bytes, report),
         Some((path, Err(error))) => {
             let message = format!("can't read the env file: {error}");
-            let finding = Finding {
-                origin: whole(path),
-                name: None,
-                message,
-            };
+            let finding = Finding { origin: whole(path), name: None, message };
             // systemd reads its file as root and hands it over as environment: the service's own user need not see it.
             let by_systemd = sources.env_file.is_none() && path.is_absolute();
             if by_systemd && error.kind() == io::ErrorKind::PermissionDenied {
@@ -141,48 +111,27 @@ fn file_layer(sources: &Sources, report: &mut Report) -> Layer {
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
     if file.metadata()?.is_dir() {
-        return Err(io::Error::new(
-            io::ErrorKind::IsADirectory,
-            "it is a directory",
-        ));
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
     }
     let mut bytes = Vec::new();
     file.take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_LIMIT {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "it is longer than 1 MiB",
-        ));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 MiB"));
     }
     Ok(bytes)
 }
 
 fn entries(path: &Path, bytes: &[u8], report: &mut Report) -> Layer {
-    let origin = |line| Origin::File {
-        path: path.into(),
-        line: Some(line),
-    };
+    let origin = |line| Origin::File { path: path.into(), line: Some(line) };
     let parsed = env_file::parse(bytes);
-    let finding = |(line, message)| Finding {
-        origin: origin(line),
-        name: None,
-        message,
-    };
+    let finding = |(line, message)| Finding { origin: origin(line), name: None, message };
     report.faults.extend(parsed.faults.into_iter().map(finding));
-    report
-        .warnings
-        .extend(parsed.warnings.into_iter().map(finding));
+    report.warnings.extend(parsed.warnings.into_iter().map(finding));
     let mut layer = Layer::new();
     for assignment in parsed.assignments {
-        let entry = Entry {
-            text: assignment.value,
-            origin: origin(assignment.line),
-        };
+        let entry = Entry { text: assignment.value, origin: origin(assignment.line) };
         if let Some(before) = layer.insert(assignment.name.clone(), entry) {
-            let message = format!(
-                "set before at {}; the last one counts, as with systemd",
-                before.origin
-            );
+            let message = format!("set before at {}; the last one counts, as with systemd", before.origin);
             report.warn(&origin(assignment.line), &assignment.name, message);
         }
     }

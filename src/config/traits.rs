@@ -29,10 +29,8 @@ const CUSTOM: [(&str, &str); 20] = [
     ("WORKER_EXPERIMENTAL_MODE", "experimental_mode"),
     ("DEVELOPMENT_MODE", "development_mode"),
 ];
-const CUSTOM_SWITCHES: [(&str, &str); 2] = [
-    ("WORKER_MEMORY_CONSTRAINED", "memory_constrained"),
-    ("WORKER_MULTI_SERVICE", "multi_service"),
-];
+const CUSTOM_SWITCHES: [(&str, &str); 2] =
+    [("WORKER_MEMORY_CONSTRAINED", "memory_constrained"), ("WORKER_MULTI_SERVICE", "multi_service")];
 
 pub(super) fn traits(reader: &Reader<'_>) -> WorkerTraits {
     let models = [("comfyui", "COMFYUI_MODELS"), ("a1111", "A1111_MODELS")];
@@ -48,9 +46,7 @@ pub(super) fn traits(reader: &Reader<'_>) -> WorkerTraits {
         denied_customers: reader.list("DENIED_CUSTOMERS"),
         max_concurrent_customers: reader.count("MAX_CONCURRENT_CUSTOMERS").unwrap_or_default(),
         quality_levels: reader.list("QUALITY_LEVELS"),
-        max_processing_time_minutes: reader
-            .count("MAX_PROCESSING_TIME_MINUTES")
-            .unwrap_or_default(),
+        max_processing_time_minutes: reader.count("MAX_PROCESSING_TIME_MINUTES").unwrap_or_default(),
         components: reader.list("COMPONENTS"),
         region: reader.text("REGION"),
         country: reader.text("WORKER_COUNTRY"),
@@ -60,13 +56,8 @@ pub(super) fn traits(reader: &Reader<'_>) -> WorkerTraits {
         rate_per_hour: reader.decimal("RATE_PER_HOUR"),
         rate_per_job: reader.decimal("WORKER_RATE_PER_JOB"),
         minimum_charge: reader.decimal("WORKER_MINIMUM_CHARGE"),
-        models: models
-            .into_iter()
-            .filter(|(_, models)| !models.is_empty())
-            .collect(),
-        custom: custom
-            .filter_map(|(name, key)| Some(((*key).into(), json(reader.value(name)?)?)))
-            .collect(),
+        models: models.into_iter().filter(|(_, models)| !models.is_empty()).collect(),
+        custom: custom.filter_map(|(name, key)| Some(((*key).into(), json(reader.value(name)?)?))).collect(),
     }
 }
 

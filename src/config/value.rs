@@ -37,30 +37,21 @@ pub(super) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
         Kind::WorkerId => id(trimmed, &['.', ':']).map(Value::Text),
         Kind::MachineId => id(trimmed, &[':']).map(Value::Text),
         Kind::Boolean => boolean(trimmed).map(Value::Boolean),
-        Kind::Whole(min, max) => whole(trimmed)
-            .filter(|number| (min..=max).contains(&number))
-            .map(Value::Whole),
+        Kind::Whole(min, max) => whole(trimmed).filter(|number| (min..=max).contains(&number)).map(Value::Whole),
         Kind::Decimal(min, max) => decimal(trimmed, *min, *max).map(Value::Decimal),
-        Kind::Span(unit, min, max) => decimal(trimmed, *min, *max).map(|number| {
-            Value::Span(Duration::from_micros(
-                (number * unit.seconds() * 1e6).round() as u64,
-            ))
-        }),
-        Kind::Size => size(trimmed)
-            .filter(|bytes| (KIB..=SIZE_LIMIT).contains(bytes))
-            .map(Value::Whole),
+        Kind::Span(unit, min, max) => decimal(trimmed, *min, *max)
+            .map(|number| Value::Span(Duration::from_micros((number * unit.seconds() * 1e6).round() as u64))),
+        Kind::Size => size(trimmed).filter(|bytes| (KIB..=SIZE_LIMIT).contains(bytes)).map(Value::Whole),
         Kind::Choice(choices) => choices
             .iter()
             .find(|(spelled, _)| spelled.eq_ignore_ascii_case(trimmed))
             .map(|(_, meaning)| Value::Text((*meaning).into())),
         // An empty list of allowed customers would let everybody in.
-        Kind::List => list(trimmed)
-            .filter(|items| !items.is_empty())
-            .map(Value::List),
+        Kind::List => list(trimmed).filter(|items| !items.is_empty()).map(Value::List),
         Kind::Services => services(trimmed).map(Value::List),
-        Kind::Indexes => list(trimmed)
-            .and_then(|items| items.iter().map(|item| item.parse().ok()).collect())
-            .map(Value::Indexes),
+        Kind::Indexes => {
+            list(trimmed).and_then(|items| items.iter().map(|item| item.parse().ok()).collect()).map(Value::Indexes)
+        }
         Kind::RedisUrl => {
             return redis_url(trimmed).map(|()| Value::Text(trimmed.trim_end_matches('/').into()));
         }
@@ -72,9 +63,7 @@ pub(super) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
 fn id(text: &str, forbidden: &[char]) -> Option<String> {
     let good = !text.is_empty()
         && text.chars().count() <= ID_LENGTH
-        && !text
-            .chars()
-            .any(|letter| letter.is_whitespace() || forbidden.contains(&letter));
+        && !text.chars().any(|letter| letter.is_whitespace() || forbidden.contains(&letter));
     good.then(|| text.into())
 }
 
@@ -89,18 +78,12 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 
 fn whole(text: &str) -> Option<u64> {
     // `u64::from_str` takes a plus sign, which nobody means.
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())
-        .flatten()
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// A number without sign, exponent, `inf` and `nan`, which `f64::from_str` would take.
 pub(super) fn plain_number(text: &str) -> Option<f64> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-        .then(|| text.parse().ok())
-        .flatten()
+    text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.').then(|| text.parse().ok()).flatten()
 }
 
 fn decimal(text: &str, min: f64, max: f64) -> Option<f64> {
@@ -126,13 +109,7 @@ fn size(text: &str) -> Option<u64> {
 /// Items of a comma list or a JSON array; empty items are dropped, as people leave commas at the end.
 pub(super) fn list(text: &str) -> Option<Vec<String>> {
     if !text.starts_with('[') {
-        return Some(
-            text.split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(Into::into)
-                .collect(),
-        );
+        return Some(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Into::into).collect());
     }
     let items: Vec<serde_json::Value> = serde_json::from_str(text).ok()?;
     let item = |item| match item {
@@ -188,21 +165,10 @@ fn redis_url(text: &str) -> Result<(), String> {
 /// Addresses, each without path: connectors put their own paths behind.
 fn engine_urls(text: &str) -> Result<Vec<Url>, String> {
     let mut urls = Vec::new();
-    for item in text
-        .split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-    {
-        let url = Url::parse(item)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some(url) = url.filter(|url| url.host_str().is_some_and(|host| !host.is_empty()))
-        else {
-            let hint = if item.contains("://") {
-                ""
-            } else {
-                " (http:// or https:// is missing in front)"
-            };
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let url = Url::parse(item).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let Some(url) = url.filter(|url| url.host_str().is_some_and(|host| !host.is_empty())) else {
+            let hint = if item.contains("://") { "" } else { " (http:// or https:// is missing in front)" };
             return Err(format!("must be {}{hint}", Kind::EngineUrls.expected()));
         };
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {

@@ -161,9 +161,7 @@ impl Kind {
             Kind::RedisUrl => {
                 "an address such as redis://host:6379, rediss://:password@host:6379/0 or redis+unix:///path".into()
             }
-            Kind::EngineUrls => {
-                "a comma list of addresses such as http://127.0.0.1:8188, without path or query".into()
-            }
+            Kind::EngineUrls => "a comma list of addresses such as http://127.0.0.1:8188, without path or query".into(),
         }
     }
 }

@@ -12,31 +12,20 @@ pub(super) struct Baseline {
 impl Baseline {
     /// Completes what was found and learns from it.
     pub(super) fn complete(&mut self, mut found: Found) -> Found {
-        let mut missing: Vec<Gpu> = self
-            .known
-            .iter()
-            .filter(|known| !found.gpus.iter().any(|gpu| same(gpu, known)))
-            .cloned()
-            .collect();
+        let mut missing: Vec<Gpu> =
+            self.known.iter().filter(|known| !found.gpus.iter().any(|gpu| same(gpu, known))).cloned().collect();
         let mut taken: Vec<u32> = self.known.iter().map(|gpu| gpu.index).collect();
         for gpu in &mut found.gpus {
             if let Some(known) = self.known.iter().find(|known| same(gpu, known)) {
                 gpu.index = known.index;
-            } else if let Some(place) = missing
-                .iter()
-                .position(|known| identity(gpu).is_none() && known.index == gpu.index)
+            } else if let Some(place) =
+                missing.iter().position(|known| identity(gpu).is_none() && known.index == gpu.index)
             {
                 let known = missing.remove(place);
-                *gpu = Gpu {
-                    health: gpu.health.clone(),
-                    metrics: Default::default(),
-                    ..known
-                };
+                *gpu = Gpu { health: gpu.health.clone(), metrics: Default::default(), ..known };
             } else {
                 if taken.contains(&gpu.index) {
-                    gpu.index = (0..)
-                        .find(|index| !taken.contains(index))
-                        .unwrap_or(gpu.index);
+                    gpu.index = (0..).find(|index| !taken.contains(index)).unwrap_or(gpu.index);
                 }
                 taken.push(gpu.index);
                 if identity(gpu).is_some() {
@@ -44,11 +33,7 @@ impl Baseline {
                 }
             }
         }
-        let health = if found.driver.is_fault() {
-            GpuHealth::DriverFault
-        } else {
-            GpuHealth::Missing
-        };
+        let health = if found.driver.is_fault() { GpuHealth::DriverFault } else { GpuHealth::Missing };
         found.gpus.extend(missing.into_iter().map(|gpu| Gpu {
             health: health.clone(),
             metrics: Default::default(),
@@ -60,14 +45,8 @@ impl Baseline {
 
     /// What to tell when the probe gave no answer.
     pub(super) fn without_answer(&mut self, waited: std::time::Duration) -> Found {
-        let driver = DriverState::NotAnswering {
-            waited_ms: waited.as_millis() as u64,
-        };
-        self.complete(Found {
-            driver,
-            gpus: Vec::new(),
-            notes: Vec::new(),
-        })
+        let driver = DriverState::NotAnswering { waited_ms: waited.as_millis() as u64 };
+        self.complete(Found { driver, gpus: Vec::new(), notes: Vec::new() })
     }
 }
 
@@ -87,29 +66,15 @@ mod tests {
     use std::time::Duration;
 
     fn card(index: u32, uuid: &str) -> Gpu {
-        Gpu {
-            uuid: Some(uuid.into()),
-            ..Gpu::at(index, Vendor::Nvidia, Source::Detected, GpuHealth::Healthy)
-        }
+        Gpu { uuid: Some(uuid.into()), ..Gpu::at(index, Vendor::Nvidia, Source::Detected, GpuHealth::Healthy) }
     }
 
     fn found(gpus: Vec<Gpu>) -> Found {
-        Found {
-            driver: DriverState::Ready {
-                name: "nvidia".into(),
-                version: None,
-            },
-            gpus,
-            notes: Vec::new(),
-        }
+        Found { driver: DriverState::Ready { name: "nvidia".into(), version: None }, gpus, notes: Vec::new() }
     }
 
     fn summary(found: &Found) -> Vec<(u32, Option<&str>, GpuHealth)> {
-        found
-            .gpus
-            .iter()
-            .map(|gpu| (gpu.index, gpu.uuid.as_deref(), gpu.health.clone()))
-            .collect()
+        found.gpus.iter().map(|gpu| (gpu.index, gpu.uuid.as_deref(), gpu.health.clone())).collect()
     }
 
     #[test]
@@ -118,13 +83,7 @@ mod tests {
         baseline.complete(found(vec![card(0, "a"), card(1, "b")]));
         let lost = Gpu::at(1, Vendor::Nvidia, Source::Detected, GpuHealth::Lost);
         let now = baseline.complete(found(vec![card(0, "a"), lost]));
-        assert_eq!(
-            summary(&now),
-            [
-                (0, Some("a"), GpuHealth::Healthy),
-                (1, Some("b"), GpuHealth::Lost)
-            ]
-        );
+        assert_eq!(summary(&now), [(0, Some("a"), GpuHealth::Healthy), (1, Some("b"), GpuHealth::Lost)]);
     }
 
     #[test]
@@ -140,22 +99,14 @@ mod tests {
                 (2, Some("c"), GpuHealth::Healthy)
             ]
         );
-        let back = baseline.complete(found(vec![
-            card(0, "a"),
-            card(1, "b"),
-            card(2, "c"),
-            card(3, "d"),
-        ]));
+        let back = baseline.complete(found(vec![card(0, "a"), card(1, "b"), card(2, "c"), card(3, "d")]));
         assert!(back.gpus.iter().all(|gpu| gpu.health.is_usable()) && back.gpus.len() == 4);
     }
 
     #[test]
     fn without_an_answer_the_known_cards_are_listed_as_unavailable() {
         let mut baseline = Baseline::default();
-        assert_eq!(
-            baseline.without_answer(Duration::from_secs(1)).gpus.len(),
-            0
-        );
+        assert_eq!(baseline.without_answer(Duration::from_secs(1)).gpus.len(), 0);
         baseline.complete(found(vec![card(0, "a")]));
         let now = baseline.without_answer(Duration::from_secs(1));
         assert_eq!(summary(&now), [(0, Some("a"), GpuHealth::DriverFault)]);
@@ -168,18 +119,9 @@ mod tests {
         let lost = Gpu::at(0, Vendor::Nvidia, Source::Detected, GpuHealth::Lost);
         assert_eq!(
             summary(&baseline.complete(found(vec![lost, card(1, "b")]))),
-            [
-                (0, None, GpuHealth::Lost),
-                (1, Some("b"), GpuHealth::Healthy)
-            ]
+            [(0, None, GpuHealth::Lost), (1, Some("b"), GpuHealth::Healthy)]
         );
         let now = baseline.complete(found(vec![card(0, "a"), card(1, "b")]));
-        assert_eq!(
-            summary(&now),
-            [
-                (0, Some("a"), GpuHealth::Healthy),
-                (1, Some("b"), GpuHealth::Healthy)
-            ]
-        );
+        assert_eq!(summary(&now), [(0, Some("a"), GpuHealth::Healthy), (1, Some("b"), GpuHealth::Healthy)]);
     }
 }

@@ -14,28 +14,19 @@ struct Reader(GpuHealth);
 impl Reader {
     /// What a card may keep to itself.
     fn read<T>(&mut self, call: impl FnOnce() -> Result<T, NvmlError>) -> Option<T> {
-        self.take(call, |error| {
-            matches!(error, NvmlError::GpuLost | NvmlError::ResetRequired)
-        })
+        self.take(call, |error| matches!(error, NvmlError::GpuLost | NvmlError::ResetRequired))
     }
 
     /// What a card in working order tells. A divided card's totals need privileges; older drivers lack some functions.
     fn essential<T>(&mut self, call: impl FnOnce() -> Result<T, NvmlError>) -> Option<T> {
         use NvmlError::{FailedToLoadSymbol, FunctionNotFound, NoPermission, NotSupported};
         self.take(call, |error| {
-            !matches!(
-                error,
-                NotSupported | NoPermission | FunctionNotFound | FailedToLoadSymbol(_)
-            )
+            !matches!(error, NotSupported | NoPermission | FunctionNotFound | FailedToLoadSymbol(_))
         })
     }
 
     /// A lost card is asked nothing more: each further call may take seconds.
-    fn take<T>(
-        &mut self,
-        call: impl FnOnce() -> Result<T, NvmlError>,
-        is_fault: fn(&NvmlError) -> bool,
-    ) -> Option<T> {
+    fn take<T>(&mut self, call: impl FnOnce() -> Result<T, NvmlError>, is_fault: fn(&NvmlError) -> bool) -> Option<T> {
         if !self.0.is_usable() {
             return None;
         }
@@ -66,23 +57,16 @@ fn fill(gpu: &mut Gpu, device: &Device<'_>) {
     gpu.pci_bus_id = reader.read(|| device.pci_info()).map(|pci| pci.bus_id);
     let memory = reader.essential(|| device.memory_info());
     gpu.memory_total_bytes = memory.as_ref().map(|memory| memory.total);
-    gpu.memory_gb = memory
-        .as_ref()
-        .map(|memory| nominal::memory_gb(memory.total, gpu.name.as_deref().unwrap_or_default()));
+    gpu.memory_gb =
+        memory.as_ref().map(|memory| nominal::memory_gb(memory.total, gpu.name.as_deref().unwrap_or_default()));
     gpu.metrics = Metrics {
         memory_free_bytes: memory.map(|memory| memory.free),
-        utilisation_percent: reader
-            .read(|| device.utilization_rates())
-            .map(|rates| rates.gpu),
+        utilisation_percent: reader.read(|| device.utilization_rates()).map(|rates| rates.gpu),
         temperature_c: reader.read(|| device.temperature(TemperatureSensor::Gpu)),
-        power_w: reader
-            .read(|| device.power_usage())
-            .map(|milliwatts| f64::from(milliwatts) / 1e3),
+        power_w: reader.read(|| device.power_usage()).map(|milliwatts| f64::from(milliwatts) / 1e3),
         processes: processes(&mut reader, device),
     };
-    gpu.mig_enabled = reader
-        .read(|| device.mig_mode())
-        .is_some_and(|mode| mode.current == 1);
+    gpu.mig_enabled = reader.read(|| device.mig_mode()).is_some_and(|mode| mode.current == 1);
     if gpu.mig_enabled {
         gpu.mig = instances(&mut reader, device, gpu.memory_total_bytes);
     }
@@ -105,20 +89,11 @@ fn processes(reader: &mut Reader, device: &Device<'_>) -> Option<Vec<GpuProcess>
         let known = by_pid.entry(process.pid).or_insert(used);
         *known = (*known).max(used);
     }
-    Some(
-        by_pid
-            .into_iter()
-            .map(|(pid, used_bytes)| GpuProcess { pid, used_bytes })
-            .collect(),
-    )
+    Some(by_pid.into_iter().map(|(pid, used_bytes)| GpuProcess { pid, used_bytes }).collect())
 }
 
 /// The driver tells how many instances there may be, not how many there are: empty places answer `NotFound`.
-fn instances(
-    reader: &mut Reader,
-    device: &Device<'_>,
-    card_bytes: Option<u64>,
-) -> Vec<MigInstance> {
+fn instances(reader: &mut Reader, device: &Device<'_>, card_bytes: Option<u64>) -> Vec<MigInstance> {
     let places = reader.read(|| device.mig_device_count()).unwrap_or(0);
     let mut found = Vec::new();
     for index in 0..places {
@@ -126,10 +101,7 @@ fn instances(
             continue;
         };
         let name = reader.read(|| instance.name());
-        let profile = name
-            .as_deref()
-            .and_then(profile_in)
-            .or_else(|| profile_by_size(reader, &instance, card_bytes?));
+        let profile = name.as_deref().and_then(profile_in).or_else(|| profile_by_size(reader, &instance, card_bytes?));
         let memory = reader.read(|| instance.memory_info());
         found.push(MigInstance {
             index,
@@ -159,9 +131,7 @@ fn profile_by_size(reader: &mut Reader, instance: &Device<'_>, card_bytes: u64) 
     if card_bytes == 0 {
         return None;
     }
-    let share = (attributes.memory_size_mb as f64 * f64::from(1 << 20) / card_bytes as f64 * 8.0)
-        .ceil()
-        / 8.0;
+    let share = (attributes.memory_size_mb as f64 * f64::from(1 << 20) / card_bytes as f64 * 8.0).ceil() / 8.0;
     let gb = (share * card_bytes.div_ceil(1 << 30) as f64).round();
     Some(format!("{}g.{gb}gb", attributes.gpu_instance_slice_count))
 }
@@ -171,8 +141,6 @@ fn health_of(error: NvmlError) -> GpuHealth {
         NvmlError::GpuLost => GpuHealth::Lost,
         NvmlError::ResetRequired => GpuHealth::ResetRequired,
         NvmlError::NoPermission | NvmlError::OperatingSystem => GpuHealth::NoPermission,
-        other => GpuHealth::Failed {
-            message: other.to_string(),
-        },
+        other => GpuHealth::Failed { message: other.to_string() },
     }
 }

@@ -35,24 +35,16 @@ impl<A: Send + 'static> Answerer<A> {
         answer: impl FnMut() -> A + Send + 'static,
     ) -> io::Result<Self> {
         let (questions, asked) = sync_channel(WAITING);
-        let thread = thread::Builder::new()
-            .name(format!("probe-{name}"))
-            .stack_size(STACK_BYTES);
+        let thread = thread::Builder::new().name(format!("probe-{name}")).stack_size(STACK_BYTES);
         thread.spawn(move || serve(asked, answer))?;
-        Ok(Self {
-            questions,
-            deadline,
-        })
+        Ok(Self { questions, deadline })
     }
 
     /// Asks and waits until the deadline.
     pub(super) async fn ask(&self) -> Result<A, Silent> {
         let (reply, answer) = oneshot::channel();
         self.questions.try_send(reply).map_err(|_| Silent)?;
-        tokio::time::timeout(self.deadline, answer)
-            .await
-            .map_err(|_| Silent)?
-            .map_err(|_| Silent)
+        tokio::time::timeout(self.deadline, answer).await.map_err(|_| Silent)?.map_err(|_| Silent)
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -90,24 +82,16 @@ mod tests {
             assert_eq!(answerer.ask().await, Err(Silent));
         }
         open.send(()).unwrap();
-        let answerer = Answerer {
-            deadline: Duration::from_secs(60),
-            ..answerer
-        };
+        let answerer = Answerer { deadline: Duration::from_secs(60), ..answerer };
         while answerer.ask().await == Err(Silent) {
             tokio::task::yield_now().await;
         }
-        assert_eq!(
-            answerer.ask().await,
-            Ok(3),
-            "those who left were not answered"
-        );
+        assert_eq!(answerer.ask().await, Ok(3), "those who left were not answered");
     }
 
     #[tokio::test]
     async fn a_thread_that_died_is_silence() {
-        let answerer: Answerer<()> =
-            Answerer::start("test", Duration::from_secs(60), || panic!("on purpose")).unwrap();
+        let answerer: Answerer<()> = Answerer::start("test", Duration::from_secs(60), || panic!("on purpose")).unwrap();
         assert_eq!(answerer.ask().await, Err(Silent));
         assert_eq!(answerer.ask().await, Err(Silent));
     }

@@ -11,33 +11,18 @@ pub fn apply(mut inventory: Inventory, declared: &DeclaredHardware) -> Inventory
         set_count(&mut inventory, count);
     }
     let model = |gpu: &mut Gpu, value: &String| gpu.name.replace(value.clone());
-    each_gpu(
-        &mut inventory,
-        "GPU_MODEL",
-        declared.gpu_model.as_ref(),
-        model,
-    );
+    each_gpu(&mut inventory, "GPU_MODEL", declared.gpu_model.as_ref(), model);
     let memory = |gpu: &mut Gpu, value: &f64| gpu.memory_gb.replace(*value);
-    each_gpu(
-        &mut inventory,
-        "GPU_MEMORY_GB",
-        declared.gpu_memory_gb.as_ref(),
-        memory,
-    );
+    each_gpu(&mut inventory, "GPU_MEMORY_GB", declared.gpu_memory_gb.as_ref(), memory);
     if let Some(cores) = declared.cpu_cores {
         host(&mut inventory, "CPU_CORES", cores, |inventory| {
             Some(std::mem::replace(&mut inventory.host.cpu_cores, cores))
         });
     }
     if let Some(gb) = declared.ram_gb {
-        host(&mut inventory, "RAM_GB", gb, |inventory| {
-            inventory.host.ram_gb.replace(gb)
-        });
+        host(&mut inventory, "RAM_GB", gb, |inventory| inventory.host.ram_gb.replace(gb));
     }
-    for gpu in inventory
-        .gpus
-        .iter()
-        .filter(|gpu| gpu.health.is_usable() && gpu.memory_gb.is_none() && !gpu.mig_enabled)
+    for gpu in inventory.gpus.iter().filter(|gpu| gpu.health.is_usable() && gpu.memory_gb.is_none() && !gpu.mig_enabled)
     {
         let text = format!(
             "GPU {} does not tell its memory, so jobs that ask for any do not fit: set GPU_MEMORY_GB",
@@ -52,44 +37,21 @@ fn set_count(inventory: &mut Inventory, count: u32) {
     let detected = inventory.gpus.len() as u32;
     if count < detected {
         inventory.gpus.truncate(count as usize);
-        let rest = if count == 0 {
-            "none is used".into()
-        } else {
-            format!("the first {count} are used")
-        };
-        inventory.notes.push(Note::info(format!(
-            "GPU_COUNT={count} overrides {detected} (detected): {rest}"
-        )));
+        let rest = if count == 0 { "none is used".into() } else { format!("the first {count} are used") };
+        inventory.notes.push(Note::info(format!("GPU_COUNT={count} overrides {detected} (detected): {rest}")));
     } else if count > detected {
-        let first = inventory
-            .gpus
-            .iter()
-            .map(|gpu| gpu.index + 1)
-            .max()
-            .unwrap_or(0);
+        let first = inventory.gpus.iter().map(|gpu| gpu.index + 1).max().unwrap_or(0);
         // A declared card can't be better than the driver that it needs.
-        let health = if inventory.gpu_driver.is_fault() {
-            GpuHealth::DriverFault
-        } else {
-            GpuHealth::Unchecked
-        };
+        let health = if inventory.gpu_driver.is_fault() { GpuHealth::DriverFault } else { GpuHealth::Unchecked };
         let gpu = |index| Gpu {
             declared: vec!["GPU_COUNT".into()],
             ..Gpu::at(index, Vendor::Unknown, Source::Declared, health.clone())
         };
-        inventory
-            .gpus
-            .extend((first..first + count - detected).map(gpu));
+        inventory.gpus.extend((first..first + count - detected).map(gpu));
         let added = count - detected;
-        let text = format!(
-            "GPU_COUNT={count} overrides {detected} (detected): {added} declared, seen by nobody"
-        );
+        let text = format!("GPU_COUNT={count} overrides {detected} (detected): {added} declared, seen by nobody");
         let surprising = matches!(inventory.gpu_driver, DriverState::Ready { .. });
-        inventory.notes.push(if surprising {
-            Note::warning(text)
-        } else {
-            Note::info(text)
-        });
+        inventory.notes.push(if surprising { Note::warning(text) } else { Note::info(text) });
     }
 }
 
@@ -117,10 +79,7 @@ fn each_gpu<T: PartialEq + Display>(
         }
     }
     for (before, indexes) in overridden {
-        let text = format!(
-            "{variable}={value} overrides {before} (detected) on GPU {}",
-            indexes.join(", ")
-        );
+        let text = format!("{variable}={value} overrides {before} (detected) on GPU {}", indexes.join(", "));
         inventory.notes.push(Note::info(text));
     }
 }
@@ -137,9 +96,7 @@ fn host<T: PartialEq + Display>(
     }
     inventory.host.declared.push(variable.into());
     let before = before.map_or("nothing".into(), |before| before.to_string());
-    inventory.notes.push(Note::info(format!(
-        "{variable}={value} overrides {before} (detected)"
-    )));
+    inventory.notes.push(Note::info(format!("{variable}={value} overrides {before} (detected)")));
 }
 
 #[cfg(test)]
@@ -155,11 +112,7 @@ mod tests {
     }
 
     fn notes(inventory: &Inventory) -> Vec<&str> {
-        inventory
-            .notes
-            .iter()
-            .map(|note| note.text.as_str())
-            .collect()
+        inventory.notes.iter().map(|note| note.text.as_str()).collect()
     }
 
     #[test]
@@ -179,16 +132,8 @@ mod tests {
                 "RAM_GB=64 overrides nothing (detected)"
             ]
         );
-        assert!(
-            inventory
-                .gpus
-                .iter()
-                .all(|gpu| gpu.memory_gb == Some(16.0) && gpu.declared == ["GPU_MEMORY_GB"])
-        );
-        assert_eq!(
-            (inventory.host.cpu_cores, inventory.host.ram_gb),
-            (4, Some(64.0))
-        );
+        assert!(inventory.gpus.iter().all(|gpu| gpu.memory_gb == Some(16.0) && gpu.declared == ["GPU_MEMORY_GB"]));
+        assert_eq!((inventory.host.cpu_cores, inventory.host.ram_gb), (4, Some(64.0)));
     }
 
     #[test]
@@ -205,19 +150,10 @@ mod tests {
     #[test]
     fn fewer_cards_are_the_first_ones_and_zero_is_none() {
         for (count, note) in [
-            (
-                1,
-                "GPU_COUNT=1 overrides 2 (detected): the first 1 are used",
-            ),
+            (1, "GPU_COUNT=1 overrides 2 (detected): the first 1 are used"),
             (0, "GPU_COUNT=0 overrides 2 (detected): none is used"),
         ] {
-            let inventory = apply(
-                cards(2),
-                &DeclaredHardware {
-                    gpu_count: Some(count),
-                    ..Default::default()
-                },
-            );
+            let inventory = apply(cards(2), &DeclaredHardware { gpu_count: Some(count), ..Default::default() });
             assert_eq!(inventory.gpus.len(), count as usize);
             assert_eq!(notes(&inventory), [note]);
         }
@@ -232,10 +168,7 @@ mod tests {
             ..Default::default()
         };
         let inventory = apply(cards(1), &declared);
-        assert_eq!(
-            inventory.notes[0],
-            Note::warning("GPU_COUNT=3 overrides 1 (detected): 2 declared, seen by nobody")
-        );
+        assert_eq!(inventory.notes[0], Note::warning("GPU_COUNT=3 overrides 1 (detected): 2 declared, seen by nobody"));
         let last = &inventory.gpus[2];
         assert_eq!(
             (last.index, last.source, last.memory_gb, last.health.clone()),
@@ -246,33 +179,14 @@ mod tests {
 
     #[test]
     fn a_declared_card_does_not_hide_a_faulty_driver() {
-        let inventory = Inventory {
-            gpu_driver: DriverState::VersionMismatch,
-            ..cards(0)
-        };
-        let inventory = apply(
-            inventory,
-            &DeclaredHardware {
-                gpu_count: Some(1),
-                ..Default::default()
-            },
-        );
+        let inventory = Inventory { gpu_driver: DriverState::VersionMismatch, ..cards(0) };
+        let inventory = apply(inventory, &DeclaredHardware { gpu_count: Some(1), ..Default::default() });
         assert!(!inventory.gpus[0].health.is_usable() && inventory.units().is_empty());
     }
 
     #[test]
     fn a_card_without_known_memory_asks_for_it() {
-        let inventory = apply(
-            cards(0),
-            &DeclaredHardware {
-                gpu_count: Some(1),
-                ..Default::default()
-            },
-        );
-        assert!(
-            notes(&inventory)[1].contains("set GPU_MEMORY_GB"),
-            "{:?}",
-            inventory.notes
-        );
+        let inventory = apply(cards(0), &DeclaredHardware { gpu_count: Some(1), ..Default::default() });
+        assert!(notes(&inventory)[1].contains("set GPU_MEMORY_GB"), "{:?}", inventory.notes);
     }
 }

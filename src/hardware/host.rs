@@ -79,32 +79,21 @@ fn memory(root: &Path) -> Option<Memory> {
     let what = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(what).ok()?;
     let (total, available) = (system.total_memory(), system.available_memory());
-    Some(
-        match container_limit(root).filter(|limit| limit.bytes < total) {
-            Some(limit) => Memory {
-                gb: (limit.bytes as f64 / GIB * 10.0).floor() / 10.0,
-                total: limit.bytes,
-                available: limit.free().min(available),
-            },
-            None => Memory {
-                gb: nominal::ram_gb(total),
-                total,
-                available,
-            },
+    Some(match container_limit(root).filter(|limit| limit.bytes < total) {
+        Some(limit) => Memory {
+            gb: (limit.bytes as f64 / GIB * 10.0).floor() / 10.0,
+            total: limit.bytes,
+            available: limit.free().min(available),
         },
-    )
+        None => Memory { gb: nominal::ram_gb(total), total, available },
+    })
 }
 
 fn logical_cores(root: &Path) -> Option<u32> {
     let processors = std::fs::read_to_string(root.join("proc/cpuinfo")).ok()?;
-    u32::try_from(
-        processors
-            .lines()
-            .filter(|line| line.starts_with("processor"))
-            .count(),
-    )
-    .ok()
-    .filter(|count| *count > 0)
+    u32::try_from(processors.lines().filter(|line| line.starts_with("processor")).count())
+        .ok()
+        .filter(|count| *count > 0)
 }
 
 struct Limit {
@@ -115,8 +104,7 @@ struct Limit {
 
 impl Limit {
     fn free(&self) -> u64 {
-        self.bytes
-            .saturating_sub(self.used.saturating_sub(self.reclaimable))
+        self.bytes.saturating_sub(self.used.saturating_sub(self.reclaimable))
     }
 }
 
@@ -125,18 +113,10 @@ impl Limit {
 fn container_limit(root: &Path) -> Option<Limit> {
     let v2 = root.join("sys/fs/cgroup");
     let v1 = v2.join("memory");
-    let number = |path: PathBuf| {
-        std::fs::read_to_string(path)
-            .ok()?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    };
+    let number = |path: PathBuf| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let reclaimable = |folder: &Path, key: &str| {
         let text = std::fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
-        text.lines()
-            .find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
-            .unwrap_or(0)
+        text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok()).unwrap_or(0)
     };
     let new = |bytes| Limit {
         bytes,
@@ -148,18 +128,12 @@ fn container_limit(root: &Path) -> Option<Limit> {
         used: number(v1.join("memory.usage_in_bytes")).unwrap_or(0),
         reclaimable: reclaimable(&v1, "total_inactive_file "),
     };
-    number(v2.join("memory.max"))
-        .map(new)
-        .or_else(|| number(v1.join("memory.limit_in_bytes")).map(old))
+    number(v2.join("memory.max")).map(new).or_else(|| number(v1.join("memory.limit_in_bytes")).map(old))
 }
 
 /// The folder may not exist yet; then the nearest one above it that does.
 fn disk(folder: &Path) -> Option<Disk> {
-    let existing = std::path::absolute(folder)
-        .ok()?
-        .ancestors()
-        .find(|path| path.exists())?
-        .to_owned();
+    let existing = std::path::absolute(folder).ok()?.ancestors().find(|path| path.exists())?.to_owned();
     let status = rustix::fs::statvfs(existing).ok()?;
     Some(Disk {
         folder: folder.to_owned(),
@@ -187,17 +161,11 @@ mod tests {
         let root = with(&[
             ("sys/fs/cgroup/memory.max", "104857600\n"),
             ("sys/fs/cgroup/memory.current", "94371840\n"),
-            (
-                "sys/fs/cgroup/memory.stat",
-                "anon 1\ninactive_file 52428800\n",
-            ),
+            ("sys/fs/cgroup/memory.stat", "anon 1\ninactive_file 52428800\n"),
         ]);
         let host = read(root.path(), root.path());
         assert_eq!(host.ram_total_bytes, Some(104_857_600));
-        assert_eq!(
-            host.ram_available_bytes,
-            Some(104_857_600 - 94_371_840 + 52_428_800)
-        );
+        assert_eq!(host.ram_available_bytes, Some(104_857_600 - 94_371_840 + 52_428_800));
         assert_eq!(host.ram_gb, Some(0.0));
     }
 
@@ -212,10 +180,7 @@ mod tests {
         for files in [
             vec![],
             vec![("sys/fs/cgroup/memory.max", "max\n")],
-            vec![(
-                "sys/fs/cgroup/memory/memory.limit_in_bytes",
-                "9223372036854771712\n",
-            )],
+            vec![("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")],
         ] {
             let root = with(&files);
             let host = read(root.path(), root.path());
@@ -226,9 +191,7 @@ mod tests {
     #[test]
     fn the_disk_of_a_folder_that_does_not_exist_yet_is_that_of_its_parent() {
         let root = with(&[]);
-        let disk = read(root.path(), &root.path().join("not/yet"))
-            .disk
-            .unwrap();
+        let disk = read(root.path(), &root.path().join("not/yet")).disk.unwrap();
         assert!(disk.total_bytes > 0 && disk.free_bytes <= disk.total_bytes);
     }
 }

@@ -145,17 +145,11 @@ pub enum Severity {
 
 impl Note {
     pub(super) fn info(text: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Info,
-            text: text.into(),
-        }
+        Self { severity: Severity::Info, text: text.into() }
     }
 
     pub(super) fn warning(text: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            text: text.into(),
-        }
+        Self { severity: Severity::Warning, text: text.into() }
     }
 }
 
@@ -171,15 +165,12 @@ pub struct Unit<'a> {
 impl Unit<'_> {
     /// Nominal size, for matching.
     pub fn memory_gb(&self) -> Option<f64> {
-        self.mig
-            .map_or(self.gpu.memory_gb, |instance| instance.memory_gb)
+        self.mig.map_or(self.gpu.memory_gb, |instance| instance.memory_gb)
     }
 
     /// What `CUDA_VISIBLE_DEVICES` takes.
     pub fn uuid(&self) -> Option<&str> {
-        self.mig.map_or(self.gpu.uuid.as_deref(), |instance| {
-            instance.uuid.as_deref()
-        })
+        self.mig.map_or(self.gpu.uuid.as_deref(), |instance| instance.uuid.as_deref())
     }
 }
 
@@ -211,14 +202,7 @@ impl Inventory {
         let usable = self.gpus.iter().filter(|gpu| gpu.health.is_usable());
         usable
             .flat_map(|gpu| match gpu.mig_enabled {
-                true => gpu
-                    .mig
-                    .iter()
-                    .map(|instance| Unit {
-                        gpu,
-                        mig: Some(instance),
-                    })
-                    .collect(),
+                true => gpu.mig.iter().map(|instance| Unit { gpu, mig: Some(instance) }).collect(),
                 false => vec![Unit { gpu, mig: None }],
             })
             .collect()
@@ -226,14 +210,9 @@ impl Inventory {
 }
 
 /// 24, not 24.0: readers of the reference expect integers here.
-pub(super) fn whole_when_possible<S: Serializer>(
-    value: &Option<f64>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub(super) fn whole_when_possible<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
-        Some(gb) if gb.fract() == 0.0 && (0.0..1e9).contains(gb) => {
-            serializer.serialize_u64(*gb as u64)
-        }
+        Some(gb) if gb.fract() == 0.0 && (0.0..1e9).contains(gb) => serializer.serialize_u64(*gb as u64),
         Some(gb) => serializer.serialize_f64(*gb),
         None => serializer.serialize_none(),
     }

@@ -25,9 +25,7 @@ mod sysfs;
 
 pub use declared::apply as apply_declared;
 pub use host::{Disk, Host};
-pub use inventory::{
-    Gpu, GpuProcess, Inventory, Metrics, MigInstance, Note, Severity, Source, Unit, Vendor,
-};
+pub use inventory::{Gpu, GpuProcess, Inventory, Metrics, MigInstance, Note, Severity, Source, Unit, Vendor};
 pub use nominal::{memory_gb, mig_memory_gb, ram_gb};
 pub use report::{json, text};
 pub use sample::{GpuSample, Sample};
@@ -59,8 +57,5 @@ pub struct Found {
 
 /// The probes, in the order in which their cards are numbered: NVIDIA's keep the index that `nvidia-smi` shows.
 fn probes(root: &Path) -> Vec<Box<dyn GpuProbe>> {
-    vec![
-        Box::new(nvidia::Nvidia::new(root)),
-        Box::new(sysfs::Sysfs::new(root)),
-    ]
+    vec![Box::new(nvidia::Nvidia::new(root)), Box::new(sysfs::Sysfs::new(root))]
 }

@@ -12,8 +12,8 @@ const GIB: f64 = (1u64 << 30) as f64;
 
 /// Sizes that cards were sold with, in GB, ascending.
 const SOLD: [f64; 29] = [
-    1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 11.0, 12.0, 16.0, 20.0, 24.0, 32.0, 36.0, 40.0, 48.0,
-    64.0, 72.0, 80.0, 94.0, 96.0, 128.0, 141.0, 144.0, 180.0, 192.0, 256.0, 288.0,
+    1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 11.0, 12.0, 16.0, 20.0, 24.0, 32.0, 36.0, 40.0, 48.0, 64.0, 72.0, 80.0,
+    94.0, 96.0, 128.0, 141.0, 144.0, 180.0, 192.0, 256.0, 288.0,
 ];
 
 /// Share of the nominal size that must be there. See the head of this file.
@@ -25,10 +25,7 @@ const MOST_SHARE: f64 = 1.005;
 pub fn memory_gb(total_bytes: u64, name: &str) -> f64 {
     let gib = total_bytes as f64 / GIB;
     let fits = |size: &f64| (LEAST_SHARE..=MOST_SHARE).contains(&(gib / size));
-    size_in(name)
-        .filter(fits)
-        .or_else(|| SOLD.into_iter().find(fits))
-        .unwrap_or_else(|| whole(gib))
+    size_in(name).filter(fits).or_else(|| SOLD.into_iter().find(fits)).unwrap_or_else(|| whole(gib))
 }
 
 /// The size in GB that a MIG profile's name tells: 10 for `1g.10gb`, `1c.1g.10gb` and `1g.10gb+me`.
@@ -45,24 +42,18 @@ pub fn ram_gb(total_bytes: u64) -> f64 {
 
 /// "80GB" in a model's name.
 fn size_in(name: &str) -> Option<f64> {
-    name.split([' ', '-', '_', '(', ')', '/'])
-        .find_map(digits_before_gb)
+    name.split([' ', '-', '_', '(', ')', '/']).find_map(digits_before_gb)
 }
 
 fn digits_before_gb(word: &str) -> Option<f64> {
     let lower = word.to_ascii_lowercase();
     let digits = lower.strip_suffix("gb")?;
-    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| digits.parse().ok())?
+    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
 /// A slice of a virtual GPU may be smaller than 1 GiB; half a GiB is told as such, not as 0 or 1.
 fn whole(gib: f64) -> f64 {
-    if gib < 1.0 {
-        (gib * 10.0).round() / 10.0
-    } else {
-        gib.round()
-    }
+    if gib < 1.0 { (gib * 10.0).round() / 10.0 } else { gib.round() }
 }
 
 #[cfg(test)]
@@ -102,11 +93,7 @@ mod tests {
             ("NVIDIA RTX 4000 Ada Generation", 20_475, 20.0),
             ("NVIDIA RTX 5000 Ada Generation", 30_712, 32.0),
             ("NVIDIA RTX A6000", 49_140, 48.0),
-            (
-                "NVIDIA RTX PRO 6000 Blackwell Workstation Edition",
-                97_887,
-                96.0,
-            ),
+            ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", 97_887, 96.0),
             ("NVIDIA A100-SXM4-40GB", 40_960, 40.0),
             ("A100-SXM4-40GB", 40_536, 40.0),
             ("NVIDIA A100-SXM4-80GB", 81_920, 80.0),
@@ -126,11 +113,7 @@ mod tests {
             ("AMD Radeon RX 7900 XTX", 24_560, 24.0),
         ];
         for (name, mib, expected) in mib {
-            assert_eq!(
-                memory_gb(mib << 20, name),
-                expected,
-                "{name} with {mib} MiB"
-            );
+            assert_eq!(memory_gb(mib << 20, name), expected, "{name} with {mib} MiB");
         }
     }
 

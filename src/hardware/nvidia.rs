@@ -31,10 +31,7 @@ pub(super) struct Nvidia {
 
 impl Nvidia {
     pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            open: None,
-        }
+        Self { root: root.to_owned(), open: None }
     }
 
     fn cards(&mut self) -> Result<Found, DriverState> {
@@ -42,22 +39,13 @@ impl Nvidia {
             Some(nvml) => nvml,
             None => open(&self.root)?,
         };
-        if is_closed(
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(self.root.join(CONTROL_NODE)),
-        ) {
+        if is_closed(OpenOptions::new().read(true).write(true).open(self.root.join(CONTROL_NODE))) {
             return Err(DriverState::NoPermission);
         }
         let count = nvml.device_count().map_err(|error| state_of(&error))?;
         let version = nvml.sys_driver_version().ok();
-        let gpus: Vec<_> = (0..count)
-            .map(|index| card::read(&nvml, index, version.as_deref()))
-            .collect();
-        let empty = gpus
-            .iter()
-            .filter(|gpu| gpu.mig_enabled && gpu.mig.is_empty() && gpu.health.is_usable());
+        let gpus: Vec<_> = (0..count).map(|index| card::read(&nvml, index, version.as_deref())).collect();
+        let empty = gpus.iter().filter(|gpu| gpu.mig_enabled && gpu.mig.is_empty() && gpu.health.is_usable());
         let notes = empty
             .map(|gpu| {
                 let index = gpu.index;
@@ -69,35 +57,20 @@ impl Nvidia {
         if !gpus.is_empty() {
             self.open = Some(nvml);
         }
-        Ok(Found {
-            driver: DriverState::Ready {
-                name: "nvidia".into(),
-                version,
-            },
-            gpus,
-            notes,
-        })
+        Ok(Found { driver: DriverState::Ready { name: "nvidia".into(), version }, gpus, notes })
     }
 
     /// Cards without a driver are worth a word: the commonest first-day fault.
     fn absent(&self, driver: DriverState) -> Found {
         let missing = matches!(driver, DriverState::NoLibrary | DriverState::NoKernelModule);
-        let notes = match if missing {
-            pci::nvidia_cards(&self.root)
-        } else {
-            0
-        } {
+        let notes = match if missing { pci::nvidia_cards(&self.root) } else { 0 } {
             0 => Vec::new(),
             count => vec![Note::warning(format!(
                 "{count} NVIDIA {} on the PCI bus, but the driver is not available here: install it and reboot, or start this container with the GPUs",
                 if count == 1 { "card is" } else { "cards are" }
             ))],
         };
-        Found {
-            driver,
-            gpus: Vec::new(),
-            notes,
-        }
+        Found { driver, gpus: Vec::new(), notes }
     }
 }
 
@@ -121,9 +94,7 @@ fn open(root: &Path) -> Result<Nvml, DriverState> {
             Ok(nvml) => {
                 // Dropping it would call the missing function, which panics.
                 std::mem::forget(nvml);
-                DriverState::Failed {
-                    message: format!("{} has no nvmlShutdown", library.display()),
-                }
+                DriverState::Failed { message: format!("{} has no nvmlShutdown", library.display()) }
             }
             Err(NvmlError::LibloadingError(error)) => not_loaded(&library, &error.to_string()),
             Err(error) => state_of(&error),
@@ -138,14 +109,10 @@ fn open(root: &Path) -> Result<Nvml, DriverState> {
 /// The loader names the file that it did not find: ours means "not here", another one means a broken installation.
 fn not_loaded(library: &Path, error: &str) -> DriverState {
     let library = library.display();
-    if error.contains(&format!(
-        "{library}: cannot open shared object file: No such file"
-    )) {
+    if error.contains(&format!("{library}: cannot open shared object file: No such file")) {
         DriverState::NoLibrary
     } else {
-        DriverState::Failed {
-            message: error.to_owned(),
-        }
+        DriverState::Failed { message: error.to_owned() }
     }
 }
 
@@ -161,9 +128,7 @@ fn state_of(error: &NvmlError) -> DriverState {
         NvmlError::DriverNotLoaded => DriverState::NoKernelModule,
         NvmlError::LibRmVersionMismatch => DriverState::VersionMismatch,
         NvmlError::NoPermission | NvmlError::OperatingSystem => DriverState::NoPermission,
-        other => DriverState::Failed {
-            message: other.to_string(),
-        },
+        other => DriverState::Failed { message: other.to_string() },
     }
 }
 
@@ -182,18 +147,12 @@ mod tests {
     #[test]
     fn a_missing_library_is_not_a_broken_one() {
         let absent = "libnvidia-ml.so.1: cannot open shared object file: No such file or directory";
-        assert_eq!(
-            not_loaded(Path::new(LIBRARY), absent),
-            DriverState::NoLibrary
-        );
+        assert_eq!(not_loaded(Path::new(LIBRARY), absent), DriverState::NoLibrary);
         for broken in [
             "libcuda.so.1: cannot open shared object file: No such file or directory",
             "/usr/lib/libnvidia-ml.so.1: file too short",
         ] {
-            assert!(
-                not_loaded(Path::new(LIBRARY), broken).is_fault(),
-                "{broken}"
-            );
+            assert!(not_loaded(Path::new(LIBRARY), broken).is_fault(), "{broken}");
         }
     }
 }

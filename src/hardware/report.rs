@@ -6,8 +6,7 @@ use std::fmt::Write;
 
 /// One JSON document that [`super::from_file`] reads back.
 pub fn json(inventory: &Inventory) -> String {
-    serde_json::to_string_pretty(inventory)
-        .unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+    serde_json::to_string_pretty(inventory).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
 }
 
 /// Some lines, each fault with its remedy. Ends with a line feed.
@@ -15,11 +14,7 @@ pub fn text(inventory: &Inventory) -> String {
     let mut out = String::new();
     line(&mut out, "GPU driver", &inventory.gpu_driver.explain());
     remedy(&mut out, inventory.gpu_driver.remedy());
-    let usable = inventory
-        .gpus
-        .iter()
-        .filter(|gpu| gpu.health.is_usable())
-        .count();
+    let usable = inventory.gpus.iter().filter(|gpu| gpu.health.is_usable()).count();
     line(
         &mut out,
         "GPUs",
@@ -32,15 +27,7 @@ pub fn text(inventory: &Inventory) -> String {
     gpus(&mut out, &inventory.gpus);
     host(&mut out, &inventory.host);
     for note in &inventory.notes {
-        line(
-            &mut out,
-            if note.severity == Severity::Warning {
-                "Warning"
-            } else {
-                "Note"
-            },
-            &note.text,
-        );
+        line(&mut out, if note.severity == Severity::Warning { "Warning" } else { "Note" }, &note.text);
     }
     out
 }
@@ -49,26 +36,13 @@ fn gpus(out: &mut String, gpus: &[Gpu]) {
     if gpus.is_empty() {
         return;
     }
-    let mut rows = vec![
-        [
-            "#", "model", "memory", "free", "load", "temp", "power", "state",
-        ]
-        .map(str::to_owned),
-    ];
+    let mut rows = vec![["#", "model", "memory", "free", "load", "temp", "power", "state"].map(str::to_owned)];
     rows.extend(gpus.iter().map(row));
-    let widths: [usize; 8] = std::array::from_fn(|column| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    });
+    let widths: [usize; 8] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     let mut rows = rows.iter().map(|row| {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .enumerate()
-            .map(|(column, (cell, width))| aligned(column, cell, width))
-            .collect();
+        let cells: Vec<String> =
+            row.iter().zip(widths).enumerate().map(|(column, (cell, width))| aligned(column, cell, width)).collect();
         format!("  {}", cells.join("  ").trim_end())
     });
     let _ = writeln!(out, "{}", rows.next().unwrap_or_default());
@@ -81,11 +55,7 @@ fn gpus(out: &mut String, gpus: &[Gpu]) {
 
 /// Figures to the right, words to the left.
 fn aligned(column: usize, cell: &str, width: usize) -> String {
-    if (2..=6).contains(&column) {
-        format!("{cell:>width$}")
-    } else {
-        format!("{cell:<width$}")
-    }
+    if (2..=6).contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
 }
 
 fn row(gpu: &Gpu) -> [String; 8] {
@@ -101,55 +71,29 @@ fn row(gpu: &Gpu) -> [String; 8] {
         format!("{}{mark}", gpu.name.as_deref().unwrap_or("unknown")),
         gpu.memory_gb.map_or_else(dash, |gb| format!("{gb} GB")),
         metrics.memory_free_bytes.map_or_else(dash, gib),
-        metrics
-            .utilisation_percent
-            .map_or_else(dash, |percent| format!("{percent} %")),
-        metrics
-            .temperature_c
-            .map_or_else(dash, |celsius| format!("{celsius} °C")),
-        metrics
-            .power_w
-            .map_or_else(dash, |watts| format!("{watts:.0} W")),
+        metrics.utilisation_percent.map_or_else(dash, |percent| format!("{percent} %")),
+        metrics.temperature_c.map_or_else(dash, |celsius| format!("{celsius} °C")),
+        metrics.power_w.map_or_else(dash, |watts| format!("{watts:.0} W")),
         gpu.health.explain(),
     ]
 }
 
 fn mig(out: &mut String, instance: &MigInstance) {
     let profile = instance.profile.as_deref().unwrap_or("unknown profile");
-    let memory = instance
-        .memory_gb
-        .map_or("-".into(), |gb| format!("{gb} GB"));
+    let memory = instance.memory_gb.map_or("-".into(), |gb| format!("{gb} GB"));
     let free = instance.memory_free_bytes.map_or("-".into(), gib);
-    let _ = writeln!(
-        out,
-        "     MIG {}  {profile}  {memory}  {free} free",
-        instance.index
-    );
+    let _ = writeln!(out, "     MIG {}  {profile}  {memory}  {free} free", instance.index);
 }
 
 fn host(out: &mut String, host: &Host) {
-    let words = |words: [&Option<String>; 3]| {
-        words
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let words = |words: [&Option<String>; 3]| words.into_iter().flatten().cloned().collect::<Vec<_>>().join(", ");
     let names = words([&host.name, &host.os, &host.kernel]);
     if !names.is_empty() {
         line(out, "Host", &names);
     }
     let count = |count: Option<u32>| count.map_or("?".into(), |count| count.to_string());
     let (physical, logical) = (count(host.cpu_physical), count(host.cpu_logical));
-    line(
-        out,
-        "CPU",
-        &format!(
-            "{} usable; the machine has {physical} cores, {logical} threads",
-            host.cpu_cores
-        ),
-    );
+    line(out, "CPU", &format!("{} usable; the machine has {physical} cores, {logical} threads", host.cpu_cores));
     if let (Some(gb), Some(free)) = (host.ram_gb, host.ram_available_bytes) {
         line(out, "RAM", &format!("{gb} GB, {} available", gib(free)));
     }
@@ -157,12 +101,7 @@ fn host(out: &mut String, host: &Host) {
         line(
             out,
             "Disk",
-            &format!(
-                "{} of {} free at {}",
-                gib(disk.free_bytes),
-                gib(disk.total_bytes),
-                disk.folder.display()
-            ),
+            &format!("{} of {} free at {}", gib(disk.free_bytes), gib(disk.total_bytes), disk.folder.display()),
         );
     }
 }
@@ -213,11 +152,6 @@ Note        the GPUs are simulated
         assert!(json.contains("\"memory_gb\": 24,"), "{json}");
         assert_eq!(from_file(file.path()).unwrap(), inventory);
         std::fs::write(file.path(), "{}").unwrap();
-        assert!(
-            from_file(file.path())
-                .unwrap_err()
-                .to_string()
-                .ends_with("is not an inventory")
-        );
+        assert!(from_file(file.path()).unwrap_err().to_string().ends_with("is not an inventory"));
     }
 }

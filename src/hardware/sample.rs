@@ -31,11 +31,7 @@ pub struct GpuSample {
 
 impl From<&Inventory> for Sample {
     fn from(inventory: &Inventory) -> Self {
-        let gpu = |gpu: &Gpu| GpuSample {
-            index: gpu.index,
-            metrics: gpu.metrics.clone(),
-            health: gpu.health.clone(),
-        };
+        let gpu = |gpu: &Gpu| GpuSample { index: gpu.index, metrics: gpu.metrics.clone(), health: gpu.health.clone() };
         Self {
             gpu_driver: inventory.gpu_driver.clone(),
             gpus: inventory.gpus.iter().map(gpu).collect(),

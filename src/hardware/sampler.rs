@@ -71,20 +71,9 @@ impl Sampler {
             Ok((answerer, Mutex::default()))
         };
         let gpus = gpu_probes.into_iter().map(gpu).collect::<io::Result<_>>()?;
-        let Settings {
-            root,
-            disk_folder,
-            declared,
-            deadline,
-            ..
-        } = settings;
+        let Settings { root, disk_folder, declared, deadline, .. } = settings;
         let host = Answerer::start("host", deadline, move || host::read(&root, &disk_folder))?;
-        Ok(Self(Kind::Live(Arc::new(Live {
-            gpus,
-            host,
-            last_host: Mutex::default(),
-            declared,
-        }))))
+        Ok(Self(Kind::Live(Arc::new(Live { gpus, host, last_host: Mutex::default(), declared }))))
     }
 
     /// Answers with what the sender holds, so that a test can take a card away.
@@ -110,11 +99,7 @@ impl Live {
     async fn inventory(&self) -> Inventory {
         let (found, host) = tokio::join!(join_all(self.gpus.iter().map(found)), self.host.ask());
         let mut inventory = Inventory {
-            gpu_driver: if self.gpus.is_empty() {
-                DriverState::NotAsked
-            } else {
-                DriverState::NoLibrary
-            },
+            gpu_driver: if self.gpus.is_empty() { DriverState::NotAsked } else { DriverState::NoLibrary },
             gpus: Vec::new(),
             host: Host::default(),
             notes: Vec::new(),
@@ -128,15 +113,12 @@ impl Live {
                 inventory.gpu_driver = found.driver;
             }
         }
-        let mut last_host = self
-            .last_host
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut last_host = self.last_host.lock().unwrap_or_else(PoisonError::into_inner);
         match host {
             Ok(host) => last_host.clone_from(&host),
-            Err(_) => inventory.notes.push(Note::warning(
-                "the machine's own figures are old: reading them (the disk?) hangs",
-            )),
+            Err(_) => {
+                inventory.notes.push(Note::warning("the machine's own figures are old: reading them (the disk?) hangs"))
+            }
         }
         inventory.host = last_host.clone();
         declared::apply(inventory, &self.declared)

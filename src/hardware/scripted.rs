@@ -1,9 +1,7 @@
 //! Hardware from a script instead of a machine: recorded inventories for tests, invented cards for trying things out.
 //! In: a JSON file, or a count and a size. Out: an `Inventory`, or a probe that finds invented cards.
 
-use super::{
-    DriverState, Found, Gpu, GpuHealth, GpuProbe, Host, Inventory, Metrics, Note, Source, Vendor,
-};
+use super::{DriverState, Found, Gpu, GpuHealth, GpuProbe, Host, Inventory, Metrics, Note, Source, Vendor};
 use std::path::{Path, PathBuf};
 
 /// A recorded inventory could not be used.
@@ -25,20 +23,8 @@ pub fn from_file(path: &Path) -> Result<Inventory, ScriptError> {
 
 /// An inventory of invented cards, marked as such, on a host of which nothing is known.
 pub fn simulated(count: u32, memory_gb: f64) -> Inventory {
-    let Found {
-        driver,
-        gpus,
-        notes,
-    } = Simulated { count, memory_gb }.look();
-    Inventory {
-        gpu_driver: driver,
-        gpus,
-        host: Host {
-            cpu_cores: 1,
-            ..Host::default()
-        },
-        notes,
-    }
+    let Found { driver, gpus, notes } = Simulated { count, memory_gb }.look();
+    Inventory { gpu_driver: driver, gpus, host: Host { cpu_cores: 1, ..Host::default() }, notes }
 }
 
 /// A probe that finds invented cards.
@@ -59,23 +45,11 @@ impl GpuProbe for Simulated {
             uuid: Some(format!("simulated-{index}")),
             memory_gb: Some(self.memory_gb),
             memory_total_bytes: Some(bytes),
-            metrics: Metrics {
-                memory_free_bytes: Some(bytes),
-                utilisation_percent: Some(0),
-                ..Metrics::default()
-            },
-            ..Gpu::at(
-                index,
-                Vendor::Unknown,
-                Source::Simulated,
-                GpuHealth::Unchecked,
-            )
+            metrics: Metrics { memory_free_bytes: Some(bytes), utilisation_percent: Some(0), ..Metrics::default() },
+            ..Gpu::at(index, Vendor::Unknown, Source::Simulated, GpuHealth::Unchecked)
         };
         Found {
-            driver: DriverState::Ready {
-                name: "simulated".into(),
-                version: None,
-            },
+            driver: DriverState::Ready { name: "simulated".into(), version: None },
             gpus: (0..self.count).map(gpu).collect(),
             notes: vec![Note::info("the GPUs are simulated")],
         }

@@ -39,10 +39,7 @@ pub enum DriverState {
 impl DriverState {
     /// Whether somebody has to do something about it.
     pub fn is_fault(&self) -> bool {
-        !matches!(
-            self,
-            Self::NotAsked | Self::NoLibrary | Self::NoKernelModule | Self::Ready { .. }
-        )
+        !matches!(self, Self::NotAsked | Self::NoLibrary | Self::NoKernelModule | Self::Ready { .. })
     }
 
     /// What to tell when there are several drivers: a fault before a working one, that before none.
@@ -61,22 +58,13 @@ impl DriverState {
             Self::NotAsked => "not asked".into(),
             Self::NoLibrary => "none found".into(),
             Self::NoKernelModule => "library found, but its kernel module is not loaded".into(),
-            Self::Ready {
-                name,
-                version: Some(version),
-            } => format!("{name} {version}"),
-            Self::Ready {
-                name,
-                version: None,
-            } => name.clone(),
-            Self::VersionMismatch => {
-                "the driver's library and its kernel module have different versions".into()
-            }
+            Self::Ready { name, version: Some(version) } => format!("{name} {version}"),
+            Self::Ready { name, version: None } => name.clone(),
+            Self::VersionMismatch => "the driver's library and its kernel module have different versions".into(),
             Self::NoPermission => "this process may not talk to the GPU driver".into(),
-            Self::NotAnswering { waited_ms } => format!(
-                "the driver has not answered within {:.1} s",
-                *waited_ms as f64 / 1e3
-            ),
+            Self::NotAnswering { waited_ms } => {
+                format!("the driver has not answered within {:.1} s", *waited_ms as f64 / 1e3)
+            }
             Self::Failed { message } => format!("the driver's library failed: {message}"),
         }
     }
@@ -156,21 +144,11 @@ impl GpuHealth {
     pub fn remedy(&self) -> Option<&'static str> {
         Some(match self {
             Self::Healthy | Self::Unchecked | Self::DriverFault => return None,
-            Self::Lost => {
-                "reboot; if it comes back, look at power, seating and temperature of the card"
-            }
-            Self::Missing => {
-                "look for NVRM or Xid lines in the kernel log; in a container restart it; else reboot"
-            }
-            Self::NoPermission => {
-                "give this card to the container or unit, or hide it with GPU_COUNT"
-            }
-            Self::ResetRequired => {
-                "stop what runs on it, then `nvidia-smi --gpu-reset -i INDEX`, or reboot"
-            }
-            Self::Failed { .. } => {
-                "run `nvidia-smi -q -i INDEX` and look for Xid lines in the kernel log"
-            }
+            Self::Lost => "reboot; if it comes back, look at power, seating and temperature of the card",
+            Self::Missing => "look for NVRM or Xid lines in the kernel log; in a container restart it; else reboot",
+            Self::NoPermission => "give this card to the container or unit, or hide it with GPU_COUNT",
+            Self::ResetRequired => "stop what runs on it, then `nvidia-smi --gpu-reset -i INDEX`, or reboot",
+            Self::Failed { .. } => "run `nvidia-smi -q -i INDEX` and look for Xid lines in the kernel log",
         })
     }
 }

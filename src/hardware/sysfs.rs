@@ -19,9 +19,7 @@ pub(super) struct Sysfs {
 
 impl Sysfs {
     pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
+        Self { root: root.to_owned() }
     }
 
     /// PCI address and folder of each card, without the connectors (`card0-DP-1`).
@@ -29,10 +27,7 @@ impl Sysfs {
         let Ok(entries) = std::fs::read_dir(self.root.join("sys/class/drm")) else {
             return Vec::new();
         };
-        let is_card = |name: &str| {
-            name.strip_prefix("card")
-                .is_some_and(|number| number.parse::<u32>().is_ok())
-        };
+        let is_card = |name: &str| name.strip_prefix("card").is_some_and(|number| number.parse::<u32>().is_ok());
         let mut cards: Vec<_> = entries
             .flatten()
             .filter(|entry| entry.file_name().to_str().is_some_and(is_card))
@@ -50,11 +45,7 @@ impl GpuProbe for Sysfs {
     }
 
     fn look(&mut self) -> Found {
-        let mut found = Found {
-            driver: DriverState::NoLibrary,
-            gpus: Vec::new(),
-            notes: Vec::new(),
-        };
+        let mut found = Found { driver: DriverState::NoLibrary, gpus: Vec::new(), notes: Vec::new() };
         let version = text(&self.root.join("sys/module/amdgpu"), "version");
         for (address, device) in self.cards() {
             match text(&device, "vendor").as_deref() {
@@ -69,10 +60,7 @@ impl GpuProbe for Sysfs {
             }
         }
         if !found.gpus.is_empty() {
-            found.driver = DriverState::Ready {
-                name: "amdgpu".into(),
-                version,
-            };
+            found.driver = DriverState::Ready { name: "amdgpu".into(), version };
         }
         found
     }
@@ -90,22 +78,17 @@ fn amd(index: u32, address: &str, device: &Path) -> Result<Gpu, Note> {
             "AMD graphics at {address} is not used: {mib} MiB, probably built into the processor"
         )));
     }
-    let name = text(device, "product_name")
-        .or_else(|| Some(format!("AMD GPU {}", text(device, "device")?)));
+    let name = text(device, "product_name").or_else(|| Some(format!("AMD GPU {}", text(device, "device")?)));
     let sensors = sensors(device);
     let sensor = |file: &str| number::<u64>(sensors.as_deref()?, file);
     Ok(Gpu {
-        memory_gb: Some(nominal::memory_gb(
-            total,
-            name.as_deref().unwrap_or_default(),
-        )),
+        memory_gb: Some(nominal::memory_gb(total, name.as_deref().unwrap_or_default())),
         name,
         uuid: text(device, "unique_id"),
         pci_bus_id: Some(address.to_owned()),
         memory_total_bytes: Some(total),
         metrics: Metrics {
-            memory_free_bytes: number::<u64>(device, "mem_info_vram_used")
-                .map(|used| total.saturating_sub(used)),
+            memory_free_bytes: number::<u64>(device, "mem_info_vram_used").map(|used| total.saturating_sub(used)),
             utilisation_percent: number(device, "gpu_busy_percent"),
             temperature_c: sensor("temp1_input").map(|millidegrees| (millidegrees / 1000) as u32),
             // Newer cards have only the instantaneous value.
@@ -119,23 +102,13 @@ fn amd(index: u32, address: &str, device: &Path) -> Result<Gpu, Note> {
 }
 
 fn sensors(device: &Path) -> Option<PathBuf> {
-    Some(
-        std::fs::read_dir(device.join("hwmon"))
-            .ok()?
-            .flatten()
-            .next()?
-            .path(),
-    )
+    Some(std::fs::read_dir(device.join("hwmon")).ok()?.flatten().next()?.path())
 }
 
 /// The line `PCI_SLOT_NAME=0000:03:00.0` of the device's events file.
 fn address(device: &Path) -> String {
     let events = text(device, "uevent").unwrap_or_default();
-    events
-        .lines()
-        .find_map(|line| line.strip_prefix("PCI_SLOT_NAME="))
-        .unwrap_or_default()
-        .to_owned()
+    events.lines().find_map(|line| line.strip_prefix("PCI_SLOT_NAME=")).unwrap_or_default().to_owned()
 }
 
 fn text(folder: &Path, file: &str) -> Option<String> {

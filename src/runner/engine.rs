@@ -74,7 +74,8 @@ impl Engine {
             }
         }
         self.probe.send_if_modified(|probe| {
-            let changed = (&probe.health, &probe.version, &probe.models) != (&fresh.health, &fresh.version, &fresh.models);
+            let changed =
+                (&probe.health, &probe.version, &probe.models) != (&fresh.health, &fresh.version, &fresh.models);
             *probe = fresh;
             changed
         });

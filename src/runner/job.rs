@@ -192,11 +192,7 @@ impl Run<'_> {
             attestation: record.completion(&in_their_shape),
             reference_result: in_their_shape.to_string(),
         };
-        Ended::HandIn {
-            outcome: settle::Outcome::Completed(completion),
-            failure: None,
-            outputs: outcome.outputs.len(),
-        }
+        Ended::HandIn { outcome: settle::Outcome::Completed(completion), failure: None, outputs: outcome.outputs.len() }
     }
 
     fn failed(&self, failure: &Failure, fetched: Option<&Fetched>, began: Instant) -> Ended {

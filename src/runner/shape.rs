@@ -38,7 +38,8 @@ pub fn clean(value: &Value) -> Value {
 
 fn is_base64(text: &str) -> bool {
     let body = text.strip_prefix("data:").and_then(|rest| rest.split_once(',')).map_or(text, |(_, body)| body);
-    body.len() >= BASE64_MAX && body.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_'))
+    body.len() >= BASE64_MAX
+        && body.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_'))
 }
 
 #[cfg(test)]

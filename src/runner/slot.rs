@@ -13,8 +13,8 @@ use super::engine::Engine;
 use super::job::{Ended, Run};
 use super::shared::{Announcement, Shared};
 use crate::capabilities::{Capabilities, Fit, fit};
-use crate::protocol::class::Class;
 use crate::protocol::claim::ClaimedJob;
+use crate::protocol::class::Class;
 use crate::protocol::hold::Claim;
 use crate::protocol::outcome::Settled;
 use crate::queue::announce::{Announced, Doing};
@@ -99,8 +99,7 @@ impl Slot {
 
     /// Hears that a class was born. True if the slot is idle and must wait anew with it on its list.
     pub fn hear_birth(&self, class: &str, definition: &str) -> bool {
-        let idle_without =
-            |state: &State| state.blocked_on.as_ref().is_some_and(|classes| !classes.contains(class));
+        let idle_without = |state: &State| state.blocked_on.as_ref().is_some_and(|classes| !classes.contains(class));
         if !idle_without(&self.state()) || judge(&self.capabilities.borrow().clone(), definition) == Judgement::Misfit {
             return false;
         }
@@ -182,8 +181,7 @@ impl Slot {
 
     async fn work(&self, claimed: &ClaimedJob, token: String, capabilities: &Capabilities, beat: &Beat) {
         let began = Instant::now();
-        let claim =
-            Claim { id: claimed.id.clone(), token, attempt: claimed.attempt, life: claimed.life.clone() };
+        let claim = Claim { id: claimed.id.clone(), token, attempt: claimed.attempt, life: claimed.life.clone() };
         let hold = Hold::new(claim);
         self.shared.holds.add(hold.clone());
         tell(Notice::Claimed { worker: &self.worker, job: &claimed.id, attempt: claimed.attempt });

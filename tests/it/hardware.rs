@@ -15,18 +15,9 @@ async fn simulated_cards_stand_on_the_real_host() {
     settings.simulated = Some((2, 24.0));
     let sampler = Sampler::start(settings).unwrap();
     let inventory = sampler.inventory().await;
-    assert_eq!(
-        (
-            inventory.units().len(),
-            inventory.host.cpu_cores > 0,
-            inventory.host.disk.is_some()
-        ),
-        (2, true, true)
-    );
+    assert_eq!((inventory.units().len(), inventory.host.cpu_cores > 0, inventory.host.disk.is_some()), (2, true, true));
     // Spawned, because a web handler needs a future that can move between threads.
-    let sample = tokio::spawn(async move { sampler.sample().await })
-        .await
-        .unwrap();
+    let sample = tokio::spawn(async move { sampler.sample().await }).await.unwrap();
     assert_eq!(sample.gpus[1].metrics.memory_free_bytes, Some(24 << 30));
 }
 

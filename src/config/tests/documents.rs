@@ -15,10 +15,7 @@ use std::path::Path;
 #[test]
 fn config_docs_match_the_table() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (name, text) in [
-        (".env.worker.example", example()),
-        ("docs/configuration.md", page()),
-    ] {
+    for (name, text) in [(".env.worker.example", example()), ("docs/configuration.md", page())] {
         let path = root.join(name);
         // Regenerates instead of comparing; the one variable that a test here reads.
         if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -42,26 +39,14 @@ fn the_loader_reads_every_variable_and_no_other() {
 
 #[test]
 fn every_name_stands_once_in_the_table() {
-    let formers = RETIRED
-        .iter()
-        .chain(RESERVED)
-        .flat_map(|former| former.names)
-        .copied();
+    let formers = RETIRED.iter().chain(RESERVED).flat_map(|former| former.names).copied();
     let mut seen = BTreeSet::new();
     for name in working().chain(formers) {
         assert!(seen.insert(name), "{name} stands twice");
-        assert!(
-            name.bytes()
-                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'),
-            "{name}"
-        );
+        assert!(name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'), "{name}");
     }
     for address in ADDRESSES {
-        assert!(
-            VARIABLES
-                .iter()
-                .any(|variable| variable.name == address.target)
-        );
+        assert!(VARIABLES.iter().any(|variable| variable.name == address.target));
     }
 }
 
@@ -99,26 +84,15 @@ fn the_example_loads_as_it_is() {
 
 #[test]
 fn the_example_shows_the_defaults() {
-    let all: String = example()
-        .lines()
-        .map(|line| format!("{}\n", switched_on(line)))
-        .collect();
+    let all: String = example().lines().map(|line| format!("{}\n", switched_on(line))).collect();
     // Every address is set then, so every engine would be chosen.
-    let all = all
-        .replace("\nSERVICES=\n", "\nSERVICES=comfyui\n")
-        .replace("\nA1111_URL=http", "\n#A1111_URL=http");
+    let all = all.replace("\nSERVICES=\n", "\nSERVICES=comfyui\n").replace("\nA1111_URL=http", "\n#A1111_URL=http");
     let written = load_file(&all).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(written.warnings, []);
     let bare = load_file("").unwrap();
-    assert_eq!(
-        format!("{:?}", written.config),
-        format!("{:?}", bare.config)
-    );
+    assert_eq!(format!("{:?}", written.config), format!("{:?}", bare.config));
     for variable in VARIABLES {
-        let lines = all.lines().filter(|line| {
-            line.trim_start_matches('#')
-                .starts_with(&format!("{}=", variable.name))
-        });
+        let lines = all.lines().filter(|line| line.trim_start_matches('#').starts_with(&format!("{}=", variable.name)));
         assert_eq!(lines.count(), 1, "{} in the example", variable.name);
     }
 }
@@ -133,11 +107,7 @@ fn switched_on(line: &str) -> &str {
 #[test]
 fn the_page_names_every_known_name() {
     let page = page();
-    let formers = RETIRED
-        .iter()
-        .chain(RESERVED)
-        .flat_map(|former| former.names)
-        .copied();
+    let formers = RETIRED.iter().chain(RESERVED).flat_map(|former| former.names).copied();
     for name in working().chain(formers) {
         assert!(page.contains(&format!("`{name}`")), "{name}");
     }

@@ -6,33 +6,13 @@ use crate::config::{Engines, Loaded, Sources, load};
 use secrecy::ExposeSecret;
 
 fn driven(loaded: &Loaded) -> Vec<&'static str> {
-    let Engines {
-        comfyui,
-        a1111,
-        simulation,
-    } = &loaded.config.engines;
-    let all = [
-        ("comfyui", comfyui.is_some()),
-        ("a1111", a1111.is_some()),
-        ("simulation", simulation.is_some()),
-    ];
-    all.into_iter()
-        .filter(|(_, driven)| *driven)
-        .map(|(name, _)| name)
-        .collect()
+    let Engines { comfyui, a1111, simulation } = &loaded.config.engines;
+    let all = [("comfyui", comfyui.is_some()), ("a1111", a1111.is_some()), ("simulation", simulation.is_some())];
+    all.into_iter().filter(|(_, driven)| *driven).map(|(name, _)| name).collect()
 }
 
 fn urls(loaded: &Loaded) -> Vec<String> {
-    loaded
-        .config
-        .engines
-        .comfyui
-        .as_ref()
-        .unwrap()
-        .urls
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    loaded.config.engines.comfyui.as_ref().unwrap().urls.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -43,27 +23,15 @@ fn services_select_engines() {
         (&[("COMFYUI_URL", "http://a")], &["comfyui"]),
         (&[("A1111_URL", "http://a")], &["a1111"]),
         (&[("A1111_HOST", "a")], &["a1111"]),
-        (
-            &[("A1111_URL", "http://a"), ("COMFYUI_URL", "http://a")],
-            &["comfyui", "a1111"],
-        ),
+        (&[("A1111_URL", "http://a"), ("COMFYUI_URL", "http://a")], &["comfyui", "a1111"]),
         (&[("SIMULATION_SERVICES", "x")], &["simulation"]),
         (&[("SERVICES", "simulation")], &["simulation"]),
-        (
-            &[("SERVICES", "Simulation, ComfyUI")],
-            &["comfyui", "simulation"],
-        ),
+        (&[("SERVICES", "Simulation, ComfyUI")], &["comfyui", "simulation"]),
         (&[("SERVICES", "[\"a1111\"]")], &["a1111"]),
         (&[("WORKERS", "comfyui:1")], &["comfyui"]),
-        (
-            &[("WORKER_CONNECTORS", "a1111:1,comfyui")],
-            &["comfyui", "a1111"],
-        ),
+        (&[("WORKER_CONNECTORS", "a1111:1,comfyui")], &["comfyui", "a1111"]),
         (&[("CONNECTORS", "comfyui-remote")], &["comfyui"]),
-        (
-            &[("CONNECTORS", "simulation-websocket,simulation-http")],
-            &["simulation"],
-        ),
+        (&[("CONNECTORS", "simulation-websocket,simulation-http")], &["simulation"]),
     ];
     for (env, expected) in rows {
         let loaded = load_env(env).unwrap();
@@ -76,42 +44,20 @@ fn services_select_engines() {
 fn engines_without_an_address_have_the_usual_one() {
     let loaded = load_env(&[("SERVICES", "comfyui,a1111")]).unwrap();
     assert_eq!(urls(&loaded), ["http://127.0.0.1:8188/"]);
-    assert_eq!(
-        loaded.config.engines.a1111.as_ref().unwrap().urls[0].as_str(),
-        "http://127.0.0.1:7860/"
-    );
+    assert_eq!(loaded.config.engines.a1111.as_ref().unwrap().urls[0].as_str(), "http://127.0.0.1:7860/");
     let loaded = load_env(&[("SERVICES", "simulation")]).unwrap();
-    assert_eq!(
-        shown(&loaded, "COMFYUI_URL").0,
-        None,
-        "an address that isn't used is not shown as in effect"
-    );
-    assert_eq!(
-        shown(&load_env(&[]).unwrap(), "SERVICES"),
-        (Some("comfyui".into()), "default".into())
-    );
+    assert_eq!(shown(&loaded, "COMFYUI_URL").0, None, "an address that isn't used is not shown as in effect");
+    assert_eq!(shown(&load_env(&[]).unwrap(), "SERVICES"), (Some("comfyui".into()), "default".into()));
 }
 
 #[test]
 fn what_does_not_fit_is_told() {
     let loaded = load_env(&[("SERVICES", "comfyui,openai")]).unwrap();
-    assert!(
-        loaded.warnings[0]
-            .to_string()
-            .contains("openai: no connector for it in this release")
-    );
+    assert!(loaded.warnings[0].to_string().contains("openai: no connector for it in this release"));
     let loaded = load_env(&[("WORKERS", "comfyui:2")]).unwrap();
-    assert!(
-        loaded.warnings[0].message.contains("counts are ignored"),
-        "{}",
-        loaded.warnings[0]
-    );
+    assert!(loaded.warnings[0].message.contains("counts are ignored"), "{}", loaded.warnings[0]);
     let loaded = load_env(&[("SERVICES", "simulation"), ("COMFYUI_URL", "http://a")]).unwrap();
-    assert!(
-        loaded.warnings[0].message.contains("does not name comfyui"),
-        "{}",
-        loaded.warnings[0]
-    );
+    assert!(loaded.warnings[0].message.contains("does not name comfyui"), "{}", loaded.warnings[0]);
     for (services, message) in [
         ("openai", "names no engine"),
         ("comfyiu", "did you mean comfyui?"),
@@ -131,17 +77,9 @@ fn each_address_may_have_its_gpu() {
     let two = ("COMFYUI_URL", "http://a:8188, http://b:8188/");
     let loaded = load_env(&[two, ("COMFYUI_GPUS", "1,0")]).unwrap();
     assert_eq!(urls(&loaded), ["http://a:8188/", "http://b:8188/"]);
-    assert_eq!(
-        loaded.config.engines.comfyui.unwrap().gpus,
-        Some(vec![1, 0])
-    );
+    assert_eq!(loaded.config.engines.comfyui.unwrap().gpus, Some(vec![1, 0]));
     let report = load_env(&[two, ("COMFYUI_GPUS", "0")]).unwrap_err();
-    assert!(
-        report.faults[0]
-            .message
-            .contains("has 1 entries, but COMFYUI_URL has 2"),
-        "{report}"
-    );
+    assert!(report.faults[0].message.contains("has 1 entries, but COMFYUI_URL has 2"), "{report}");
 }
 
 #[test]
@@ -150,20 +88,14 @@ fn addresses_come_in_parts() {
         ("COMFYUI_HOST=gpu\n", "http://gpu:8188/"),
         ("COMFYUI_PORT=9000\n", "http://127.0.0.1:9000/"),
         ("COMFYUI_BASE_PORT=9000\n", "http://127.0.0.1:9000/"),
-        (
-            "COMFYUI_HOST=gpu\nCOMFYUI_PORT=443\nCOMFYUI_SECURE=true\n",
-            "https://gpu/",
-        ),
+        ("COMFYUI_HOST=gpu\nCOMFYUI_PORT=443\nCOMFYUI_SECURE=true\n", "https://gpu/"),
         ("COMFYUI_SECURE=1\n", "https://127.0.0.1:8188/"),
         ("COMFYUI_HOST=[::1]\n", "http://[::1]:8188/"),
         (
             "WORKER_COMFYUI_REMOTE_HOST=r\nWORKER_COMFYUI_REMOTE_PORT=1\nWORKER_COMFYUI_REMOTE_SECURE=no\n",
             "http://r:1/",
         ),
-        (
-            "WORKER_COMFYUI_HOST=w\nWORKER_COMFYUI_PORT=2\nWORKER_COMFYUI_USE_SSL=yes\n",
-            "https://w:2/",
-        ),
+        ("WORKER_COMFYUI_HOST=w\nWORKER_COMFYUI_PORT=2\nWORKER_COMFYUI_USE_SSL=yes\n", "https://w:2/"),
         ("COMFYUI_WS_URL=wss://gpu:9000/ws\n", "https://gpu:9000/"),
         ("COMFYUI_WS_URL=ws://wshost\n", "http://wshost/"),
     ];
@@ -175,32 +107,20 @@ fn addresses_come_in_parts() {
         ("COMFYUI_HOST=http://gpu\n", "must be a host name alone"),
         ("COMFYUI_HOST=gpu:1\n", "must be a host name alone"),
         ("COMFYUI_PORT=high\n", "must be a port"),
-        (
-            "COMFYUI_HOST=g\nCOMFYUI_SECURE=perhaps\n",
-            "must be true or false",
-        ),
+        ("COMFYUI_HOST=g\nCOMFYUI_SECURE=perhaps\n", "must be true or false"),
     ] {
         let report = load_file(text).unwrap_err();
         assert!(report.faults[0].message.contains(message), "{report}");
     }
     let loaded = load_file("COMFYUI_URL=http://a\nCOMFYUI_SECURE=true\n").unwrap();
-    assert!(
-        loaded.warnings[0]
-            .message
-            .contains("does nothing beside COMFYUI_URL")
-    );
+    assert!(loaded.warnings[0].message.contains("does nothing beside COMFYUI_URL"));
 }
 
 #[test]
 fn parts_join_across_sources() {
     let (_folder, path) = file("COMFYUI_HOST=gpu\n");
     let env = super::pairs(&[("COMFYUI_PORT", "9000")]);
-    let loaded = load(&Sources {
-        env,
-        env_file: Some(path),
-        ..Sources::default()
-    })
-    .unwrap();
+    let loaded = load(&Sources { env, env_file: Some(path), ..Sources::default() }).unwrap();
     assert_eq!(urls(&loaded), ["http://gpu:9000/"]);
     assert_eq!(shown(&loaded, "COMFYUI_URL").1, "environment");
 }
@@ -213,15 +133,11 @@ fn links_between_containers_are_no_ports() {
 
 #[test]
 fn credentials_leave_the_address() {
-    let loaded =
-        load_env(&[("COMFYUI_URL", "http://me:p%40ss+%zz@gpu:1,http://me@gpu:2")]).unwrap();
+    let loaded = load_env(&[("COMFYUI_URL", "http://me:p%40ss+%zz@gpu:1,http://me@gpu:2")]).unwrap();
     let engine = loaded.config.engines.comfyui.as_ref().unwrap();
     assert_eq!(urls(&loaded), ["http://gpu:1/", "http://gpu:2/"]);
     assert_eq!(engine.username.as_deref(), Some("me"));
-    assert_eq!(
-        engine.password.as_ref().unwrap().expose_secret(),
-        "p@ss+%zz"
-    );
+    assert_eq!(engine.password.as_ref().unwrap().expose_secret(), "p@ss+%zz");
     for env in [
         &[("COMFYUI_URL", "http://a:1@h"), ("COMFYUI_USERNAME", "b")][..],
         &[("COMFYUI_URL", "http://a:1@h"), ("COMFYUI_PASSWORD", "2")],
@@ -231,28 +147,11 @@ fn credentials_leave_the_address() {
         assert!(report.faults[0].message.contains("differ"), "{report}");
     }
     let loaded = load_env(&[("COMFYUI_URL", "http://a@h"), ("COMFYUI_PASSWORD", "2")]).unwrap();
-    assert_eq!(
-        loaded
-            .config
-            .engines
-            .comfyui
-            .unwrap()
-            .password
-            .unwrap()
-            .expose_secret(),
-        "2"
-    );
+    assert_eq!(loaded.config.engines.comfyui.unwrap().password.unwrap().expose_secret(), "2");
 }
 
 #[test]
 fn the_simulation_answers_services() {
-    let loaded = load_env(&[
-        ("SERVICES", "simulation"),
-        ("SIMULATION_SERVICES", "text,image"),
-    ])
-    .unwrap();
-    assert_eq!(
-        loaded.config.engines.simulation.unwrap().services,
-        ["text", "image"]
-    );
+    let loaded = load_env(&[("SERVICES", "simulation"), ("SIMULATION_SERVICES", "text,image")]).unwrap();
+    assert_eq!(loaded.config.engines.simulation.unwrap().services, ["text", "image"]);
 }

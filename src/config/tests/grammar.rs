@@ -52,11 +52,7 @@ fn reads_what_systemd_reads() {
     ];
     for (text, expected) in rows {
         let parsed = parse(text.as_bytes());
-        let got: Vec<_> = parsed
-            .assignments
-            .iter()
-            .map(|entry| (entry.name.as_str(), entry.value.as_str()))
-            .collect();
+        let got: Vec<_> = parsed.assignments.iter().map(|entry| (entry.name.as_str(), entry.value.as_str())).collect();
         assert_eq!(got, *expected, "in {text:?}");
         assert_eq!(parsed.faults, [], "in {text:?}");
     }
@@ -86,18 +82,8 @@ fn names_the_line_of_each_fault() {
     ];
     for (bytes, line, message) in rows {
         let faults = parse(bytes).faults;
-        assert_eq!(
-            faults.len(),
-            1,
-            "in {:?}: {faults:?}",
-            bytes.escape_ascii().to_string()
-        );
-        assert_eq!(
-            faults[0].0,
-            *line,
-            "in {:?}",
-            bytes.escape_ascii().to_string()
-        );
+        assert_eq!(faults.len(), 1, "in {:?}: {faults:?}", bytes.escape_ascii().to_string());
+        assert_eq!(faults[0].0, *line, "in {:?}", bytes.escape_ascii().to_string());
         assert!(faults[0].1.contains(message), "{}", faults[0].1);
     }
 }
@@ -105,14 +91,7 @@ fn names_the_line_of_each_fault() {
 #[test]
 fn a_fault_does_not_hide_what_follows() {
     let parsed = parse(b"words\nexport A=1\nB=\xff\nC=3\n");
-    assert_eq!(
-        parsed
-            .faults
-            .iter()
-            .map(|(line, _)| *line)
-            .collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
+    assert_eq!(parsed.faults.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(parsed.assignments[0].name, "C");
     assert_eq!(parsed.assignments[0].line, 4);
 }
@@ -128,17 +107,10 @@ fn warns_of_traps() {
     ];
     for (bytes, line, message) in rows {
         let parsed = parse(bytes);
-        assert_eq!(
-            parsed.assignments.len(),
-            bytes.split(|byte| *byte == b'=').count() - 1
-        );
+        assert_eq!(parsed.assignments.len(), bytes.split(|byte| *byte == b'=').count() - 1);
         assert_eq!(parsed.warnings.len(), 1);
         assert_eq!(parsed.warnings[0].0, *line);
-        assert!(
-            parsed.warnings[0].1.contains(message),
-            "{}",
-            parsed.warnings[0].1
-        );
+        assert!(parsed.warnings[0].1.contains(message), "{}", parsed.warnings[0].1);
     }
     assert!(parse(b"A=a#b\nB=#fff\n").warnings.is_empty());
 }
@@ -146,15 +118,9 @@ fn warns_of_traps() {
 #[test]
 fn a_long_and_hostile_file_is_refused_without_harm() {
     let report = load_file(vec![b'A'; 2 * 1024 * 1024]).unwrap_err();
-    assert!(
-        report.faults[0].message.contains("longer than 1 MiB"),
-        "{report}"
-    );
+    assert!(report.faults[0].message.contains("longer than 1 MiB"), "{report}");
     let report = load_file([vec![b'A'; 1_000_000], b"=1".to_vec()].concat()).unwrap_err();
-    assert!(
-        report.to_string().len() < 500,
-        "a long name must not drown the report"
-    );
+    assert!(report.to_string().len() < 500, "a long name must not drown the report");
     let report = load_file(vec![0; 1000]).unwrap_err();
     assert_eq!(report.faults.len(), 1);
 }
@@ -162,20 +128,11 @@ fn a_long_and_hostile_file_is_refused_without_harm() {
 #[test]
 fn a_file_that_is_none_is_a_fault() {
     let folder = tempfile::tempdir().unwrap();
-    let at = |path: &std::path::Path| {
-        load(&Sources {
-            env_file: Some(path.into()),
-            ..Sources::default()
-        })
-        .unwrap_err()
-    };
+    let at = |path: &std::path::Path| load(&Sources { env_file: Some(path.into()), ..Sources::default() }).unwrap_err();
     let report = at(folder.path());
     assert!(report.faults[0].message.contains("directory"), "{report}");
     let report = at(&folder.path().join("none.env"));
-    assert!(
-        report.faults[0].message.contains("can't read the env file"),
-        "{report}"
-    );
+    assert!(report.faults[0].message.contains("can't read the env file"), "{report}");
     assert!(report.to_string().contains("none.env"), "{report}");
 }
 
@@ -189,15 +146,9 @@ fn a_file_without_permission_is_a_fault_where_it_was_asked_for() {
     if std::fs::read(&path).is_ok() {
         return;
     }
-    let named = Sources {
-        env_file: Some(path.clone()),
-        ..Sources::default()
-    };
+    let named = Sources { env_file: Some(path.clone()), ..Sources::default() };
     assert_eq!(load(&named).unwrap_err().faults.len(), 1);
-    let found = Sources {
-        default_files: vec![path],
-        ..Sources::default()
-    };
+    let found = Sources { default_files: vec![path], ..Sources::default() };
     assert_eq!(load(&found).unwrap().warnings.len(), 1);
 }
 
@@ -226,9 +177,7 @@ fn the_last_of_two_assignments_counts_with_a_warning() {
     assert_eq!(loaded.config.identity.worker_id, "b");
     assert_eq!(loaded.warnings.len(), 1);
     assert!(
-        loaded.warnings[0]
-            .to_string()
-            .contains("worker.env:2: WORKER_ID: set before at"),
+        loaded.warnings[0].to_string().contains("worker.env:2: WORKER_ID: set before at"),
         "{}",
         loaded.warnings[0]
     );
@@ -253,9 +202,7 @@ proptest::proptest! {
 
 #[test]
 fn a_file_of_unknown_names_is_read_in_time() {
-    let text: String = (0..60_000)
-        .map(|number| format!("NAME_{number:06}=1\n"))
-        .collect();
+    let text: String = (0..60_000).map(|number| format!("NAME_{number:06}=1\n")).collect();
     let report = load_file(text).unwrap_err();
     assert_eq!(report.faults.len(), 60_000);
 }

@@ -69,40 +69,23 @@ const FIRST_RELEASE: &str = "
 ";
 
 fn formers() -> impl Iterator<Item = &'static str> {
-    RETIRED
-        .iter()
-        .chain(RESERVED)
-        .flat_map(|former| former.names)
-        .copied()
+    RETIRED.iter().chain(RESERVED).flat_map(|former| former.names).copied()
 }
 
 #[test]
 fn every_name_of_the_reference_is_known() {
     let known: BTreeSet<_> = working().chain(formers()).collect();
-    for name in REFERENCE
-        .split_whitespace()
-        .chain(FIRST_RELEASE.split_whitespace())
-    {
+    for name in REFERENCE.split_whitespace().chain(FIRST_RELEASE.split_whitespace()) {
         assert!(known.contains(name), "{name}");
     }
 }
 
 #[test]
 fn names_of_the_first_release_come_first() {
-    let variables: BTreeSet<_> = super::super::table::VARIABLES
-        .iter()
-        .map(|variable| variable.name)
-        .collect();
-    for name in [
-        "HUB_REDIS_URL",
-        "SERVICES",
-        "COMFYUI_URL",
-        "A1111_URL",
-        "GPU_COUNT",
-        "GPU_MEMORY_GB",
-        "REGION",
-        "COST_TIER",
-    ] {
+    let variables: BTreeSet<_> = super::super::table::VARIABLES.iter().map(|variable| variable.name).collect();
+    for name in
+        ["HUB_REDIS_URL", "SERVICES", "COMFYUI_URL", "A1111_URL", "GPU_COUNT", "GPU_MEMORY_GB", "REGION", "COST_TIER"]
+    {
         assert!(variables.contains(name), "{name}");
     }
 }

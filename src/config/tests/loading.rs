@@ -16,33 +16,18 @@ fn flags_beat_environment_beats_file_beats_default() {
     };
     let loaded = load(&sources).unwrap();
     assert_eq!(loaded.warnings, []);
-    assert_eq!(
-        shown(&loaded, "WORKER_ID"),
-        (Some("flag".into()), "flag".into())
-    );
-    assert_eq!(
-        shown(&loaded, "MACHINE_ID"),
-        (Some("env".into()), "environment".into())
-    );
-    assert_eq!(
-        shown(&loaded, "REGION"),
-        (Some("file".into()), format!("{}:3", path.display()))
-    );
-    assert_eq!(
-        shown(&loaded, "LEASE_SECONDS"),
-        (Some("30".into()), "default".into())
-    );
+    assert_eq!(shown(&loaded, "WORKER_ID"), (Some("flag".into()), "flag".into()));
+    assert_eq!(shown(&loaded, "MACHINE_ID"), (Some("env".into()), "environment".into()));
+    assert_eq!(shown(&loaded, "REGION"), (Some("file".into()), format!("{}:3", path.display())));
+    assert_eq!(shown(&loaded, "LEASE_SECONDS"), (Some("30".into()), "default".into()));
     assert_eq!(shown(&loaded, "WORKER_COUNTRY"), (None, "default".into()));
 }
 
 #[test]
 fn an_empty_value_counts_as_none() {
     let (_folder, path) = file("WORKER_ID=file\nREGION=\n");
-    let sources = Sources {
-        env: pairs(&[("WORKER_ID", ""), ("REGION", " ")]),
-        env_file: Some(path),
-        ..Sources::default()
-    };
+    let sources =
+        Sources { env: pairs(&[("WORKER_ID", ""), ("REGION", " ")]), env_file: Some(path), ..Sources::default() };
     let config = load(&sources).unwrap().config;
     assert_eq!(config.identity.worker_id, "file");
     assert_eq!(config.traits.region, None);
@@ -89,29 +74,16 @@ fn one_report_lists_every_fault() {
 #[test]
 fn a_fault_of_a_beaten_source_is_told_too() {
     let (_folder, path) = file("LEASE_SECONDS=soon\n");
-    let sources = Sources {
-        env: pairs(&[("LEASE_SECONDS", "30")]),
-        env_file: Some(path),
-        ..Sources::default()
-    };
+    let sources = Sources { env: pairs(&[("LEASE_SECONDS", "30")]), env_file: Some(path), ..Sources::default() };
     assert_eq!(load(&sources).unwrap_err().faults.len(), 1);
 }
 
 #[test]
 fn derived_names_are_safe_for_the_queue() {
-    for (host, id) in [
-        ("a.b.c", "a-b-c"),
-        ("fe80::1", "fe80--1"),
-        ("gpu1", "gpu1"),
-        ("", "gpu-worker"),
-        ("a b\n", "a-b"),
-    ] {
-        let config = load(&Sources {
-            host_name: host.into(),
-            ..Sources::default()
-        })
-        .unwrap()
-        .config;
+    for (host, id) in
+        [("a.b.c", "a-b-c"), ("fe80::1", "fe80--1"), ("gpu1", "gpu1"), ("", "gpu-worker"), ("a b\n", "a-b")]
+    {
+        let config = load(&Sources { host_name: host.into(), ..Sources::default() }).unwrap().config;
         assert_eq!(config.identity.worker_id, id);
         assert_eq!(config.identity.machine_id, id);
     }
@@ -119,12 +91,8 @@ fn derived_names_are_safe_for_the_queue() {
 
 #[test]
 fn times_come_through_every_name() {
-    let config = load_env(&[("JOB_POLL_INTERVAL_SECONDS", "0.25")])
-        .unwrap()
-        .config;
+    let config = load_env(&[("JOB_POLL_INTERVAL_SECONDS", "0.25")]).unwrap().config;
     assert_eq!(config.jobs.poll_interval, Duration::from_millis(250));
-    let config = load_env(&[("WORKER_HEARTBEAT_INTERVAL_MS", "250")])
-        .unwrap()
-        .config;
+    let config = load_env(&[("WORKER_HEARTBEAT_INTERVAL_MS", "250")]).unwrap().config;
     assert_eq!(config.jobs.heartbeat_interval, Duration::from_millis(250));
 }

@@ -14,18 +14,11 @@ use super::{Loaded, Report, Sources, load};
 use std::path::PathBuf;
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .collect()
+    pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
 fn from_env(env: &[(&str, &str)]) -> Sources {
-    Sources {
-        env: pairs(env),
-        host_name: "box.example.org".into(),
-        ..Sources::default()
-    }
+    Sources { env: pairs(env), host_name: "box.example.org".into(), ..Sources::default() }
 }
 
 /// A file in a folder that lives as long as the first value.
@@ -38,11 +31,7 @@ fn file(text: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
 
 fn load_file(text: impl AsRef<[u8]>) -> Result<Loaded, Report> {
     let (_folder, path) = file(text);
-    load(&Sources {
-        env_file: Some(path),
-        host_name: "box".into(),
-        ..Sources::default()
-    })
+    load(&Sources { env_file: Some(path), host_name: "box".into(), ..Sources::default() })
 }
 
 fn load_env(env: &[(&str, &str)]) -> Result<Loaded, Report> {
@@ -51,10 +40,6 @@ fn load_env(env: &[(&str, &str)]) -> Result<Loaded, Report> {
 
 /// What `config show` gives for one name.
 fn shown(loaded: &Loaded, name: &str) -> (Option<String>, String) {
-    let entry = loaded
-        .origins
-        .iter()
-        .find(|entry| entry.name == name)
-        .unwrap();
+    let entry = loaded.origins.iter().find(|entry| entry.name == name).unwrap();
     (entry.value.clone(), entry.origin.to_string())
 }

@@ -10,74 +10,30 @@ fn aliases_are_converted() {
         ("REDIS_URL", "redis://r:1", "HUB_REDIS_URL", "redis://r:1"),
         ("WORKER_BASE_ID", "w", "WORKER_ID", "w"),
         ("JOB_POLL_INTERVAL_SECONDS", "5", "POLL_INTERVAL_MS", "5000"),
-        (
-            "JOB_POLL_INTERVAL_SECONDS",
-            "1.005",
-            "POLL_INTERVAL_MS",
-            "1005",
-        ),
-        (
-            "WORKER_POLL_INTERVAL_MS",
-            "2000",
-            "POLL_INTERVAL_MS",
-            "2000",
-        ),
-        (
-            "WORKER_HEARTBEAT_INTERVAL_MS",
-            "1500",
-            "HEARTBEAT_INTERVAL_SECONDS",
-            "1.5",
-        ),
-        (
-            "WORKER_HEARTBEAT_INTERVAL",
-            "20",
-            "HEARTBEAT_INTERVAL_SECONDS",
-            "20",
-        ),
-        (
-            "HEALTH_CHECK_INTERVAL_MS",
-            "30000",
-            "HEALTH_CHECK_INTERVAL_SECONDS",
-            "30",
-        ),
-        (
-            "WORKER_JOB_TIMEOUT_MINUTES",
-            "60",
-            "JOB_TIMEOUT_MINUTES",
-            "60",
-        ),
+        ("JOB_POLL_INTERVAL_SECONDS", "1.005", "POLL_INTERVAL_MS", "1005"),
+        ("WORKER_POLL_INTERVAL_MS", "2000", "POLL_INTERVAL_MS", "2000"),
+        ("WORKER_HEARTBEAT_INTERVAL_MS", "1500", "HEARTBEAT_INTERVAL_SECONDS", "1.5"),
+        ("WORKER_HEARTBEAT_INTERVAL", "20", "HEARTBEAT_INTERVAL_SECONDS", "20"),
+        ("HEALTH_CHECK_INTERVAL_MS", "30000", "HEALTH_CHECK_INTERVAL_SECONDS", "30"),
+        ("WORKER_JOB_TIMEOUT_MINUTES", "60", "JOB_TIMEOUT_MINUTES", "60"),
         ("WORKER_MAX_CONCURRENT_JOBS", "3", "CONCURRENT_JOBS", "3"),
         ("UNIFIED_MACHINE_STATUS", "true", "MACHINE_STATUS", "off"),
         ("UNIFIED_MACHINE_STATUS", "false", "MACHINE_STATUS", "auto"),
         ("WORKER_RAM_GB", "8", "RAM_GB", "8"),
         ("WORKER_GPU_MEMORY_GB", "24", "GPU_MEMORY_GB", "24"),
         ("WORKER_GPU_MODEL", "L4", "GPU_MODEL", "L4"),
-        (
-            "WORKER_CUSTOMER_ISOLATION",
-            "strict",
-            "CUSTOMER_ISOLATION",
-            "strict",
-        ),
+        ("WORKER_CUSTOMER_ISOLATION", "strict", "CUSTOMER_ISOLATION", "strict"),
         ("WORKER_REGION", "eu", "REGION", "eu"),
         ("WORKER_COMPLIANCE", "gdpr", "COMPLIANCE_TAGS", "gdpr"),
         ("WORKER_DATA_RESIDENCY", "de", "DATA_LOCALITY", "de"),
         ("WORKER_COST_TIER", "economy", "COST_TIER", "economy"),
         ("WORKER_RATE_PER_HOUR", "1.25", "RATE_PER_HOUR", "1.25"),
         ("WORKER_COMFYUI_USERNAME", "u", "COMFYUI_USERNAME", "u"),
-        (
-            "WORKER_COMFYUI_REMOTE_API_KEY",
-            "k",
-            "COMFYUI_API_KEY",
-            "***",
-        ),
+        ("WORKER_COMFYUI_REMOTE_API_KEY", "k", "COMFYUI_API_KEY", "***"),
     ];
     for (alias, text, name, expected) in rows {
         let loaded = load_file(format!("{alias}={text}\n")).unwrap();
-        assert_eq!(
-            shown(&loaded, name).0.as_deref(),
-            Some(*expected),
-            "{alias}"
-        );
+        assert_eq!(shown(&loaded, name).0.as_deref(), Some(*expected), "{alias}");
         assert_eq!(loaded.warnings, [], "{alias}");
     }
     let loaded = load_env(&[("UNIFIED_MACHINE_STATUS", "1")]).unwrap();
@@ -106,59 +62,25 @@ fn two_names_may_say_one_thing() {
 #[test]
 fn two_names_that_say_two_things_are_a_fault() {
     for (text, first, second) in [
-        (
-            "POLL_INTERVAL_MS=5000\nJOB_POLL_INTERVAL_SECONDS=6\n",
-            "POLL_INTERVAL_MS",
-            "JOB_POLL_INTERVAL_SECONDS",
-        ),
+        ("POLL_INTERVAL_MS=5000\nJOB_POLL_INTERVAL_SECONDS=6\n", "POLL_INTERVAL_MS", "JOB_POLL_INTERVAL_SECONDS"),
         (
             "HEARTBEAT_INTERVAL_SECONDS=30\nWORKER_HEARTBEAT_INTERVAL_MS=20000\n",
             "HEARTBEAT_",
             "WORKER_HEARTBEAT_INTERVAL_MS",
         ),
-        (
-            "HUB_REDIS_URL=redis://a\nREDIS_URL=redis://b\n",
-            "HUB_REDIS_URL",
-            "REDIS_URL",
-        ),
-        (
-            "SERVICES=comfyui\nWORKERS=simulation\n",
-            "SERVICES",
-            "WORKERS",
-        ),
-        (
-            "MACHINE_STATUS=on\nUNIFIED_MACHINE_STATUS=true\n",
-            "MACHINE_STATUS",
-            "UNIFIED_MACHINE_STATUS",
-        ),
-        (
-            "COMFYUI_URL=http://a:8188\nCOMFYUI_HOST=b\n",
-            "COMFYUI_URL",
-            "COMFYUI_HOST",
-        ),
-        (
-            "COMFYUI_HOST=a\nWORKER_COMFYUI_REMOTE_HOST=b\n",
-            "COMFYUI_HOST",
-            "WORKER_COMFYUI_REMOTE_HOST",
-        ),
-        (
-            "COMFYUI_HOST=a\nCOMFYUI_PORT=1\nCOMFYUI_BASE_PORT=2\n",
-            "COMFYUI_PORT",
-            "COMFYUI_BASE_PORT",
-        ),
-        (
-            "COMFYUI_URL=http://a\nCOMFYUI_WS_URL=ws://b/ws\n",
-            "COMFYUI_URL",
-            "COMFYUI_WS_URL",
-        ),
+        ("HUB_REDIS_URL=redis://a\nREDIS_URL=redis://b\n", "HUB_REDIS_URL", "REDIS_URL"),
+        ("SERVICES=comfyui\nWORKERS=simulation\n", "SERVICES", "WORKERS"),
+        ("MACHINE_STATUS=on\nUNIFIED_MACHINE_STATUS=true\n", "MACHINE_STATUS", "UNIFIED_MACHINE_STATUS"),
+        ("COMFYUI_URL=http://a:8188\nCOMFYUI_HOST=b\n", "COMFYUI_URL", "COMFYUI_HOST"),
+        ("COMFYUI_HOST=a\nWORKER_COMFYUI_REMOTE_HOST=b\n", "COMFYUI_HOST", "WORKER_COMFYUI_REMOTE_HOST"),
+        ("COMFYUI_HOST=a\nCOMFYUI_PORT=1\nCOMFYUI_BASE_PORT=2\n", "COMFYUI_PORT", "COMFYUI_BASE_PORT"),
+        ("COMFYUI_URL=http://a\nCOMFYUI_WS_URL=ws://b/ws\n", "COMFYUI_URL", "COMFYUI_WS_URL"),
     ] {
         let report = load_file(text).expect_err(text);
         assert_eq!(report.faults.len(), 1, "{report}");
         let fault = report.faults[0].to_string();
         assert!(
-            fault.contains(&format!(" {second}"))
-                && fault.contains(first)
-                && fault.contains("keep one"),
+            fault.contains(&format!(" {second}")) && fault.contains(first) && fault.contains("keep one"),
             "{fault}"
         );
         assert!(fault.contains("worker.env:"), "{fault}");
@@ -168,58 +90,28 @@ fn two_names_that_say_two_things_are_a_fault() {
 #[test]
 fn across_sources_precedence_decides_between_names() {
     let (_folder, path) = file("HUB_REDIS_URL=redis://file\nPOLL_INTERVAL_MS=1000\n");
-    let mut sources = from_env(&[
-        ("REDIS_URL", "redis://env"),
-        ("JOB_POLL_INTERVAL_SECONDS", "1"),
-    ]);
+    let mut sources = from_env(&[("REDIS_URL", "redis://env"), ("JOB_POLL_INTERVAL_SECONDS", "1")]);
     sources.env_file = Some(path);
     let loaded = load(&sources).unwrap();
-    assert_eq!(
-        shown(&loaded, "HUB_REDIS_URL").0.as_deref(),
-        Some("redis://env")
-    );
-    assert_eq!(
-        loaded.warnings.len(),
-        1,
-        "the same value under two names is not worth a word"
-    );
-    assert!(
-        loaded.warnings[0]
-            .to_string()
-            .contains("REDIS_URL: overrides HUB_REDIS_URL"),
-        "{}",
-        loaded.warnings[0]
-    );
+    assert_eq!(shown(&loaded, "HUB_REDIS_URL").0.as_deref(), Some("redis://env"));
+    assert_eq!(loaded.warnings.len(), 1, "the same value under two names is not worth a word");
+    assert!(loaded.warnings[0].to_string().contains("REDIS_URL: overrides HUB_REDIS_URL"), "{}", loaded.warnings[0]);
 
     sources.flags = pairs(&[("HUB_REDIS_URL", "redis://flag")]);
     let loaded = load(&sources).unwrap();
-    assert_eq!(
-        shown(&loaded, "HUB_REDIS_URL"),
-        (Some("redis://flag".into()), "flag".into())
-    );
+    assert_eq!(shown(&loaded, "HUB_REDIS_URL"), (Some("redis://flag".into()), "flag".into()));
     assert_eq!(loaded.warnings, []);
 }
 
 #[test]
 fn wrong_values_of_aliases_are_named_as_written() {
-    let report = load_file(
-        "JOB_POLL_INTERVAL_SECONDS=often\nUNIFIED_MACHINE_STATUS=x\nCOMFYUI_WS_URL=http://x\n",
-    )
-    .unwrap_err();
+    let report =
+        load_file("JOB_POLL_INTERVAL_SECONDS=often\nUNIFIED_MACHINE_STATUS=x\nCOMFYUI_WS_URL=http://x\n").unwrap_err();
     let text = report.to_string();
     assert_eq!(report.faults.len(), 3, "{text}");
-    assert!(
-        text.contains("worker.env:1: JOB_POLL_INTERVAL_SECONDS: must be a number, not `often`"),
-        "{text}"
-    );
-    assert!(
-        text.contains("worker.env:2: UNIFIED_MACHINE_STATUS: must be true or false"),
-        "{text}"
-    );
-    assert!(
-        text.contains("worker.env:3: COMFYUI_WS_URL: must be an address such as ws://"),
-        "{text}"
-    );
+    assert!(text.contains("worker.env:1: JOB_POLL_INTERVAL_SECONDS: must be a number, not `often`"), "{text}");
+    assert!(text.contains("worker.env:2: UNIFIED_MACHINE_STATUS: must be true or false"), "{text}");
+    assert!(text.contains("worker.env:3: COMFYUI_WS_URL: must be an address such as ws://"), "{text}");
 }
 
 #[test]
@@ -228,10 +120,7 @@ fn unknown_names_in_the_file_are_faults_with_the_nearest() {
         ("COMFYUI_ULR", "did you mean COMFYUI_URL?"),
         ("worker_id", "did you mean WORKER_ID?"),
         ("REDIS_URI", "did you mean REDIS_URL?"),
-        (
-            "HEARTBEAT_INTERVAL",
-            "did you mean WORKER_HEARTBEAT_INTERVAL?",
-        ),
+        ("HEARTBEAT_INTERVAL", "did you mean WORKER_HEARTBEAT_INTERVAL?"),
         ("OPENAI_APIKEY", "did you mean OPENAI_API_KEY?"),
         ("JOB_TIMEOUT", "did you mean JOB_TIMEOUT_MINUTES?"),
         ("SOMETHING_ELSE_ENTIRELY", "unknown name"),
@@ -251,21 +140,12 @@ fn the_environment_warns_of_near_misses_alone() {
         ("WORKERID", "WORKER_ID"),
         ("HUB_REDIS_URLS", "HUB_REDIS_URL"),
         ("LEASE_SECOND", "LEASE_SECONDS"),
-        (
-            "HEALTH_CHECK_INTERVALL_SECONDS",
-            "HEALTH_CHECK_INTERVAL_SECONDS",
-        ),
+        ("HEALTH_CHECK_INTERVALL_SECONDS", "HEALTH_CHECK_INTERVAL_SECONDS"),
     ] {
         let loaded = load_env(&[(name, "1")]).unwrap();
         assert_eq!(loaded.warnings.len(), 1, "{name}");
         assert_eq!(loaded.warnings[0].origin, Origin::Environment);
-        assert!(
-            loaded.warnings[0]
-                .message
-                .contains(&format!("did you mean {meant}?")),
-            "{}",
-            loaded.warnings[0]
-        );
+        assert!(loaded.warnings[0].message.contains(&format!("did you mean {meant}?")), "{}", loaded.warnings[0]);
     }
     for name in [
         "PATH",
@@ -339,25 +219,15 @@ fn retired_names_are_accepted_with_one_warning() {
     let loaded = load_file("NODE_ENV=production\nHUB_WS_URL=ws://hub\n").unwrap();
     let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 2);
-    assert!(
-        warnings[0].contains("worker.env:2: HUB_WS_URL: retired, does nothing: the agent speaks"),
-        "{warnings:?}"
-    );
-    assert!(
-        warnings[1].contains("worker.env:1: NODE_ENV: retired"),
-        "{warnings:?}"
-    );
+    assert!(warnings[0].contains("worker.env:2: HUB_WS_URL: retired, does nothing: the agent speaks"), "{warnings:?}");
+    assert!(warnings[1].contains("worker.env:1: NODE_ENV: retired"), "{warnings:?}");
 }
 
 #[test]
 fn names_of_a_later_release_get_one_warning_together() {
-    let loaded =
-        load_file("OPENAI_API_KEY=sk-hidden\nOPENAI_BASE_URL=http://x\nOLLAMA_HOST=h\n").unwrap();
+    let loaded = load_file("OPENAI_API_KEY=sk-hidden\nOPENAI_BASE_URL=http://x\nOLLAMA_HOST=h\n").unwrap();
     let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     let expected = "worker.env:1: OPENAI_API_KEY, OPENAI_BASE_URL: openai: no connector for it in this release";
-    assert!(
-        warnings.iter().any(|warning| warning.contains(expected)),
-        "{warnings:?}"
-    );
+    assert!(warnings.iter().any(|warning| warning.contains(expected)), "{warnings:?}");
 }

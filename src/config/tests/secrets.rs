@@ -20,18 +20,9 @@ fn a_good_configuration_shows_none() {
         ("HUB_AUTH_TOKEN", WORD),
     ]);
     let loaded = load(&sources).unwrap();
-    assert_eq!(
-        loaded.config.redis.url.expose_secret(),
-        "redis://user:hunter2@host:6379/1"
-    );
-    assert_eq!(
-        shown(&loaded, "HUB_REDIS_URL").0.as_deref(),
-        Some("redis://user:***@host:6379/1")
-    );
-    assert_eq!(
-        shown(&loaded, "COMFYUI_URL").0.as_deref(),
-        Some("http://me:***@gpu:8188,http://gpu2:8188")
-    );
+    assert_eq!(loaded.config.redis.url.expose_secret(), "redis://user:hunter2@host:6379/1");
+    assert_eq!(shown(&loaded, "HUB_REDIS_URL").0.as_deref(), Some("redis://user:***@host:6379/1"));
+    assert_eq!(shown(&loaded, "COMFYUI_URL").0.as_deref(), Some("http://me:***@gpu:8188,http://gpu2:8188"));
     assert_eq!(shown(&loaded, "COMFYUI_PASSWORD").0.as_deref(), Some("***"));
     for text in [
         show_text(&loaded),
@@ -84,10 +75,7 @@ fn addresses_are_masked() {
         ("redis://user:word@host/0", "redis://user:***@host/0"),
         ("redis://word@host", "redis://***@host"),
         ("redis://:a@b@host", "redis://:***@host"),
-        (
-            "redis+unix:///run/redis.sock?db=1&pass=x",
-            "redis+unix:///run/redis.sock?***",
-        ),
+        ("redis+unix:///run/redis.sock?db=1&pass=x", "redis+unix:///run/redis.sock?***"),
         ("word@host", "***@host"),
         ("host", "host"),
         ("", ""),
@@ -99,31 +87,14 @@ fn addresses_are_masked() {
 #[test]
 fn show_gives_values_and_places() {
     let (_folder, path) = file("REGION=eu\nNODE_ENV=x\n");
-    let loaded = load(&Sources {
-        env_file: Some(path.clone()),
-        ..Sources::default()
-    })
-    .unwrap();
+    let loaded = load(&Sources { env_file: Some(path.clone()), ..Sources::default() }).unwrap();
     let text = show_text(&loaded);
-    let line = |name: &str| {
-        text.lines()
-            .find(|line| line.starts_with(name))
-            .unwrap()
-            .to_string()
-    };
-    assert!(
-        line("REGION ").ends_with(&format!("{}:1", path.display())),
-        "{text}"
-    );
+    let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_string();
+    assert!(line("REGION ").ends_with(&format!("{}:1", path.display())), "{text}");
     assert!(line("LEASE_SECONDS ").ends_with("default"), "{text}");
     assert!(line("warning: ").contains("NODE_ENV"), "{text}");
     let json = show_json(&loaded);
-    let entry = json["variables"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|entry| entry["name"] == "REGION")
-        .unwrap();
+    let entry = json["variables"].as_array().unwrap().iter().find(|entry| entry["name"] == "REGION").unwrap();
     assert_eq!(entry["value"], "eu");
     assert_eq!(entry["from"], "file");
     assert_eq!(entry["line"], 1);
@@ -134,13 +105,7 @@ fn show_gives_values_and_places() {
 fn check_says_ok_or_why_not() {
     assert_eq!(check_text(&load_env(&[])), "ok\n");
     let warned = check_text(&load_env(&[("NODE_ENV", "x")]));
-    assert!(
-        warned.starts_with("warning: environment: NODE_ENV: retired") && warned.ends_with("\nok\n"),
-        "{warned}"
-    );
+    assert!(warned.starts_with("warning: environment: NODE_ENV: retired") && warned.ends_with("\nok\n"), "{warned}");
     let refused = check_text(&load_env(&[("MAX_STALLS", "x")]));
-    assert!(
-        refused.starts_with("the configuration has a fault:\n  environment: MAX_STALLS: "),
-        "{refused}"
-    );
+    assert!(refused.starts_with("the configuration has a fault:\n  environment: MAX_STALLS: "), "{refused}");
 }

@@ -38,16 +38,8 @@ fn wrong_values_are_refused_and_named() {
         ("MAX_PAYLOAD_BYTES", "2GiB", "a number of bytes"),
         ("MAX_PAYLOAD_BYTES", "99999999999GiB", "a number of bytes"),
         ("REFERENCE_EVENTS", "maybe", "true or false"),
-        (
-            "CUSTOMER_ISOLATION",
-            "hermetic",
-            "one of strict, loose, none",
-        ),
-        (
-            "LOG_LEVEL",
-            "loud",
-            "one of error, warn, info, debug, trace",
-        ),
+        ("CUSTOMER_ISOLATION", "hermetic", "one of strict, loose, none"),
+        ("LOG_LEVEL", "loud", "one of error, warn, info, debug, trace"),
         ("LOG_FORMAT", "xml", "one of auto, json, human"),
         ("GPU_MEMORY_GB", "lots", "a number from 0"),
         ("ALLOWED_CUSTOMERS", "[\"a\"", "comma list or a JSON array"),
@@ -55,16 +47,8 @@ fn wrong_values_are_refused_and_named() {
         ("COMFYUI_GPUS", "0,one", "GPU indexes"),
         ("COMFYUI_GPUS", "-1", "GPU indexes"),
         ("WORKER_DASHBOARD_PORT", "65536", "65535"),
-        (
-            "COMFYUI_URL",
-            "127.0.0.1:8188",
-            "http:// or https:// is missing in front",
-        ),
-        (
-            "COMFYUI_URL",
-            "localhost:8188",
-            "http:// or https:// is missing in front",
-        ),
+        ("COMFYUI_URL", "127.0.0.1:8188", "http:// or https:// is missing in front"),
+        ("COMFYUI_URL", "localhost:8188", "http:// or https:// is missing in front"),
         ("COMFYUI_URL", "ftp://host", "such as http"),
         ("COMFYUI_URL", "http://", "such as http"),
         ("COMFYUI_URL", "http://host:99999", "such as http"),
@@ -84,10 +68,7 @@ fn wrong_values_are_refused_and_named() {
         let report = load_env(&[(name, text)]).expect_err(&format!("{name}={text}"));
         assert_eq!(report.faults.len(), 1, "{report}");
         let fault = report.faults[0].to_string();
-        assert!(
-            fault.starts_with(&format!("environment: {name}: ")),
-            "{fault}"
-        );
+        assert!(fault.starts_with(&format!("environment: {name}: ")), "{fault}");
         assert!(fault.contains(message), "{fault}");
     }
 }
@@ -215,45 +196,21 @@ fn defaults_are_those_of_the_table() {
     assert_eq!(config.jobs.max_payload_bytes, 10 * 1024 * 1024);
     assert_eq!(config.jobs.events_max, 1000);
     assert_eq!(config.jobs.retention, Duration::from_secs(24 * 3600));
-    assert_eq!(
-        config.jobs.failed_retention,
-        Duration::from_secs(168 * 3600)
-    );
-    assert_eq!(
-        config.traits.quality_levels,
-        ["fast", "balanced", "quality"]
-    );
+    assert_eq!(config.jobs.failed_retention, Duration::from_secs(168 * 3600));
+    assert_eq!(config.traits.quality_levels, ["fast", "balanced", "quality"]);
     assert_eq!(config.log.json, None);
-    assert_eq!(
-        config.state_dir.to_str(),
-        Some("/home/me/.local/state/gpu-worker")
-    );
-    assert_eq!(
-        config.output_dir.to_str(),
-        Some("/home/me/.local/state/gpu-worker/outputs")
-    );
+    assert_eq!(config.state_dir.to_str(), Some("/home/me/.local/state/gpu-worker"));
+    assert_eq!(config.output_dir.to_str(), Some("/home/me/.local/state/gpu-worker/outputs"));
 }
 
 #[test]
 fn state_goes_where_the_system_keeps_it() {
     for (env, expected) in [
-        (
-            &[
-                ("STATE_DIRECTORY", "/var/lib/gpu-worker:/x"),
-                ("HOME", "/h"),
-            ][..],
-            "/var/lib/gpu-worker",
-        ),
+        (&[("STATE_DIRECTORY", "/var/lib/gpu-worker:/x"), ("HOME", "/h")][..], "/var/lib/gpu-worker"),
         (&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")], "/s/gpu-worker"),
-        (
-            &[("XDG_STATE_HOME", "relative"), ("HOME", "/h")],
-            "/h/.local/state/gpu-worker",
-        ),
+        (&[("XDG_STATE_HOME", "relative"), ("HOME", "/h")], "/h/.local/state/gpu-worker"),
         (&[], "gpu-worker-state"),
     ] {
-        assert_eq!(
-            load_env(env).unwrap().config.state_dir.to_str(),
-            Some(expected)
-        );
+        assert_eq!(load_env(env).unwrap().config.state_dir.to_str(), Some(expected));
     }
 }

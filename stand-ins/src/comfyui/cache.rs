@@ -29,11 +29,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn new(graphs: usize) -> Cache {
-        Cache {
-            graphs: graphs as u64,
-            run: 0,
-            kept: HashMap::new(),
-        }
+        Cache { graphs: graphs as u64, run: 0, kept: HashMap::new() }
     }
 
     /// Starts a run of nodes with these signatures and lets go of what only older graphs used.
@@ -54,13 +50,7 @@ impl Cache {
 
     pub(crate) fn put(&mut self, signature: String, made: Made) {
         if self.graphs > 0 {
-            self.kept.insert(
-                signature,
-                Kept {
-                    made,
-                    run: self.run,
-                },
-            );
+            self.kept.insert(signature, Kept { made, run: self.run });
         }
     }
 
@@ -70,11 +60,7 @@ impl Cache {
 }
 
 /// Signature of each node: two nodes with the same one make the same result.
-pub(crate) fn signatures(
-    graph: &Value,
-    nodes: &BTreeSet<String>,
-    folders: &Folders,
-) -> HashMap<String, String> {
+pub(crate) fn signatures(graph: &Value, nodes: &BTreeSet<String>, folders: &Folders) -> HashMap<String, String> {
     let mut found = HashMap::new();
     for node in nodes {
         sign(graph, node, folders, &mut found);
@@ -82,12 +68,7 @@ pub(crate) fn signatures(
     found
 }
 
-fn sign(
-    graph: &Value,
-    node: &str,
-    folders: &Folders,
-    found: &mut HashMap<String, String>,
-) -> String {
+fn sign(graph: &Value, node: &str, folders: &Folders, found: &mut HashMap<String, String>) -> String {
     if let Some(known) = found.get(node) {
         return known.clone();
     }
@@ -109,18 +90,9 @@ fn sign(
     // An overwritten input file makes another picture under the same name.
     if class == "LoadImage" {
         let name = graph[node]["inputs"]["image"].as_str().unwrap_or_default();
-        hash.update(
-            folders
-                .input(name)
-                .and_then(|path| std::fs::read(path).ok())
-                .unwrap_or_default(),
-        );
+        hash.update(folders.input(name).and_then(|path| std::fs::read(path).ok()).unwrap_or_default());
     }
-    let signature = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
+    let signature = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     found.insert(node.to_owned(), signature.clone());
     signature
 }

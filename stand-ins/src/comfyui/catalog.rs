@@ -50,13 +50,8 @@ pub(crate) fn filled(spec: &Value, server: &Server) -> Value {
 
 /// `/object_info`, of one class or of all.
 pub(crate) fn object_info(wanted: Option<&str>, server: &Server) -> Value {
-    let chosen = CLASSES
-        .iter()
-        .filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
-    chosen
-        .map(|(name, class)| (name.clone(), describe(name, class, server)))
-        .collect::<Map<_, _>>()
-        .into()
+    let chosen = CLASSES.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
+    chosen.map(|(name, class)| (name.clone(), describe(name, class, server))).collect::<Map<_, _>>().into()
 }
 
 fn describe(name: &str, class: &Class, server: &Server) -> Value {
@@ -64,11 +59,8 @@ fn describe(name: &str, class: &Class, server: &Server) -> Value {
     let mut order = json!({});
     for (part, inputs) in [("required", &class.required), ("optional", &class.optional)] {
         if part == "required" || !inputs.is_empty() {
-            input[part] = inputs
-                .iter()
-                .map(|(name, spec)| (name.clone(), filled(spec, server)))
-                .collect::<Map<_, _>>()
-                .into();
+            input[part] =
+                inputs.iter().map(|(name, spec)| (name.clone(), filled(spec, server))).collect::<Map<_, _>>().into();
             order[part] = inputs.iter().map(|(name, _)| json!(name)).collect();
         }
     }

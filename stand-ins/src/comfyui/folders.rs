@@ -28,10 +28,7 @@ impl Folders {
     pub(crate) fn open(base: Option<PathBuf>) -> io::Result<Folders> {
         let temporary = base.is_none();
         let base = base.unwrap_or_else(|| {
-            std::env::temp_dir().join(format!(
-                "stand-in-comfyui-{}",
-                uuid::Uuid::new_v4().simple()
-            ))
+            std::env::temp_dir().join(format!("stand-in-comfyui-{}", uuid::Uuid::new_v4().simple()))
         });
         for kind in ["output", "input", "temp"] {
             std::fs::create_dir_all(base.join(kind))?;
@@ -48,9 +45,7 @@ impl Folders {
 
     /// `None` for a type that does not exist.
     pub(crate) fn of(&self, kind: &str) -> Option<PathBuf> {
-        ["output", "input", "temp"]
-            .contains(&kind)
-            .then(|| self.base.join(kind))
+        ["output", "input", "temp"].contains(&kind).then(|| self.base.join(kind))
     }
 
     pub(crate) fn output(&self) -> PathBuf {
@@ -63,10 +58,7 @@ impl Folders {
     }
 
     pub(crate) fn input_names(&self) -> Vec<String> {
-        let files = std::fs::read_dir(self.base.join("input"))
-            .into_iter()
-            .flatten()
-            .flatten();
+        let files = std::fs::read_dir(self.base.join("input")).into_iter().flatten().flatten();
         let mut names: Vec<_> = files
             .filter(|file| file.path().is_file())
             .map(|file| file.file_name().to_string_lossy().into_owned())
@@ -85,31 +77,17 @@ impl Folders {
     pub(crate) fn slot(&self, kind: &str, prefix: &str) -> io::Result<Slot> {
         let root = self.base.join(kind);
         let path = inside(&root, prefix).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "Saving image outside the output folder is not allowed.",
-            )
+            io::Error::new(io::ErrorKind::InvalidInput, "Saving image outside the output folder is not allowed.")
         })?;
-        let stem = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let folder = path.parent().unwrap_or(&root).to_owned();
         std::fs::create_dir_all(&folder)?;
         let highest = std::fs::read_dir(&folder)?
             .flatten()
             .filter_map(|file| number_in(&file.file_name().to_string_lossy(), &stem))
             .max();
-        let subfolder = folder
-            .strip_prefix(&root)
-            .map(|sub| sub.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        Ok(Slot {
-            folder,
-            subfolder,
-            stem,
-            counter: highest.unwrap_or(0) + 1,
-        })
+        let subfolder = folder.strip_prefix(&root).map(|sub| sub.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Slot { folder, subfolder, stem, counter: highest.unwrap_or(0) + 1 })
     }
 }
 

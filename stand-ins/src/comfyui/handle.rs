@@ -40,12 +40,7 @@ impl StandIn {
         let door = Door::new(listener, server.wire.clone())?;
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(super::attend(server.clone(), door, shutdown.clone()));
-        Ok(StandIn {
-            address,
-            server,
-            shutdown,
-            task: Some(task),
-        })
+        Ok(StandIn { address, server, shutdown, task: Some(task) })
     }
 
     /// Ends the server and waits until it has.
@@ -72,11 +67,7 @@ impl StandIn {
 
     /// How often a prompt id was run, whatever came of it.
     pub fn runs_of(&self, prompt_id: &str) -> usize {
-        self.server
-            .executions()
-            .iter()
-            .filter(|execution| execution.prompt_id == prompt_id)
-            .count()
+        self.server.executions().iter().filter(|execution| execution.prompt_id == prompt_id).count()
     }
 
     /// Files that save nodes wrote, in order; deleted ones are still listed.
@@ -100,10 +91,7 @@ impl StandIn {
 
     /// Replaces the files of one model folder.
     pub fn set_models(&self, folder: &str, names: &[&str]) {
-        self.server.models().insert(
-            folder.to_owned(),
-            names.iter().map(|name| (*name).to_owned()).collect(),
-        );
+        self.server.models().insert(folder.to_owned(), names.iter().map(|name| (*name).to_owned()).collect());
     }
 
     /// Stops everything as SIGSTOP does: connections stay open and silent, new ones are taken by the kernel alone.

@@ -43,11 +43,7 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new() -> Hub {
         let (queue, outlet) = mpsc::unbounded_channel();
-        Hub {
-            registry: Mutex::default(),
-            queue,
-            outlet: Mutex::new(Some(outlet)),
-        }
+        Hub { registry: Mutex::default(), queue, outlet: Mutex::new(Some(outlet)) }
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -73,10 +69,7 @@ impl Hub {
     }
 
     pub(crate) fn wants_metadata(&self, client: &str) -> bool {
-        self.registry()
-            .sockets
-            .get(client)
-            .is_some_and(|socket| socket.wants_metadata)
+        self.registry().sockets.get(client).is_some_and(|socket| socket.wants_metadata)
     }
 
     pub(crate) fn open_sockets(&self) -> usize {
@@ -92,27 +85,14 @@ impl Hub {
     fn receivers(&self, audience: &Audience) -> Vec<Sink> {
         let registry = self.registry();
         match audience {
-            Audience::Everybody => registry
-                .sockets
-                .values()
-                .map(|socket| socket.sink.clone())
-                .collect(),
-            Audience::Client(id) => registry
-                .sockets
-                .get(id)
-                .map(|socket| socket.sink.clone())
-                .into_iter()
-                .collect(),
+            Audience::Everybody => registry.sockets.values().map(|socket| socket.sink.clone()).collect(),
+            Audience::Client(id) => registry.sockets.get(id).map(|socket| socket.sink.clone()).into_iter().collect(),
         }
     }
 
     /// The one sender. It waits for each socket in turn, so a client that does not read holds up all of them.
     pub(crate) async fn deliver(&self) {
-        let outlet = self
-            .outlet
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let outlet = self.outlet.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut outlet) = outlet else { return };
         while let Some((audience, message)) = outlet.recv().await {
             for sink in self.receivers(&audience) {
@@ -126,18 +106,8 @@ impl Hub {
     fn register(&self, sid: &str, sink: &Sink) -> Option<Option<String>> {
         let mut registry = self.registry();
         registry.open += 1;
-        registry.sockets.insert(
-            sid.to_owned(),
-            Socket {
-                sink: sink.clone(),
-                wants_metadata: false,
-            },
-        );
-        registry
-            .current
-            .as_ref()
-            .filter(|(client, _)| client == sid)
-            .map(|(_, node)| node.clone())
+        registry.sockets.insert(sid.to_owned(), Socket { sink: sink.clone(), wants_metadata: false });
+        registry.current.as_ref().filter(|(client, _)| client == sid).map(|(_, node)| node.clone())
     }
 
     /// Whoever closes, the id is unregistered: the successor of the same id goes deaf, as on the real server.
@@ -156,24 +126,16 @@ impl Hub {
 
 /// One socket from its first message to its end. Pings are answered by the websocket library.
 pub(crate) async fn attend(server: Arc<Server>, socket: WebSocket, client_id: Option<String>) {
-    let sid = client_id
-        .filter(|id| !id.is_empty())
-        .unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
+    let sid = client_id.filter(|id| !id.is_empty()).unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
     let (sink, stream) = socket.split();
     let sink = Arc::new(tokio::sync::Mutex::new(sink));
     // Held over the greeting, so that no message can come before it.
     let mut greeting = sink.lock().await;
     let running = server.hub.register(&sid, &sink);
     let remaining = server.ledger().remaining();
-    let mut greeted = greeting
-        .send(messages::status(remaining, Some(&sid)))
-        .await
-        .is_ok();
+    let mut greeted = greeting.send(messages::status(remaining, Some(&sid))).await.is_ok();
     if let Some(Some(node)) = running {
-        greeted &= greeting
-            .send(messages::text("executing", json!({"node": node})))
-            .await
-            .is_ok();
+        greeted &= greeting.send(messages::text("executing", json!({"node": node}))).await.is_ok();
     }
     drop(greeting);
     if greeted {

@@ -62,38 +62,22 @@ const ONLY_NEW: [&str; 6] = [
 pub(crate) fn routes() -> Router<Arc<Server>> {
     Router::new()
         .route("/system_stats", get(system_stats))
-        .route(
-            "/features",
-            get(|State(server): App| async move { Json(features(&server.options)) }),
-        )
-        .route(
-            "/object_info",
-            get(|State(server): App| async move { Json(catalog::object_info(None, &server)) }),
-        )
+        .route("/features", get(|State(server): App| async move { Json(features(&server.options)) }))
+        .route("/object_info", get(|State(server): App| async move { Json(catalog::object_info(None, &server)) }))
         .route("/object_info/{class}", get(object_info_of))
-        .route(
-            "/models",
-            get(|State(server): App| async move { Json(folders(&server)) }),
-        )
+        .route("/models", get(|State(server): App| async move { Json(folders(&server)) }))
         .route("/models/{folder}", get(models_in))
         .route("/experiment/models", get(model_folders))
         .route("/experiment/models/{folder}", get(model_files))
         .route("/embeddings", get(|| async { Json(json!([])) }))
-        .route(
-            "/view_metadata/{folder}",
-            get(|| async { StatusCode::NOT_FOUND }),
-        )
+        .route("/view_metadata/{folder}", get(|| async { StatusCode::NOT_FOUND }))
         .route("/internal/folder_paths", get(folder_paths))
         .route("/internal/logs/raw", get(logs))
-        .route(
-            "/users",
-            get(|| async { Json(json!({"storage": "server", "migrated": false})) }),
-        )
+        .route("/users", get(|| async { Json(json!({"storage": "server", "migrated": false})) }))
 }
 
 pub(crate) fn features(options: &Options) -> Value {
-    let mut features =
-        json!({"supports_preview_metadata": true, "max_upload_size": options.max_upload_size});
+    let mut features = json!({"supports_preview_metadata": true, "max_upload_size": options.max_upload_size});
     if options.release.is_new() {
         features["extension"] = json!({"manager": {"supports_v4": true}});
         features["node_replacements"] = json!(true);
@@ -104,12 +88,7 @@ pub(crate) fn features(options: &Options) -> Value {
 
 async fn system_stats(State(server): App) -> Json<Value> {
     let new = server.options.release.is_new();
-    let free = RAM_FREE
-        - if server.model_loaded.load(Ordering::SeqCst) {
-            MODEL_SIZE
-        } else {
-            0
-        };
+    let free = RAM_FREE - if server.model_loaded.load(Ordering::SeqCst) { MODEL_SIZE } else { 0 };
     let mut system = json!({
         "os": if new { "linux" } else { "posix" }, "ram_total": RAM, "ram_free": free,
         "comfyui_version": server.options.release.version(),
@@ -135,17 +114,9 @@ async fn object_info_of(State(server): App, Path(class): Path<String>) -> Json<V
 
 fn folders(server: &Server) -> Vec<String> {
     let new = server.options.release.is_new();
-    let known = FOLDERS
-        .into_iter()
-        .filter(|folder| new || !ONLY_NEW.contains(folder));
+    let known = FOLDERS.into_iter().filter(|folder| new || !ONLY_NEW.contains(folder));
     let mut folders: Vec<String> = known.map(str::to_owned).collect();
-    folders.extend(
-        server
-            .models()
-            .keys()
-            .filter(|folder| !FOLDERS.contains(&folder.as_str()))
-            .cloned(),
-    );
+    folders.extend(server.models().keys().filter(|folder| !FOLDERS.contains(&folder.as_str())).cloned());
     folders
 }
 
@@ -157,10 +128,7 @@ fn files(server: &Server, folder: &str) -> Option<Vec<String>> {
 }
 
 async fn models_in(State(server): App, Path(folder): Path<String>) -> Response {
-    files(&server, &folder).map_or_else(
-        || StatusCode::NOT_FOUND.into_response(),
-        |files| Json(files).into_response(),
-    )
+    files(&server, &folder).map_or_else(|| StatusCode::NOT_FOUND.into_response(), |files| Json(files).into_response())
 }
 
 fn paths(folder: &str) -> Value {
@@ -168,14 +136,8 @@ fn paths(folder: &str) -> Value {
 }
 
 async fn model_folders(State(server): App) -> Json<Value> {
-    let shown = folders(&server)
-        .into_iter()
-        .filter(|folder| folder != "configs" && folder != "custom_nodes");
-    Json(
-        shown
-            .map(|folder| json!({"name": folder, "folders": paths(&folder)}))
-            .collect(),
-    )
+    let shown = folders(&server).into_iter().filter(|folder| folder != "configs" && folder != "custom_nodes");
+    Json(shown.map(|folder| json!({"name": folder, "folders": paths(&folder)})).collect())
 }
 
 async fn model_files(State(server): App, Path(folder): Path<String>) -> Response {
@@ -187,13 +149,7 @@ async fn model_files(State(server): App, Path(folder): Path<String>) -> Response
 }
 
 async fn folder_paths(State(server): App) -> Json<Value> {
-    Json(
-        folders(&server)
-            .into_iter()
-            .map(|folder| (folder.clone(), paths(&folder)))
-            .collect::<Map<_, _>>()
-            .into(),
-    )
+    Json(folders(&server).into_iter().map(|folder| (folder.clone(), paths(&folder))).collect::<Map<_, _>>().into())
 }
 
 async fn logs() -> Json<Value> {

@@ -50,30 +50,17 @@ fn ended(entry: &Ended) -> Value {
         _ => "failed",
     };
     let mut job = waiting(&entry.item, status);
-    job["execution_start_time"] = entry
-        .messages
-        .first()
-        .map(|(_, data)| data["timestamp"].clone())
-        .unwrap_or_default();
-    job["execution_end_time"] = last
-        .map(|(_, data)| data["timestamp"].clone())
-        .unwrap_or_default();
+    job["execution_start_time"] = entry.messages.first().map(|(_, data)| data["timestamp"].clone()).unwrap_or_default();
+    job["execution_end_time"] = last.map(|(_, data)| data["timestamp"].clone()).unwrap_or_default();
     if status == "failed" {
         job["execution_error"] = last.map(|(_, data)| data.clone()).unwrap_or_default();
     }
     let mut count = 0;
     let mut shown: Option<Value> = None;
     for (node, kinds) in entry.outputs.as_object().into_iter().flatten() {
-        for (kind, list) in kinds
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(kind, _)| *kind != "animated")
-        {
+        for (kind, list) in kinds.as_object().into_iter().flatten().filter(|(kind, _)| *kind != "animated") {
             count += list.as_array().map_or(0, Vec::len);
-            let first = list
-                .as_array()
-                .and_then(|list| list.iter().find(|entry| entry["filename"].is_string()));
+            let first = list.as_array().and_then(|list| list.iter().find(|entry| entry["filename"].is_string()));
             let better = shown.as_ref().is_none_or(|shown| shown["type"] == "temp");
             if let Some(first) = first.filter(|_| better) {
                 let mut preview = first.clone();
@@ -95,63 +82,34 @@ fn all(server: &Server) -> Vec<Value> {
     let ledger = server.ledger();
     let pending = ledger.pending().iter().map(|item| waiting(item, "pending"));
     let running = ledger.running().map(|item| waiting(item, "in_progress"));
-    pending
-        .chain(running)
-        .chain(ledger.history().iter().map(ended))
-        .collect()
+    pending.chain(running).chain(ledger.history().iter().map(ended)).collect()
 }
 
 async fn list(State(server): App, Query(query): Query<HashMap<String, String>>) -> Response {
     let wanted: Option<Vec<&str>> = query.get("status").map(|list| list.split(',').collect());
-    let invalid: Vec<&str> = wanted
-        .iter()
-        .flatten()
-        .copied()
-        .filter(|status| !STATUSES.contains(status))
-        .collect();
+    let invalid: Vec<&str> = wanted.iter().flatten().copied().filter(|status| !STATUSES.contains(status)).collect();
     if !invalid.is_empty() {
-        let error = format!(
-            "Invalid status value(s): {}. Valid values: {}",
-            invalid.join(", "),
-            STATUSES.join(", ")
-        );
+        let error = format!("Invalid status value(s): {}. Valid values: {}", invalid.join(", "), STATUSES.join(", "));
         return bad(json!({"error": error}));
     }
     let mut jobs = all(&server);
-    jobs.retain(|job| {
-        wanted
-            .as_ref()
-            .is_none_or(|wanted| wanted.iter().any(|status| job["status"] == **status))
-    });
+    jobs.retain(|job| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|status| job["status"] == **status)));
     jobs.sort_by_key(|job| job["create_time"].as_u64());
     if query.get("sort_order").is_none_or(|order| order != "asc") {
         jobs.reverse();
     }
     let number = |name: &str| query.get(name).and_then(|text| text.parse::<usize>().ok());
     let (offset, limit, total) = (number("offset").unwrap_or(0), number("limit"), jobs.len());
-    let page: Vec<Value> = jobs
-        .into_iter()
-        .skip(offset)
-        .take(limit.unwrap_or(usize::MAX))
-        .collect();
+    let page: Vec<Value> = jobs.into_iter().skip(offset).take(limit.unwrap_or(usize::MAX)).collect();
     let pagination = json!({"offset": offset, "limit": limit, "total": total, "has_more": offset + page.len() < total});
     Json(json!({"jobs": page, "pagination": pagination})).into_response()
 }
 
 async fn one(State(server): App, Path(id): Path<String>) -> Response {
     let Some(mut job) = all(&server).into_iter().find(|job| job["id"] == *id) else {
-        return (
-            StatusCode::NOT_FOUND,
-            Json(json!({"error": "Job not found"})),
-        )
-            .into_response();
+        return (StatusCode::NOT_FOUND, Json(json!({"error": "Job not found"}))).into_response();
     };
-    if let Some(entry) = server
-        .ledger()
-        .history()
-        .iter()
-        .find(|entry| entry.item.id == id)
-    {
+    if let Some(entry) = server.ledger().history().iter().find(|entry| entry.item.id == id) {
         job["outputs"] = entry.outputs.clone();
         job["execution_status"] = entry.status();
         job["workflow"] = json!({"prompt": entry.item.graph, "extra_data": entry.item.extra_data});
@@ -162,10 +120,7 @@ async fn one(State(server): App, Path(id): Path<String>) -> Response {
 fn cancel(server: &Server, id: &str) -> bool {
     let (removed, running) = {
         let mut ledger = server.ledger();
-        (
-            ledger.delete_pending(id),
-            ledger.running().is_some_and(|item| item.id == id),
-        )
+        (ledger.delete_pending(id), ledger.running().is_some_and(|item| item.id == id))
     };
     if removed {
         server.tell_queue_length();
@@ -185,18 +140,11 @@ async fn cancel_several(State(server): App, body: Bytes) -> Response {
     let Some(ids) = body["job_ids"].as_array() else {
         return bad(json!({"error": "job_ids must be a list"}));
     };
-    let is_valid = |id: &&Value| {
-        id.as_str()
-            .is_some_and(|id| uuid::Uuid::parse_str(id).is_ok())
-    };
+    let is_valid = |id: &&Value| id.as_str().is_some_and(|id| uuid::Uuid::parse_str(id).is_ok());
     let invalid: Vec<&Value> = ids.iter().filter(|id| !is_valid(id)).collect();
     if !invalid.is_empty() {
         return bad(json!({"error": "job_ids contains invalid id(s)", "invalid_ids": invalid}));
     }
-    let hits = ids
-        .iter()
-        .filter_map(Value::as_str)
-        .filter(|id| cancel(&server, id))
-        .count();
+    let hits = ids.iter().filter_map(Value::as_str).filter(|id| cancel(&server, id)).count();
     Json(json!({"cancelled": hits > 0})).into_response()
 }

@@ -54,13 +54,7 @@ pub(crate) struct Item {
 
 impl Item {
     pub(crate) fn json(&self) -> Value {
-        json!([
-            self.number.json(),
-            self.id,
-            self.graph,
-            self.extra_data,
-            self.outputs
-        ])
+        json!([self.number.json(), self.id, self.graph, self.extra_data, self.outputs])
     }
 }
 
@@ -118,19 +112,13 @@ impl Ledger {
     }
 
     pub(crate) fn add(&mut self, item: Item) {
-        let at = self
-            .pending
-            .iter()
-            .take_while(|other| other.number.order() <= item.number.order())
-            .count();
+        let at = self.pending.iter().take_while(|other| other.number.order() <= item.number.order()).count();
         self.pending.insert(at, item);
     }
 
     /// A pending prompt of the same number and id, which makes the real server's queue compare what cannot be compared.
     pub(crate) fn twin_of(&self, item: &Item) -> Option<&Item> {
-        self.pending
-            .iter()
-            .find(|other| other.number.order() == item.number.order() && other.id == item.id)
+        self.pending.iter().find(|other| other.number.order() == item.number.order() && other.id == item.id)
     }
 
     pub(crate) fn take(&mut self) -> Option<(Item, CancellationToken)> {
@@ -155,11 +143,7 @@ impl Ledger {
         if let Some(extra_data) = ended.item.extra_data.as_object_mut() {
             extra_data.retain(|key, _| !SECRETS.contains(&key.as_str()));
         }
-        if let Some(entry) = self
-            .history
-            .iter_mut()
-            .find(|entry| entry.item.id == ended.item.id)
-        {
+        if let Some(entry) = self.history.iter_mut().find(|entry| entry.item.id == ended.item.id) {
             *entry = ended;
             return true;
         }
@@ -197,8 +181,7 @@ impl Ledger {
     }
 
     pub(crate) fn queue_json(&self) -> Value {
-        let list =
-            |items: &mut dyn Iterator<Item = &Item>| items.map(Item::json).collect::<Vec<_>>();
+        let list = |items: &mut dyn Iterator<Item = &Item>| items.map(Item::json).collect::<Vec<_>>();
         json!({"queue_running": list(&mut self.running.iter()), "queue_pending": list(&mut self.pending.iter())})
     }
 
@@ -216,14 +199,7 @@ impl Ledger {
     pub(crate) fn entries(&self, max_items: Option<usize>, offset: Option<usize>) -> Entries {
         let take = max_items.unwrap_or(usize::MAX);
         let skip = offset.unwrap_or_else(|| self.history.len().saturating_sub(take));
-        Entries(
-            self.history
-                .iter()
-                .skip(skip)
-                .take(take)
-                .map(|entry| (entry.item.id.clone(), entry.json()))
-                .collect(),
-        )
+        Entries(self.history.iter().skip(skip).take(take).map(|entry| (entry.item.id.clone(), entry.json())).collect())
     }
 
     pub(crate) fn forget(&mut self, id: &str) {

@@ -49,12 +49,7 @@ pub(crate) fn preview(format: PictureFormat, picture: &[u8]) -> Message {
 }
 
 /// Frame type 4.
-pub(crate) fn preview_with_metadata(
-    node: &str,
-    prompt_id: &str,
-    format: PictureFormat,
-    picture: &[u8],
-) -> Message {
+pub(crate) fn preview_with_metadata(node: &str, prompt_id: &str, format: PictureFormat, picture: &[u8]) -> Message {
     let metadata = json!({
         "node_id": node, "prompt_id": prompt_id, "display_node_id": node, "parent_node_id": null, "real_node_id": node,
         "image_type": format.media_type(),

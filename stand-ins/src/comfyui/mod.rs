@@ -48,21 +48,13 @@ use server::Server;
 ///
 /// # Errors
 /// If the listener is not on loopback or the folders cannot be made.
-pub async fn serve(
-    listener: TcpListener,
-    options: Options,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, options: Options, shutdown: CancellationToken) -> io::Result<()> {
     let server = Server::new(options)?;
     let door = wire::Door::new(listener, server.wire.clone())?;
     attend(server, door, shutdown).await
 }
 
-async fn attend(
-    server: Arc<Server>,
-    door: wire::Door,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
+async fn attend(server: Arc<Server>, door: wire::Door, shutdown: CancellationToken) -> io::Result<()> {
     let router = routes::router(server.clone());
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),

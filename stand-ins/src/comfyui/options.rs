@@ -46,19 +46,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let checkpoints = [
-            "sd_xl_base_1.0.safetensors",
-            "tiny-sd15-random.safetensors",
-            "v1-5-pruned-emaonly.safetensors",
-        ];
+        let checkpoints =
+            ["sd_xl_base_1.0.safetensors", "tiny-sd15-random.safetensors", "v1-5-pruned-emaonly.safetensors"];
         Options {
             release: Release::V0_27_0,
             step_time: Duration::from_millis(10),
             folder: None,
-            models: BTreeMap::from([(
-                "checkpoints".to_owned(),
-                checkpoints.map(str::to_owned).to_vec(),
-            )]),
+            models: BTreeMap::from([("checkpoints".to_owned(), checkpoints.map(str::to_owned).to_vec())]),
             cached_graphs: 1,
             max_upload_size: 100 * 1024 * 1024,
             quirks: Quirks::default(),

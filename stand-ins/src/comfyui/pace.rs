@@ -46,10 +46,7 @@ impl Pace {
         }
         let released = self.released.notified();
         self.demand.send_modify(|demand| *demand += 1);
-        let mut asked = Asked {
-            demand: &self.demand,
-            granted: false,
-        };
+        let mut asked = Asked { demand: &self.demand, granted: false };
         tokio::select! {
             permit = self.permits.acquire() => if let Ok(permit) = permit {
                 permit.forget();
@@ -67,8 +64,7 @@ impl Pace {
     }
 
     pub(crate) fn allow(&self, steps: u32) {
-        self.demand
-            .send_modify(|demand| *demand -= i64::from(steps));
+        self.demand.send_modify(|demand| *demand -= i64::from(steps));
         self.permits.add_permits(steps as usize);
     }
 

@@ -24,21 +24,11 @@ pub(crate) fn png(width: u32, height: u32, tint: u32, texts: &[(&str, String)]) 
     header.extend([8, 2, 0, 0, 0]);
     chunk(&mut file, b"IHDR", &header);
     for (keyword, text) in texts {
-        let data: Vec<u8> = keyword
-            .bytes()
-            .chain([0])
-            .chain(
-                text.chars()
-                    .map(|c| if c.is_ascii() { c as u8 } else { b'?' }),
-            )
-            .collect();
+        let data: Vec<u8> =
+            keyword.bytes().chain([0]).chain(text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' })).collect();
         chunk(&mut file, b"tEXt", &data);
     }
-    chunk(
-        &mut file,
-        b"IDAT",
-        &zlib_stored(&pixels(width, height, tint)),
-    );
+    chunk(&mut file, b"IDAT", &zlib_stored(&pixels(width, height, tint)));
     chunk(&mut file, b"IEND", &[]);
     file
 }
@@ -48,9 +38,7 @@ pub(crate) fn without_texts(file: &[u8]) -> Vec<u8> {
     let mut kept = file.get(..8).unwrap_or_default().to_vec();
     let mut rest = file.get(8..).unwrap_or_default();
     while let Some((length, _)) = rest.split_first_chunk::<4>() {
-        let total = (u32::from_be_bytes(*length) as usize)
-            .saturating_add(12)
-            .min(rest.len());
+        let total = (u32::from_be_bytes(*length) as usize).saturating_add(12).min(rest.len());
         let (part, after) = rest.split_at(total);
         if part.get(4..8) != Some(b"tEXt") {
             kept.extend(part);
@@ -64,16 +52,9 @@ fn pixels(width: u32, height: u32, tint: u32) -> Vec<u8> {
     let colour = [(tint >> 16) as u8, (tint >> 8) as u8, tint as u8];
     let bright = colour.iter().map(|part| u32::from(*part)).sum::<u32>() > 384;
     let ink = if bright { [0, 0, 0] } else { [255, 255, 255] };
-    let scale = (width / (TEXT_WIDTH + 9))
-        .clamp(1, 64)
-        .min((height / 9).max(1));
-    let (left, top) = (
-        width.saturating_sub(TEXT_WIDTH * scale) / 2,
-        height.saturating_sub(7 * scale) / 2,
-    );
-    let plain: Vec<u8> = std::iter::once(0)
-        .chain(colour.into_iter().cycle().take(width as usize * 3))
-        .collect();
+    let scale = (width / (TEXT_WIDTH + 9)).clamp(1, 64).min((height / 9).max(1));
+    let (left, top) = (width.saturating_sub(TEXT_WIDTH * scale) / 2, height.saturating_sub(7 * scale) / 2);
+    let plain: Vec<u8> = std::iter::once(0).chain(colour.into_iter().cycle().take(width as usize * 3)).collect();
     let mut data = Vec::with_capacity(plain.len() * height as usize);
     for y in 0..height {
         let start = data.len() + 1;
@@ -124,11 +105,7 @@ const CRC_TABLE: [u32; 256] = {
         let mut value = n as u32;
         let mut bit = 0;
         while bit < 8 {
-            value = if value & 1 == 1 {
-                0xEDB8_8320 ^ value >> 1
-            } else {
-                value >> 1
-            };
+            value = if value & 1 == 1 { 0xEDB8_8320 ^ value >> 1 } else { value >> 1 };
             bit += 1;
         }
         table[n] = value;
@@ -142,8 +119,7 @@ fn chunk(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
     let start = file.len();
     file.extend(kind);
     file.extend(data);
-    let crc = !file[start..].iter().fold(!0u32, |crc, byte| {
-        CRC_TABLE[((crc ^ u32::from(*byte)) & 0xFF) as usize] ^ crc >> 8
-    });
+    let crc =
+        !file[start..].iter().fold(!0u32, |crc, byte| CRC_TABLE[((crc ^ u32::from(*byte)) & 0xFF) as usize] ^ crc >> 8);
     file.extend(crc.to_be_bytes());
 }

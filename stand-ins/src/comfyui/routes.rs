@@ -21,11 +21,7 @@ type App = State<Arc<Server>>;
 
 /// What the real server says when one of its handlers raises.
 pub(crate) fn trouble() -> Response {
-    (
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "500 Internal Server Error\n\nServer got itself in trouble",
-    )
-        .into_response()
+    (StatusCode::INTERNAL_SERVER_ERROR, "500 Internal Server Error\n\nServer got itself in trouble").into_response()
 }
 
 pub(crate) fn router(server: Arc<Server>) -> Router {
@@ -59,12 +55,7 @@ async fn unknown(method: Method) -> Response {
     if method != Method::GET && method != Method::HEAD {
         return ([(header::ALLOW, "GET,HEAD")], wrong_method().await).into_response();
     }
-    (
-        StatusCode::NOT_FOUND,
-        [(header::CONTENT_TYPE, "application/octet-stream")],
-        "",
-    )
-        .into_response()
+    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/octet-stream")], "").into_response()
 }
 
 async fn wrong_method() -> Response {
@@ -75,25 +66,16 @@ async fn wrong_method() -> Response {
 async fn guard(State(server): App, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if is_foreign(headers)
-        || (server.options.release.is_new()
-            && named(headers, "sec-fetch-site") == Some("cross-site"))
+        || (server.options.release.is_new() && named(headers, "sec-fetch-site") == Some("cross-site"))
     {
         return StatusCode::FORBIDDEN.into_response();
     }
     let limit = server.options.max_upload_size;
     let length = named(headers, "content-length").and_then(|length| length.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {
-        return (
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("Maximum request body size {limit} exceeded."),
-        )
-            .into_response();
+        return (StatusCode::PAYLOAD_TOO_LARGE, format!("Maximum request body size {limit} exceeded.")).into_response();
     }
-    let hangs = server
-        .quirks()
-        .hanging_routes
-        .iter()
-        .any(|route| is_route(route, &request));
+    let hangs = server.quirks().hanging_routes.iter().any(|route| is_route(route, &request));
     if hangs {
         std::future::pending::<()>().await;
     }
@@ -118,9 +100,7 @@ fn is_route(route: &str, request: &Request) -> bool {
     let Some((method, pattern)) = route.split_once(' ') else {
         return false;
     };
-    let same = |(pattern, part): (&str, &str)| {
-        pattern == part || (pattern.starts_with('{') && !part.is_empty())
-    };
+    let same = |(pattern, part): (&str, &str)| pattern == part || (pattern.starts_with('{') && !part.is_empty());
     request.method().as_str() == method
         && pattern.split('/').count() == path.split('/').count()
         && pattern.split('/').zip(path.split('/')).all(same)
@@ -143,12 +123,7 @@ async fn edit_queue(State(server): App, body: Bytes) -> Response {
         server.ledger().clear_pending();
         changed = true;
     }
-    for id in body["delete"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
+    for id in body["delete"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         changed |= server.ledger().delete_pending(id);
     }
     if changed {
@@ -175,15 +150,8 @@ async fn history(State(server): App, Query(query): Query<HashMap<String, String>
     let (Ok(max_items), Ok(offset)) = (number("max_items"), number("offset")) else {
         return trouble();
     };
-    let offset = offset
-        .filter(|offset| *offset >= 0)
-        .map(|offset| offset as usize);
-    Json(
-        server
-            .ledger()
-            .entries(max_items.map(|max| max.max(0) as usize), offset),
-    )
-    .into_response()
+    let offset = offset.filter(|offset| *offset >= 0).map(|offset| offset as usize);
+    Json(server.ledger().entries(max_items.map(|max| max.max(0) as usize), offset)).into_response()
 }
 
 async fn history_of(State(server): App, Path(id): Path<String>) -> Response {
@@ -197,12 +165,7 @@ async fn edit_history(State(server): App, body: Bytes) -> Response {
     if body["clear"] == json!(true) {
         server.ledger().forget_all();
     }
-    for id in body["delete"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
+    for id in body["delete"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         server.ledger().forget(id);
     }
     StatusCode::OK.into_response()

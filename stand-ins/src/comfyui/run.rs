@@ -43,11 +43,7 @@ pub(crate) async fn run_forever(server: Arc<Server>) {
             server.work.notified().await;
             continue;
         };
-        server.executions().push(Execution {
-            prompt_id: item.id.clone(),
-            nodes: vec![],
-            outcome: "running",
-        });
+        server.executions().push(Execution { prompt_id: item.id.clone(), nodes: vec![], outcome: "running" });
         let outcome = tokio::select! {
             biased;
             () = life.cancelled() => "lost",
@@ -73,11 +69,7 @@ fn free(server: &Server) {
 }
 
 /// Between the last event and the history entry lies the gap that a client must not fall into.
-async fn conclude(
-    server: &Server,
-    ended: Ended,
-    life: &tokio_util::sync::CancellationToken,
-) -> &'static str {
+async fn conclude(server: &Server, ended: Ended, life: &tokio_util::sync::CancellationToken) -> &'static str {
     let (client, id) = (ended.item.client_id.clone(), ended.item.id.clone());
     let outcome = match (ended.success, ended.messages.last()) {
         (true, _) => "success",
@@ -100,10 +92,7 @@ async fn conclude(
     server.hub.running_node(None);
     let withheld = server.quirks().withhold_endings;
     if let Some(client) = client.filter(|_| !withheld) {
-        server.hub.client(
-            &client,
-            messages::text("executing", json!({"node": null, "prompt_id": id})),
-        );
+        server.hub.client(&client, messages::text("executing", json!({"node": null, "prompt_id": id})));
     }
     outcome
 }
@@ -151,52 +140,31 @@ async fn execute(server: &Server, item: &Item) -> Option<Ended> {
             false
         }
     };
-    Some(Ended {
-        item: item.clone(),
-        outputs: run.outputs,
-        meta: run.meta,
-        success,
-        messages: run.events,
-    })
+    Some(Ended { item: item.clone(), outputs: run.outputs, meta: run.meta, success, messages: run.events })
 }
 
 impl Run<'_> {
     async fn all_nodes(&mut self) -> Result<(), (String, Stop)> {
         let graph = &self.item.graph;
-        let wanted = upstream(graph, self.item.outputs.iter().map(String::as_str), |_| {
-            false
-        });
+        let wanted = upstream(graph, self.item.outputs.iter().map(String::as_str), |_| false);
         let signatures = cache::signatures(graph, &wanted, &self.server.folders);
         let mut kept: HashMap<String, Made> = HashMap::new();
         {
             let mut cache = self.server.cache();
             cache.begin(signatures.values());
-            kept.extend(
-                signatures
-                    .iter()
-                    .filter_map(|(node, signature)| Some((node.clone(), cache.get(signature)?))),
-            );
+            kept.extend(signatures.iter().filter_map(|(node, signature)| Some((node.clone(), cache.get(signature)?))));
         }
         let listed: BTreeSet<&String> = kept.keys().collect();
         self.event("execution_cached", json!({"nodes": listed}));
-        let mut left = upstream(
-            graph,
-            self.item.outputs.iter().map(String::as_str),
-            |node| kept.contains_key(node),
-        );
+        let mut left = upstream(graph, self.item.outputs.iter().map(String::as_str), |node| kept.contains_key(node));
         while let Some(node) = next(graph, &left) {
             left.remove(&node);
             if let Some(made) = kept.remove(&node) {
                 self.from_cache(&node, made);
                 continue;
             }
-            let made = self
-                .one_node(&node)
-                .await
-                .map_err(|stop| (node.clone(), stop))?;
-            self.server
-                .cache()
-                .put(signatures[&node].clone(), made.clone());
+            let made = self.one_node(&node).await.map_err(|stop| (node.clone(), stop))?;
+            self.server.cache().put(signatures[&node].clone(), made.clone());
             self.made.insert(node, made);
         }
         Ok(())
@@ -204,53 +172,40 @@ impl Run<'_> {
 
     fn from_cache(&mut self, node: &str, made: Made) {
         if let Some(shown) = &made.shown {
-            self.to_client("executed", json!({"node": node, "display_node": node, "output": shown, "prompt_id": self.item.id}));
+            self.to_client(
+                "executed",
+                json!({"node": node, "display_node": node, "output": shown, "prompt_id": self.item.id}),
+            );
             // The newer release forgets the outputs of cached nodes when nobody is named to tell them to.
             if self.item.client_id.is_some() || !self.server.options.release.is_new() {
                 self.keep_output(node, shown.clone());
             }
-            self.bars.insert(
-                node.to_owned(),
-                self.bar(node, json!(1), json!(1), "finished"),
-            );
+            self.bars.insert(node.to_owned(), self.bar(node, json!(1), json!(1), "finished"));
             self.tell_bars();
         }
         self.made.insert(node.to_owned(), made);
     }
 
     async fn one_node(&mut self, node: &str) -> Result<Made, Stop> {
-        self.bars.insert(
-            node.to_owned(),
-            self.bar(node, json!(0.0), json!(1.0), "running"),
-        );
+        self.bars.insert(node.to_owned(), self.bar(node, json!(0.0), json!(1.0), "running"));
         self.tell_bars();
         self.server.hub.running_node(Some(node));
-        self.to_client(
-            "executing",
-            json!({"node": node, "display_node": node, "prompt_id": self.item.id}),
-        );
+        self.to_client("executing", json!({"node": node, "display_node": node, "prompt_id": self.item.id}));
         if self.server.interrupt.load(Ordering::SeqCst) {
             return Err(Stop::Interrupted);
         }
         if let Some(execution) = self.server.executions().last_mut() {
             execution.nodes.push(node.to_owned());
         }
-        let class = self.item.graph[node]["class_type"]
-            .as_str()
-            .unwrap_or_default();
+        let class = self.item.graph[node]["class_type"].as_str().unwrap_or_default();
         let inputs = self.item.graph[node]["inputs"].clone();
-        let made = works::perform(
-            Work {
-                run: self,
-                node: node.to_owned(),
-                inputs,
-            },
-            class,
-        )
-        .await?;
+        let made = works::perform(Work { run: self, node: node.to_owned(), inputs }, class).await?;
         self.server.wire.thawed().await;
         if let Some(shown) = &made.shown {
-            self.to_client("executed", json!({"node": node, "display_node": node, "output": shown, "prompt_id": self.item.id}));
+            self.to_client(
+                "executed",
+                json!({"node": node, "display_node": node, "output": shown, "prompt_id": self.item.id}),
+            );
             self.keep_output(node, shown.clone());
         }
         self.executed.push(node.to_owned());
@@ -277,28 +232,15 @@ impl Run<'_> {
         };
         data["exception_type"] = json!(kind);
         data["exception_message"] = json!(message);
-        data["traceback"] = json!([
-            "  File \"/opt/comfyui/execution.py\", line 1, in execute\n    made up by the stand-in\n"
-        ]);
+        data["traceback"] =
+            json!(["  File \"/opt/comfyui/execution.py\", line 1, in execute\n    made up by the stand-in\n"]);
         let inputs = self.item.graph[node]["inputs"].as_object();
         let shown = |value: &Value| {
-            if link(value).is_some() {
-                json!(["tensor(of the stand-in)"])
-            } else {
-                json!([value])
-            }
+            if link(value).is_some() { json!(["tensor(of the stand-in)"]) } else { json!([value]) }
         };
-        data["current_inputs"] = inputs
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.clone(), shown(value)))
-            .collect();
-        data["current_outputs"] = json!(
-            self.item
-                .graph
-                .as_object()
-                .map(|graph| graph.keys().collect::<Vec<_>>())
-        );
+        data["current_inputs"] =
+            inputs.into_iter().flatten().map(|(name, value)| (name.clone(), shown(value))).collect();
+        data["current_outputs"] = json!(self.item.graph.as_object().map(|graph| graph.keys().collect::<Vec<_>>()));
         self.event("execution_error", data);
     }
 
@@ -339,41 +281,20 @@ impl Run<'_> {
     }
 
     fn tell_bars(&self) {
-        self.tell(messages::text(
-            "progress_state",
-            json!({"prompt_id": self.item.id, "nodes": self.bars}),
-        ));
+        self.tell(messages::text("progress_state", json!({"prompt_id": self.item.id, "nodes": self.bars})));
     }
 
     pub(crate) fn set_bar(&mut self, node: &str, value: u64, max: u64) {
-        self.bars.insert(
-            node.to_owned(),
-            self.bar(node, json!(value), json!(max), "running"),
-        );
+        self.bars.insert(node.to_owned(), self.bar(node, json!(value), json!(max), "running"));
     }
 
     /// A frame of type 4 comes before `progress`, one of type 1 after it.
-    pub(crate) fn progress(
-        &mut self,
-        node: &str,
-        value: u64,
-        max: u64,
-        preview: Option<(PictureFormat, Bytes)>,
-    ) {
+    pub(crate) fn progress(&mut self, node: &str, value: u64, max: u64, preview: Option<(PictureFormat, Bytes)>) {
         self.set_bar(node, value, max);
         self.tell_bars();
-        let metadata = self
-            .item
-            .client_id
-            .as_deref()
-            .is_some_and(|client| self.server.hub.wants_metadata(client));
+        let metadata = self.item.client_id.as_deref().is_some_and(|client| self.server.hub.wants_metadata(client));
         if let Some((format, picture)) = preview.as_ref().filter(|_| metadata) {
-            self.tell(messages::preview_with_metadata(
-                node,
-                &self.item.id,
-                *format,
-                picture,
-            ));
+            self.tell(messages::preview_with_metadata(node, &self.item.id, *format, picture));
         }
         self.tell(messages::text(
             "progress",
@@ -388,11 +309,7 @@ impl Run<'_> {
     pub(crate) async fn step(&self, time: Duration) -> Result<(), Stop> {
         self.block(time).await;
         let deaf = self.server.quirks().interrupts_wait_for_node_end;
-        if self.server.interrupt.load(Ordering::SeqCst) && !deaf {
-            Err(Stop::Interrupted)
-        } else {
-            Ok(())
-        }
+        if self.server.interrupt.load(Ordering::SeqCst) && !deaf { Err(Stop::Interrupted) } else { Ok(()) }
     }
 
     /// Time in which a node looks at nothing.
@@ -419,25 +336,15 @@ fn upstream<'a>(
 }
 
 fn links<'a>(graph: &'a Value, node: &str) -> impl Iterator<Item = &'a str> {
-    graph[node]["inputs"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(_, value)| link(value).map(|(from, _)| from))
+    graph[node]["inputs"].as_object().into_iter().flatten().filter_map(|(_, value)| link(value).map(|(from, _)| from))
 }
 
 /// Output nodes first, then those that an output node waits for, as on the real server.
 fn next(graph: &Value, left: &BTreeSet<String>) -> Option<String> {
-    let is_output =
-        |node: &str| catalog::is_output(graph[node]["class_type"].as_str().unwrap_or_default());
-    let ready: Vec<&String> = left
-        .iter()
-        .filter(|node| !links(graph, node).any(|from| left.contains(from)))
-        .collect();
-    let feeds_output = |node: &str| {
-        left.iter()
-            .any(|other| is_output(other) && links(graph, other).any(|from| from == node))
-    };
+    let is_output = |node: &str| catalog::is_output(graph[node]["class_type"].as_str().unwrap_or_default());
+    let ready: Vec<&String> = left.iter().filter(|node| !links(graph, node).any(|from| left.contains(from))).collect();
+    let feeds_output =
+        |node: &str| left.iter().any(|other| is_output(other) && links(graph, other).any(|from| from == node));
     let chosen = ready
         .iter()
         .find(|node| is_output(node))

@@ -22,11 +22,7 @@ pub(crate) fn problem(kind: &str, message: &str, details: &str, extra_info: Valu
 }
 
 fn refused(error: Value, node_errors: Value) -> Response {
-    (
-        StatusCode::BAD_REQUEST,
-        Json(json!({"error": error, "node_errors": node_errors})),
-    )
-        .into_response()
+    (StatusCode::BAD_REQUEST, Json(json!({"error": error, "node_errors": node_errors}))).into_response()
 }
 
 pub(crate) async fn post_prompt(State(server): State<Arc<Server>>, body: Bytes) -> Response {
@@ -37,15 +33,7 @@ pub(crate) async fn post_prompt(State(server): State<Arc<Server>>, body: Bytes) 
         return trouble();
     };
     if body.get("prompt").is_none() {
-        return refused(
-            problem(
-                "no_prompt",
-                "No prompt provided",
-                "No prompt provided",
-                json!({}),
-            ),
-            json!({}),
-        );
+        return refused(problem("no_prompt", "No prompt provided", "No prompt provided", json!({})), json!({}));
     }
     let id = match body.get("prompt_id").filter(|id| !id.is_null()) {
         None => uuid::Uuid::new_v4().to_string(),
@@ -54,23 +42,16 @@ pub(crate) async fn post_prompt(State(server): State<Arc<Server>>, body: Bytes) 
             if server.options.release.is_new() && !is_canonical(&text) {
                 let details = "prompt_id must be a UUID string in canonical lowercase hyphenated form; omit it to let the server generate one";
                 return refused(
-                    problem(
-                        "invalid_prompt_id",
-                        "prompt_id must be a valid UUID",
-                        details,
-                        json!({}),
-                    ),
+                    problem("invalid_prompt_id", "prompt_id must be a valid UUID", details, json!({})),
                     json!({}),
                 );
             }
             text
         }
     };
-    let targets = body["partial_execution_targets"].as_array().map(|list| {
-        list.iter()
-            .filter_map(|id| id.as_str().map(str::to_owned))
-            .collect()
-    });
+    let targets = body["partial_execution_targets"]
+        .as_array()
+        .map(|list| list.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect());
     let mut graph = body["prompt"].take();
     let verdict = match validate::check(&mut graph, targets, &server) {
         validate::Verdict::Crash => return trouble(),
@@ -78,54 +59,34 @@ pub(crate) async fn post_prompt(State(server): State<Arc<Server>>, body: Bytes) 
         validate::Verdict::Accepted(accepted) => accepted,
     };
     let create_time = now_ms();
-    let mut extra_data = body
-        .get_mut("extra_data")
-        .map(Value::take)
-        .unwrap_or_else(|| json!({}));
+    let mut extra_data = body.get_mut("extra_data").map(Value::take).unwrap_or_else(|| json!({}));
     let Some(extra) = extra_data.as_object_mut() else {
         return trouble();
     };
     if let Some(client) = body.get("client_id") {
         extra.insert("client_id".to_owned(), client.clone());
     }
-    let client_id = extra
-        .get("client_id")
-        .and_then(Value::as_str)
-        .map(str::to_owned);
+    let client_id = extra.get("client_id").and_then(Value::as_str).map(str::to_owned);
     if server.options.release.is_new() {
         extra.retain(|key, _| !SECRETS.contains(&key.as_str()));
         extra.insert("create_time".to_owned(), json!(create_time));
     }
-    let answer =
-        json!({"prompt_id": id, "number": number.json(), "node_errors": verdict.node_errors});
-    let item = Item {
-        number,
-        id,
-        graph,
-        extra_data,
-        outputs: verdict.outputs,
-        client_id,
-        create_time,
-    };
+    let answer = json!({"prompt_id": id, "number": number.json(), "node_errors": verdict.node_errors});
+    let item = Item { number, id, graph, extra_data, outputs: verdict.outputs, client_id, create_time };
     let collision = enqueue(&server, item);
     let quirks = server.quirks().clone();
     if quirks.swallow_prompt_answer {
         std::future::pending::<()>().await;
     }
-    if collision || quirks.refuse_but_queue {
-        trouble()
-    } else {
-        Json(answer).into_response()
-    }
+    if collision || quirks.refuse_but_queue { trouble() } else { Json(answer).into_response() }
 }
 
 /// True if the real queue fails to compare the item with its twin; both are in the queue all the same.
 fn enqueue(server: &Server, item: Item) -> bool {
     let collision = {
         let mut ledger = server.ledger();
-        let collision = ledger
-            .twin_of(&item)
-            .is_some_and(|twin| server.options.release.is_new() || twin.graph != item.graph);
+        let collision =
+            ledger.twin_of(&item).is_some_and(|twin| server.options.release.is_new() || twin.graph != item.graph);
         ledger.add(item);
         collision
     };
@@ -144,9 +105,7 @@ fn number(server: &Server, body: &Value) -> Option<Number> {
         Some(Value::String(text)) => text.trim().parse().ok().map(Number::Given),
         Some(Value::Bool(value)) => Some(Number::Given(f64::from(u8::from(*value)))),
         Some(_) => None,
-        None if body.is_object() || body.is_array() => {
-            Some(server.ledger().next_number(body["front"] == json!(true)))
-        }
+        None if body.is_object() || body.is_array() => Some(server.ledger().next_number(body["front"] == json!(true))),
         None => None,
     }
 }

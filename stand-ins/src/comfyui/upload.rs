@@ -24,10 +24,7 @@ struct Form {
     overwrite: bool,
 }
 
-pub(crate) async fn image(
-    State(server): State<Arc<Server>>,
-    form: Result<Multipart, MultipartRejection>,
-) -> Response {
+pub(crate) async fn image(State(server): State<Arc<Server>>, form: Result<Multipart, MultipartRejection>) -> Response {
     let Ok(form) = form else {
         return StatusCode::BAD_REQUEST.into_response();
     };
@@ -44,10 +41,7 @@ pub(crate) async fn image(
     let Some(folder) = folders::inside(&root, &form.subfolder) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let Some(mut path) = folders::inside(
-        &root,
-        &Path::new(&form.subfolder).join(&name).to_string_lossy(),
-    ) else {
+    let Some(mut path) = folders::inside(&root, &Path::new(&form.subfolder).join(&name).to_string_lossy()) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let mut stored = name.clone();
@@ -56,18 +50,14 @@ pub(crate) async fn image(
             Ok(present) if !form.overwrite && present != bytes => {
                 let (stem, ending) = name
                     .rsplit_once('.')
-                    .map_or((name.as_str(), String::new()), |(stem, end)| {
-                        (stem, format!(".{end}"))
-                    });
+                    .map_or((name.as_str(), String::new()), |(stem, end)| (stem, format!(".{end}")));
                 stored = format!("{stem} ({copy}){ending}");
                 path.set_file_name(&stored);
             }
             _ => break,
         }
     }
-    if tokio::fs::create_dir_all(&folder).await.is_err()
-        || tokio::fs::write(&path, &bytes).await.is_err()
-    {
+    if tokio::fs::create_dir_all(&folder).await.is_err() || tokio::fs::write(&path, &bytes).await.is_err() {
         return trouble();
     }
     Json(json!({"name": stored, "subfolder": form.subfolder, "type": kind})).into_response()
@@ -83,9 +73,7 @@ async fn read(mut form: Multipart) -> Option<Form> {
             }
             Some("subfolder") => read.subfolder = field.text().await.ok()?,
             Some("type") => read.kind = Some(field.text().await.ok()?),
-            Some("overwrite") => {
-                read.overwrite = ["true", "1"].contains(&field.text().await.ok()?.as_str())
-            }
+            Some("overwrite") => read.overwrite = ["true", "1"].contains(&field.text().await.ok()?.as_str()),
             _ => {}
         }
     }

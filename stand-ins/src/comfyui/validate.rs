@@ -43,10 +43,7 @@ pub(crate) fn check(graph: &mut Value, targets: Option<Vec<String>>, server: &Se
             return Verdict::Crash;
         }
         if let Some(error) = unknown_class(id, node, new) {
-            return Verdict::Refused {
-                error,
-                node_errors: json!({}),
-            };
+            return Verdict::Refused { error, node_errors: json!({}) };
         }
     }
     let wanted = |id: &String| targets.as_ref().is_none_or(|targets| targets.contains(id));
@@ -59,14 +56,8 @@ pub(crate) fn check(graph: &mut Value, targets: Option<Vec<String>>, server: &Se
     if outputs.is_empty() {
         return none_to_run();
     }
-    let mut check = Check {
-        nodes,
-        server,
-        errors: HashMap::new(),
-        verdicts: HashMap::new(),
-        path: vec![],
-        cycle: false,
-    };
+    let mut check =
+        Check { nodes, server, errors: HashMap::new(), verdicts: HashMap::new(), path: vec![], cycle: false };
     let mut good = vec![];
     let mut dependents: HashMap<String, Vec<String>> = HashMap::new();
     for output in &outputs {
@@ -101,27 +92,14 @@ pub(crate) fn check(graph: &mut Value, targets: Option<Vec<String>>, server: &Se
         })
         .collect();
     if !good.is_empty() {
-        return Verdict::Accepted(Accepted {
-            outputs: good,
-            node_errors: node_errors.into(),
-        });
+        return Verdict::Accepted(Accepted { outputs: good, node_errors: node_errors.into() });
     }
-    let own = outputs
-        .iter()
-        .flat_map(|id| check.errors.get(id).into_iter().flatten());
-    let details: Vec<String> = own
-        .map(|error| format!("{}: {}", text(&error["message"]), text(&error["details"])))
-        .collect();
-    let error = problem(
-        "prompt_outputs_failed_validation",
-        "Prompt outputs failed validation",
-        &details.join("\n"),
-        json!({}),
-    );
-    Verdict::Refused {
-        error,
-        node_errors: node_errors.into(),
-    }
+    let own = outputs.iter().flat_map(|id| check.errors.get(id).into_iter().flatten());
+    let details: Vec<String> =
+        own.map(|error| format!("{}: {}", text(&error["message"]), text(&error["details"]))).collect();
+    let error =
+        problem("prompt_outputs_failed_validation", "Prompt outputs failed validation", &details.join("\n"), json!({}));
+    Verdict::Refused { error, node_errors: node_errors.into() }
 }
 
 fn none_to_run() -> Verdict {
@@ -140,9 +118,7 @@ fn class_of(node: &Value) -> Option<&'static Class> {
 }
 
 fn traceback() -> Value {
-    json!([
-        "  File \"/opt/comfyui/execution.py\", line 1, in validate_inputs\n    made up by the stand-in\n"
-    ])
+    json!(["  File \"/opt/comfyui/execution.py\", line 1, in validate_inputs\n    made up by the stand-in\n"])
 }
 
 fn unknown_class(id: &str, node: &Value, new: bool) -> Option<Value> {
@@ -160,10 +136,7 @@ fn unknown_class(id: &str, node: &Value, new: bool) -> Option<Value> {
     }
     let title = node["_meta"]["title"].as_str();
     let message = match class {
-        Some(class) => format!(
-            "Node '{}' not found. The custom node may not be installed.",
-            title.unwrap_or(class)
-        ),
+        Some(class) => format!("Node '{}' not found. The custom node may not be installed.", title.unwrap_or(class)),
         None => format!(
             "Node '{}' has no class_type. The workflow may be corrupted or a custom node is missing.",
             title.map_or_else(|| format!("ID #{id}"), str::to_owned)
@@ -189,10 +162,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn error(&mut self, node: &str, kind: &str, message: &str, details: &str, extra_info: Value) {
-        self.errors
-            .entry(node.to_owned())
-            .or_default()
-            .push(problem(kind, message, details, extra_info));
+        self.errors.entry(node.to_owned()).or_default().push(problem(kind, message, details, extra_info));
     }
 
     fn node(&mut self, id: &str) -> Result<bool, Raised> {
@@ -203,26 +173,16 @@ impl Check<'_> {
             self.report_cycle(start);
             return Ok(false);
         }
-        let key_error = |key: &str| Raised {
-            kind: "KeyError",
-            text: format!("'{key}'"),
-        };
+        let key_error = |key: &str| Raised { kind: "KeyError", text: format!("'{key}'") };
         let node = self.nodes.get(id).ok_or_else(|| key_error(id))?;
-        let inputs = node
-            .get("inputs")
-            .and_then(Value::as_object)
-            .ok_or_else(|| key_error("inputs"))?
-            .clone();
+        let inputs = node.get("inputs").and_then(Value::as_object).ok_or_else(|| key_error("inputs"))?.clone();
         let Some(class) = class_of(node) else {
             return Err(key_error("class_type"));
         };
         self.path.push(id.to_owned());
         let mut fine = true;
-        for (required, (name, spec)) in class
-            .required
-            .iter()
-            .map(|input| (true, input))
-            .chain(class.optional.iter().map(|input| (false, input)))
+        for (required, (name, spec)) in
+            class.required.iter().map(|input| (true, input)).chain(class.optional.iter().map(|input| (false, input)))
         {
             let verdict = match inputs.get(name) {
                 Some(value) => self.input(id, name, &catalog::filled(spec, self.server), value),
@@ -267,42 +227,20 @@ impl Check<'_> {
         };
         let [from, slot] = list.as_slice() else {
             let message = "Bad linked input, must be a length-2 list of [node_id, slot_index]";
-            self.error(
-                id,
-                "bad_linked_input",
-                message,
-                name,
-                extra(json!({"received_value": value})),
-            );
+            self.error(id, "bad_linked_input", message, name, extra(json!({"received_value": value})));
             return Ok(false);
         };
-        let from = from
-            .as_str()
-            .map_or_else(|| from.to_string(), str::to_owned);
-        let node = self.nodes.get(&from).ok_or_else(|| Raised {
-            kind: "KeyError",
-            text: format!("'{from}'"),
-        })?;
-        let outputs = class_of(node)
-            .map(|class| class.output.as_slice())
-            .unwrap_or_default();
+        let from = from.as_str().map_or_else(|| from.to_string(), str::to_owned);
+        let node = self.nodes.get(&from).ok_or_else(|| Raised { kind: "KeyError", text: format!("'{from}'") })?;
+        let outputs = class_of(node).map(|class| class.output.as_slice()).unwrap_or_default();
         let slot = slot.as_u64().and_then(|slot| outputs.get(slot as usize));
-        let received = slot.ok_or_else(|| Raised {
-            kind: "IndexError",
-            text: "tuple index out of range".to_owned(),
-        })?;
+        let received =
+            slot.ok_or_else(|| Raised { kind: "IndexError", text: "tuple index out of range".to_owned() })?;
         let expected = spec[0].as_str().unwrap_or("COMBO");
         if expected != "*" && expected != received {
-            let details =
-                format!("{name}, received_type({received}) mismatch input_type({expected})");
+            let details = format!("{name}, received_type({received}) mismatch input_type({expected})");
             let more = extra(json!({"received_type": received, "linked_node": value}));
-            self.error(
-                id,
-                "return_type_mismatch",
-                "Return type mismatch between linked nodes",
-                &details,
-                more,
-            );
+            self.error(id, "return_type_mismatch", "Return type mismatch between linked nodes", &details, more);
             return Ok(false);
         }
         self.node(&from).or_else(|raised| {
@@ -316,16 +254,10 @@ impl Check<'_> {
     }
 
     fn plain(&mut self, id: &str, name: &str, spec: &Value, value: &Value) -> bool {
-        if class_of(&self.nodes[id]).is_some()
-            && text(&self.nodes[id]["class_type"]) == "LoadImage"
-            && name == "image"
+        if class_of(&self.nodes[id]).is_some() && text(&self.nodes[id]["class_type"]) == "LoadImage" && name == "image"
         {
             let file = text(value);
-            let there = self
-                .server
-                .folders
-                .input(file)
-                .is_some_and(|path| path.is_file());
+            let there = self.server.folders.input(file).is_some_and(|path| path.is_file());
             if !there {
                 let details = format!("image - Invalid image file: {file}");
                 self.error(
@@ -357,21 +289,10 @@ impl Check<'_> {
         }
         let cycle: Vec<String> = self.path[start..].to_vec();
         let label = |id: &String| format!("{id} ({})", text(&self.nodes[id]["class_type"]));
-        let details = cycle
-            .iter()
-            .chain(cycle.first())
-            .map(label)
-            .collect::<Vec<_>>()
-            .join(" -> ");
+        let details = cycle.iter().chain(cycle.first()).map(label).collect::<Vec<_>>().join(" -> ");
         for id in &cycle {
             let extra = json!({"node_id": id, "cycle_nodes": cycle});
-            self.error(
-                id,
-                "dependency_cycle",
-                "Dependency cycle detected",
-                &details,
-                extra,
-            );
+            self.error(id, "dependency_cycle", "Dependency cycle detected", &details, extra);
         }
     }
 
@@ -382,15 +303,9 @@ impl Check<'_> {
             if found.contains(&id) {
                 continue;
             }
-            let inputs = self
-                .nodes
-                .get(&id)
-                .and_then(|node| node["inputs"].as_object());
+            let inputs = self.nodes.get(&id).and_then(|node| node["inputs"].as_object());
             open.extend(
-                inputs
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|(_, value)| value.get(0)?.as_str().map(str::to_owned)),
+                inputs.into_iter().flatten().filter_map(|(_, value)| value.get(0)?.as_str().map(str::to_owned)),
             );
             found.push(id);
         }

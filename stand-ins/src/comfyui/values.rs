@@ -19,7 +19,8 @@ pub(crate) fn fit(name: &str, spec: &Value, value: &Value, new: bool) -> Result<
     }
     .map_err(|exception| {
         let kind = kind.unwrap_or_default();
-        let extra = json!({"input_name": name, "input_config": spec, "received_value": value, "exception_message": exception});
+        let extra =
+            json!({"input_name": name, "input_config": spec, "received_value": value, "exception_message": exception});
         let details = format!("{name}, {}, {exception}", shown(value));
         problem("invalid_input_type", &format!("Failed to convert an input value to a {kind} value"), &details, extra)
     })?;
@@ -34,16 +35,9 @@ pub(crate) fn fit(name: &str, spec: &Value, value: &Value, new: bool) -> Result<
             return Err(problem("value_bigger_than_max", &message, name, extra()));
         }
     }
-    if let Some(choices) = spec[0]
-        .as_array()
-        .filter(|choices| !choices.contains(&coerced))
-    {
+    if let Some(choices) = spec[0].as_array().filter(|choices| !choices.contains(&coerced)) {
         let long = choices.len() > LONG_LIST;
-        let list = if long {
-            format!("(list of length {})", choices.len())
-        } else {
-            python(&spec[0])
-        };
+        let list = if long { format!("(list of length {})", choices.len()) } else { python(&spec[0]) };
         let mut extra = extra();
         if long && new {
             extra["input_config"] = Value::Null;
@@ -60,9 +54,7 @@ pub(crate) fn fit(name: &str, spec: &Value, value: &Value, new: bool) -> Result<
 
 fn integer(value: &Value) -> Result<Value, String> {
     match value {
-        Value::Number(number) if number.is_f64() => {
-            Ok(json!(number.as_f64().unwrap_or_default().trunc() as i64))
-        }
+        Value::Number(number) if number.is_f64() => Ok(json!(number.as_f64().unwrap_or_default().trunc() as i64)),
         Value::Number(_) => Ok(value.clone()),
         Value::Bool(value) => Ok(json!(u8::from(*value))),
         Value::String(text) => text
@@ -86,10 +78,7 @@ fn float(value: &Value) -> Result<Value, String> {
             .parse::<f64>()
             .map(|number| json!(number))
             .map_err(|_| format!("could not convert string to float: '{text}'")),
-        _ => Err(format!(
-            "float() argument must be a string or a real number, not '{}'",
-            python_type(value)
-        )),
+        _ => Err(format!("float() argument must be a string or a real number, not '{}'", python_type(value))),
     }
 }
 
@@ -123,17 +112,11 @@ fn python(value: &Value) -> String {
         Value::Bool(value) => if *value { "True" } else { "False" }.to_owned(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => format!("'{text}'"),
-        Value::Array(list) => format!(
-            "[{}]",
-            list.iter().map(python).collect::<Vec<_>>().join(", ")
-        ),
+        Value::Array(list) => format!("[{}]", list.iter().map(python).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {
             format!(
                 "{{{}}}",
-                map.iter()
-                    .map(|(key, value)| format!("'{key}': {}", python(value)))
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                map.iter().map(|(key, value)| format!("'{key}': {}", python(value))).collect::<Vec<_>>().join(", ")
             )
         }
     }

@@ -37,46 +37,23 @@ pub(crate) async fn view(
     };
     // Only the last part of a name counts, as on the real server.
     let path = folder.join(name.rsplit('/').next().unwrap_or(name));
-    let (Ok(bytes), Ok(metadata)) = (
-        tokio::fs::read(&path).await,
-        tokio::fs::metadata(&path).await,
-    ) else {
+    let (Ok(bytes), Ok(metadata)) = (tokio::fs::read(&path).await, tokio::fs::metadata(&path).await) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let disposition = (
         header::CONTENT_DISPOSITION,
-        format!(
-            "filename=\"{}\"",
-            path.file_name().unwrap_or_default().to_string_lossy()
-        ),
+        format!("filename=\"{}\"", path.file_name().unwrap_or_default().to_string_lossy()),
     );
     if query.contains_key("preview") {
-        return (
-            [(header::CONTENT_TYPE, "image/webp".to_owned()), disposition],
-            ANIMATION_WEBP,
-        )
+        return ([(header::CONTENT_TYPE, "image/webp".to_owned()), disposition], ANIMATION_WEBP).into_response();
+    }
+    if query.get("channel").is_some_and(|channel| channel != "rgba") {
+        return ([(header::CONTENT_TYPE, "image/png".to_owned()), disposition], picture::without_texts(&bytes))
             .into_response();
     }
-    if query
-        .get("channel")
-        .is_some_and(|channel| channel != "rgba")
-    {
-        return (
-            [(header::CONTENT_TYPE, "image/png".to_owned()), disposition],
-            picture::without_texts(&bytes),
-        )
-            .into_response();
-    }
-    let modified = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .unwrap_or_default();
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     let etag = format!("\"{:x}-{:x}\"", modified.as_nanos(), bytes.len());
-    if headers
-        .get(header::IF_NONE_MATCH)
-        .is_some_and(|known| known.as_bytes() == etag.as_bytes())
-    {
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
     }
     let common = [
@@ -87,28 +64,16 @@ pub(crate) async fn view(
         (header::ACCEPT_RANGES, "bytes".to_owned()),
     ];
     let total = bytes.len();
-    match headers
-        .get(header::RANGE)
-        .and_then(|range| range.to_str().ok())
-        .map(|range| span(range, total))
-    {
+    match headers.get(header::RANGE).and_then(|range| range.to_str().ok()).map(|range| span(range, total)) {
         None => (common, bytes).into_response(),
         Some(Some((from, to))) => {
             let content_range = [(header::CONTENT_RANGE, format!("bytes {from}-{to}/{total}"))];
-            (
-                StatusCode::PARTIAL_CONTENT,
-                common,
-                content_range,
-                bytes[from..=to].to_vec(),
-            )
+            (StatusCode::PARTIAL_CONTENT, common, content_range, bytes[from..=to].to_vec()).into_response()
+        }
+        Some(None) => {
+            (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, format!("bytes */{total}"))], Body::empty())
                 .into_response()
         }
-        Some(None) => (
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            [(header::CONTENT_RANGE, format!("bytes */{total}"))],
-            Body::empty(),
-        )
-            .into_response(),
     }
 }
 
@@ -140,9 +105,7 @@ fn media_type(name: &str) -> &'static str {
 /// Seconds since 1970 as in `Sun, 22 Nov 2026 05:45:30 GMT`, by the usual count of days in eras of 400 years.
 fn http_date(seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb",
-    ];
+    const MONTHS: [&str; 12] = ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
     let (days, time) = (seconds / 86_400, seconds % 86_400);
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);

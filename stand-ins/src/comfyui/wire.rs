@@ -39,9 +39,7 @@ impl Wire {
     pub(crate) fn set_frozen(&self, frozen: bool) {
         self.is_frozen.store(frozen, Ordering::SeqCst);
         self.frozen.send_replace(frozen);
-        for waker in
-            std::mem::take(&mut *self.stalled.lock().unwrap_or_else(PoisonError::into_inner))
-        {
+        for waker in std::mem::take(&mut *self.stalled.lock().unwrap_or_else(PoisonError::into_inner)) {
             waker.wake();
         }
     }
@@ -52,10 +50,7 @@ impl Wire {
     }
 
     pub(crate) fn cut_all(&self) {
-        let mut token = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut token = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *token).cancel();
     }
 
@@ -74,10 +69,7 @@ impl Wire {
         if !self.is_frozen.load(Ordering::SeqCst) {
             return false;
         }
-        self.stalled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(context.waker().clone());
+        self.stalled.lock().unwrap_or_else(PoisonError::into_inner).push(context.waker().clone());
         // Asked again after registering, or a thaw between the two would be missed.
         self.is_frozen.load(Ordering::SeqCst)
     }
@@ -100,11 +92,7 @@ impl Door {
                 format!("a stand-in listens on loopback only, not on {address}"),
             ));
         }
-        Ok(Door {
-            wire,
-            listener: Some(listener),
-            address,
-        })
+        Ok(Door { wire, listener: Some(listener), address })
     }
 }
 
@@ -178,8 +166,7 @@ impl AsyncRead for Line {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let ended = matches!(read, Poll::Ready(Err(_)))
-            || (read.is_ready() && buffer.filled().len() == before);
+        let ended = matches!(read, Poll::Ready(Err(_))) || (read.is_ready() && buffer.filled().len() == before);
         // A client that hangs up right after its request is served all the same; the HTTP library would drop the
         // request if it saw the end before the handler has run.
         if ended && !self.end_seen {
@@ -192,11 +179,7 @@ impl AsyncRead for Line {
 }
 
 impl AsyncWrite for Line {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.token.is_cancelled() {
             return Poll::Ready(Err(reset()));
         }

@@ -15,11 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub fn http() -> reqwest::Client {
     // Reqwest wants a provider even for plain HTTP; a second installation is no fault.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .no_proxy()
-        .timeout(PATIENCE)
-        .build()
-        .expect("client")
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("client")
 }
 
 #[derive(Debug)]
@@ -36,23 +32,13 @@ pub struct Socket {
     pub to_send: mpsc::UnboundedSender<Message>,
 }
 
-pub async fn connect(
-    base: &str,
-    path: &str,
-    headers: &[(String, String)],
-) -> Result<Socket, Box<Error>> {
-    let mut request = format!("{}{path}", base.replace("http://", "ws://"))
-        .into_client_request()
-        .map_err(Box::new)?;
+pub async fn connect(base: &str, path: &str, headers: &[(String, String)]) -> Result<Socket, Box<Error>> {
+    let mut request = format!("{}{path}", base.replace("http://", "ws://")).into_client_request().map_err(Box::new)?;
     for (name, value) in headers {
         let name: reqwest::header::HeaderName = name.parse().expect("header name");
-        request
-            .headers_mut()
-            .insert(name, value.parse().expect("header value"));
+        request.headers_mut().insert(name, value.parse().expect("header value"));
     }
-    let (mut socket, _) = tokio_tungstenite::connect_async(request)
-        .await
-        .map_err(Box::new)?;
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.map_err(Box::new)?;
     let (frame_in, frames) = mpsc::unbounded_channel();
     let (to_send, mut sending) = mpsc::unbounded_channel();
     tokio::spawn(async move {

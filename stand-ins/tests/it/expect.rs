@@ -104,11 +104,7 @@ impl Names {
     /// A recorded text with this replay's names in it.
     pub fn translate(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for (recorded, actual) in self
-            .known
-            .iter()
-            .filter(|(recorded, _)| recorded.len() >= 8)
-        {
+        for (recorded, actual) in self.known.iter().filter(|(recorded, _)| recorded.len() >= 8) {
             text = text.replace(recorded.as_str(), actual);
         }
         text
@@ -120,20 +116,9 @@ impl Names {
         differences
     }
 
-    fn walk(
-        &mut self,
-        path: &str,
-        key: &str,
-        recorded: &Value,
-        actual: &Value,
-        differences: &mut Vec<String>,
-    ) {
+    fn walk(&mut self, path: &str, key: &str, recorded: &Value, actual: &Value, differences: &mut Vec<String>) {
         let mut differ = |what: &str| {
-            differences.push(format!(
-                "{path}: {what}: recorded {} but got {}",
-                short(recorded),
-                short(actual)
-            ))
+            differences.push(format!("{path}: {what}: recorded {} but got {}", short(recorded), short(actual)))
         };
         if OWN.contains(&key) {
             return;
@@ -141,10 +126,8 @@ impl Names {
         match (recorded, actual) {
             (Value::Object(one), Value::Object(other)) if self.any_branch && key == "nodes" => {
                 let bars = |map: &serde_json::Map<String, Value>| {
-                    let mut bars: Vec<String> = map
-                        .values()
-                        .map(|bar| format!("{} {}/{}", bar["state"], bar["value"], bar["max"]))
-                        .collect();
+                    let mut bars: Vec<String> =
+                        map.values().map(|bar| format!("{} {}/{}", bar["state"], bar["value"], bar["max"])).collect();
                     bars.sort();
                     bars
                 };
@@ -154,19 +137,14 @@ impl Names {
             }
             (Value::Object(one), Value::Object(other)) => {
                 // An entry of a prompt that was submitted before this recording began.
-                if let ([recorded], [actual]) = (
-                    &*one.keys().collect::<Vec<_>>(),
-                    &*other.keys().collect::<Vec<_>>(),
-                ) && recorded.len() == 36
+                if let ([recorded], [actual]) = (&*one.keys().collect::<Vec<_>>(), &*other.keys().collect::<Vec<_>>())
+                    && recorded.len() == 36
                     && actual.len() == 36
                 {
-                    self.known
-                        .entry((*recorded).clone())
-                        .or_insert_with(|| (*actual).clone());
+                    self.known.entry((*recorded).clone()).or_insert_with(|| (*actual).clone());
                 }
                 let names = |map: &serde_json::Map<String, Value>| {
-                    let mut names: Vec<String> =
-                        map.keys().map(|name| self.translate(name)).collect();
+                    let mut names: Vec<String> = map.keys().map(|name| self.translate(name)).collect();
                     names.sort();
                     names
                 };
@@ -175,13 +153,7 @@ impl Names {
                 }
                 for (name, value) in one {
                     if let Some(counterpart) = other.get(&self.translate(name)) {
-                        self.walk(
-                            &format!("{path}/{name}"),
-                            name,
-                            value,
-                            counterpart,
-                            differences,
-                        );
+                        self.walk(&format!("{path}/{name}"), name, value, counterpart, differences);
                     }
                 }
             }
@@ -200,29 +172,19 @@ impl Names {
                     return differ("list");
                 }
                 let cut = one.iter().any(|entry| entry.get("__cut__").is_some());
-                for (at, (one, other)) in
-                    one.iter()
-                        .zip(other)
-                        .enumerate()
-                        .take(if cut { 1 } else { usize::MAX })
-                {
+                for (at, (one, other)) in one.iter().zip(other).enumerate().take(if cut { 1 } else { usize::MAX }) {
                     self.walk(&format!("{path}/{at}"), "", one, other, differences);
                 }
             }
-            _ if std::mem::discriminant(recorded) != std::mem::discriminant(actual) => {
-                differ("type")
-            }
+            _ if std::mem::discriminant(recorded) != std::mem::discriminant(actual) => differ("type"),
             _ if key == "filename" => {
                 if plain(recorded) != plain(actual) {
                     differ("file name");
                 }
                 self.learn(recorded, actual);
             }
-            (Value::Number(_), Value::Number(_)) if key == "queue_remaining" && self.any_length => {
-            }
-            (Value::Number(one), Value::Number(other))
-                if SAME.contains(&key) && one.as_f64() != other.as_f64() =>
-            {
+            (Value::Number(_), Value::Number(_)) if key == "queue_remaining" && self.any_length => {}
+            (Value::Number(one), Value::Number(other)) if SAME.contains(&key) && one.as_f64() != other.as_f64() => {
                 differ("number")
             }
             (Value::String(one), Value::String(other)) if SAME.contains(&key) => {
@@ -244,9 +206,7 @@ fn plain(name: &Value) -> String {
     if name.starts_with("ComfyUI_temp_") {
         return format!("ComfyUI_temp_*.{ending}");
     }
-    name.chars()
-        .map(|letter| if letter.is_ascii_digit() { '0' } else { letter })
-        .collect()
+    name.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }).collect()
 }
 
 fn short(value: &Value) -> String {

@@ -11,16 +11,11 @@ use crate::client::{self, Frame};
 use crate::oddities::{entry, get, graph, steps, submit, until_ended};
 
 async fn started() -> StandIn {
-    StandIn::start(Options::default())
-        .await
-        .expect("a stand-in")
+    StandIn::start(Options::default()).await.expect("a stand-in")
 }
 
 async fn status(server: &StandIn, method: &str, path: &str, body: Option<Value>) -> u16 {
-    let mut request = client::http().request(
-        method.parse().expect("method"),
-        format!("{}{path}", server.url()),
-    );
+    let mut request = client::http().request(method.parse().expect("method"), format!("{}{path}", server.url()));
     if let Some(body) = body {
         request = request.json(&body);
     }
@@ -29,12 +24,7 @@ async fn status(server: &StandIn, method: &str, path: &str, body: Option<Value>)
 
 /// Answered within a time that is long for a request on loopback.
 async fn answers(server: &StandIn, path: &str) -> bool {
-    client::http()
-        .get(format!("{}{path}", server.url()))
-        .timeout(Duration::from_millis(200))
-        .send()
-        .await
-        .is_ok()
+    client::http().get(format!("{}{path}", server.url())).timeout(Duration::from_millis(200)).send().await.is_ok()
 }
 
 #[tokio::test]
@@ -57,10 +47,7 @@ async fn the_example_workflow_leaves_a_picture_that_says_stand_in() {
         let ended = until_ended(&server, &id).await;
         let file = &ended["outputs"]["9"]["images"][0];
         assert_eq!(file["subfolder"], "job-1");
-        let path = format!(
-            "/view?filename={}&subfolder=job-1&type=output",
-            file["filename"].as_str().expect("a name")
-        );
+        let path = format!("/view?filename={}&subfolder=job-1&type=output", file["filename"].as_str().expect("a name"));
         let bytes = client::http()
             .get(format!("{}{path}", server.url()))
             .send()
@@ -73,29 +60,18 @@ async fn the_example_workflow_leaves_a_picture_that_says_stand_in() {
         assert_eq!(bytes[16..24], [0, 0, 1, 0, 0, 0, 0, 128]);
         assert_eq!(server.runs_of(&id), 1);
         pictures.push(bytes);
-        assert_eq!(
-            status(&server, "POST", "/free", Some(json!({"free_memory": true}))).await,
-            200
-        );
+        assert_eq!(status(&server, "POST", "/free", Some(json!({"free_memory": true}))).await, 200);
     }
-    assert_eq!(
-        pictures[0], pictures[1],
-        "the same seed makes the same picture"
-    );
+    assert_eq!(pictures[0], pictures[1], "the same seed makes the same picture");
     assert_eq!(server.files_written().len(), 2);
-    assert_eq!(
-        server.executions()[1].nodes,
-        ["4", "5", "6", "7", "3", "8", "9"]
-    );
+    assert_eq!(server.executions()[1].nodes, ["4", "5", "6", "7", "3", "8", "9"]);
 }
 
 #[tokio::test]
 async fn a_frozen_server_keeps_its_sockets_and_goes_on_when_thawed() {
     let server = started().await;
     server.step_by_hand(true);
-    let mut socket = client::connect(&server.url(), "/ws?clientId=frozen", &[])
-        .await
-        .expect("a socket");
+    let mut socket = client::connect(&server.url(), "/ws?clientId=frozen", &[]).await.expect("a socket");
     let id = submit(&server, &graph(steps(2, 1), "frozen"), "frozen").await;
     server.starving().await;
     server.freeze();
@@ -110,18 +86,13 @@ async fn a_frozen_server_keeps_its_sockets_and_goes_on_when_thawed() {
 async fn dropped_connections_leave_the_prompt_running() {
     let server = started().await;
     server.step_by_hand(true);
-    let mut socket = client::connect(&server.url(), "/ws?clientId=dropped", &[])
-        .await
-        .expect("a socket");
+    let mut socket = client::connect(&server.url(), "/ws?clientId=dropped", &[]).await.expect("a socket");
     let id = submit(&server, &graph(steps(1, 1), "dropped"), "dropped").await;
     server.starving().await;
     server.drop_connections();
     while !matches!(socket.next().await, Frame::End) {}
     server.allow_steps(1);
-    assert_eq!(
-        until_ended(&server, &id).await["status"]["status_str"],
-        "success"
-    );
+    assert_eq!(until_ended(&server, &id).await["status"]["status_str"], "success");
 }
 
 #[tokio::test]
@@ -137,18 +108,10 @@ async fn a_restart_loses_queue_and_history() {
     for id in [&ended, &running, &pending] {
         assert_eq!(entry(&server, id).await, None);
     }
-    assert_eq!(
-        get(&server, "/queue").await,
-        json!({"queue_running": [], "queue_pending": []})
-    );
+    assert_eq!(get(&server, "/queue").await, json!({"queue_running": [], "queue_pending": []}));
     server.step_by_hand(false);
     let body = json!({"prompt": graph(steps(1, 4), "after")});
-    let answer = client::http()
-        .post(format!("{}/prompt", server.url()))
-        .json(&body)
-        .send()
-        .await
-        .expect("an answer");
+    let answer = client::http().post(format!("{}/prompt", server.url())).json(&body).send().await.expect("an answer");
     let answer: Value = answer.json().await.expect("JSON");
     assert_eq!(answer["number"], 0);
     until_ended(&server, answer["prompt_id"].as_str().expect("an id")).await;
@@ -160,29 +123,19 @@ async fn a_restart_loses_queue_and_history() {
 async fn endings_can_be_withheld() {
     let server = started().await;
     server.quirks(|quirks| quirks.withhold_endings = true);
-    let mut socket = client::connect(&server.url(), "/ws?clientId=silent", &[])
-        .await
-        .expect("a socket");
+    let mut socket = client::connect(&server.url(), "/ws?clientId=silent", &[]).await.expect("a socket");
     let silent = submit(&server, &graph(steps(1, 1), "silent"), "silent").await;
     until_ended(&server, &silent).await;
     server.quirks(|quirks| quirks.withhold_endings = false);
     let told = submit(&server, &graph(steps(1, 2), "told"), "silent").await;
     let success = socket.until("execution_success").await;
-    assert_eq!(
-        success["prompt_id"],
-        told.as_str(),
-        "the first end was never told"
-    );
+    assert_eq!(success["prompt_id"], told.as_str(), "the first end was never told");
 }
 
 #[tokio::test]
 async fn a_route_can_hang_alone() {
     let server = started().await;
-    server.quirks(|quirks| {
-        quirks
-            .hanging_routes
-            .extend(["GET /history/{id}".to_owned()])
-    });
+    server.quirks(|quirks| quirks.hanging_routes.extend(["GET /history/{id}".to_owned()]));
     assert!(!answers(&server, "/history/some-id").await);
     assert!(!answers(&server, "/api/history/some-id").await);
     assert!(answers(&server, "/history").await && answers(&server, "/queue").await);
@@ -200,15 +153,8 @@ async fn interrupts_can_be_left_until_the_node_ends() {
     assert_eq!(status(&server, "POST", "/interrupt", None).await, 200);
     server.allow_steps(3);
     let messages = until_ended(&server, &id).await["status"]["messages"].clone();
-    let last = &messages
-        .as_array()
-        .expect("messages")
-        .last()
-        .expect("a message")[1];
-    assert_eq!(
-        (&last["node_id"], &last["executed"]),
-        (&json!("9"), &json!(["1", "2"]))
-    );
+    let last = &messages.as_array().expect("messages").last().expect("a message")[1];
+    assert_eq!((&last["node_id"], &last["executed"]), (&json!("9"), &json!(["1", "2"])));
 }
 
 #[tokio::test]
@@ -227,39 +173,25 @@ async fn outputs_can_vanish() {
     let server = started().await;
     let id = submit(&server, &graph(steps(1, 1), "vanished"), "vanished").await;
     until_ended(&server, &id).await;
-    assert_eq!(
-        status(&server, "GET", "/view?filename=vanished_00001_.png", None).await,
-        200
-    );
+    assert_eq!(status(&server, "GET", "/view?filename=vanished_00001_.png", None).await, 200);
     server.delete_outputs().expect("an empty folder");
-    assert_eq!(
-        status(&server, "GET", "/view?filename=vanished_00001_.png", None).await,
-        404
-    );
+    assert_eq!(status(&server, "GET", "/view?filename=vanished_00001_.png", None).await, 404);
 }
 
 #[tokio::test]
 async fn other_machines_are_never_served() {
-    let listener = tokio::net::TcpListener::bind("0.0.0.0:0")
-        .await
-        .expect("a port");
-    let refused = serve(listener, Options::default(), CancellationToken::new())
-        .await
-        .expect_err("a refusal");
+    let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.expect("a port");
+    let refused = serve(listener, Options::default(), CancellationToken::new()).await.expect_err("a refusal");
     assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
 }
 
 #[tokio::test]
 async fn the_end_leaves_nothing_behind() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(serve(listener, Options::default(), shutdown.clone()));
-    let mut socket = client::connect(&format!("http://{address}"), "/ws", &[])
-        .await
-        .expect("a socket");
+    let mut socket = client::connect(&format!("http://{address}"), "/ws", &[]).await.expect("a socket");
     shutdown.cancel();
     serving.await.expect("a task").expect("an orderly end");
     while !matches!(socket.next().await, Frame::End) {}

@@ -53,12 +53,7 @@ impl<'a> Player<'a> {
     pub async fn play(&mut self, recording: &Value) {
         let mut steps: Vec<Value> = recording["steps"].as_array().expect("steps").clone();
         // Requests are listed by their end, but what they cause may come before that.
-        steps.sort_by(|one, other| {
-            one["t_ms"]
-                .as_f64()
-                .partial_cmp(&other["t_ms"].as_f64())
-                .expect("times")
-        });
+        steps.sort_by(|one, other| one["t_ms"].as_f64().partial_cmp(&other["t_ms"].as_f64()).expect("times"));
         let mut at = 0;
         while at < steps.len() {
             let step = &steps[at];
@@ -70,19 +65,14 @@ impl<'a> Player<'a> {
                 "ws_open" => self.open(step, &steps[at..]).await,
                 "ws_refused" => self.refused(step).await,
                 "ws_sent" => self.send(step),
-                "ws_text" | "ws_binary"
-                    if self.blocks && step["data"]["type"] == "execution_cached" =>
-                {
+                "ws_text" | "ws_binary" if self.blocks && step["data"]["type"] == "execution_cached" => {
                     at += self.branches(&steps[at - 1..]).await - 1;
                 }
                 "ws_text" => self.message(step).await,
                 "ws_binary" => self.frame(step).await,
                 "ws_client_close" => self.close(step).await,
                 "ws_end" => self.end(step).await,
-                "marker" => {
-                    self.marker(step["text"].as_str().expect("text"), &steps[at..])
-                        .await
-                }
+                "marker" => self.marker(step["text"].as_str().expect("text"), &steps[at..]).await,
                 other => panic!("no way to replay `{other}`"),
             }
             for difference in &mut self.differences[known..] {
@@ -109,22 +99,12 @@ impl<'a> Player<'a> {
 
     async fn http(&mut self, step: &Value) {
         let (request, recorded) = (&step["request"], &step["response"]);
-        let method = request["method"]
-            .as_str()
-            .expect("method")
-            .parse()
-            .expect("method");
+        let method = request["method"].as_str().expect("method").parse().expect("method");
         let path = request["path"].as_str().expect("path");
         let mut builder = self.client.request(method, self.url(path));
         for (name, value) in request["headers"].as_object().into_iter().flatten() {
             let own = self.server.address().to_string();
-            builder = builder.header(
-                name,
-                value
-                    .as_str()
-                    .expect("header")
-                    .replace("127.0.0.1:8188", &own),
-            );
+            builder = builder.header(name, value.as_str().expect("header").replace("127.0.0.1:8188", &own));
         }
         let mut graph = None;
         if let Some(description) = request["multipart"].as_str() {
@@ -136,9 +116,7 @@ impl<'a> Player<'a> {
         } else if let Some(body) = request.get("body") {
             let body = self.names.translate(&body.to_string());
             graph = serde_json::from_str(&body).ok();
-            builder = builder
-                .body(body)
-                .header("content-type", "application/json");
+            builder = builder.body(body).header("content-type", "application/json");
         }
         let response = match builder.send().await {
             Ok(response) => response,
@@ -154,10 +132,7 @@ impl<'a> Player<'a> {
             return;
         }
         if recorded["transport_error"].is_string() {
-            return self.differ(format!(
-                "{path}: answered {} although the server should be gone",
-                response.status()
-            ));
+            return self.differ(format!("{path}: answered {} although the server should be gone", response.status()));
         }
         if json!(response.status().as_u16()) != recorded["status"] {
             self.differ(format!(
@@ -167,43 +142,26 @@ impl<'a> Player<'a> {
                 recorded["status"]
             ));
         }
-        for name in [
-            "Content-Type",
-            "ETag",
-            "Accept-Ranges",
-            "Content-Disposition",
-            "Last-Modified",
-            "Allow",
-        ] {
+        for name in ["Content-Type", "ETag", "Accept-Ranges", "Content-Disposition", "Last-Modified", "Allow"] {
             let recorded = recorded["headers"][name].as_str();
-            let actual = response
-                .headers()
-                .get(name)
-                .map(|value| value.to_str().expect("header").to_owned());
+            let actual = response.headers().get(name).map(|value| value.to_str().expect("header").to_owned());
             let kind = |text: &str| text.split(';').next().unwrap_or_default().trim().to_owned();
             let media = name == "Content-Type" && actual.as_deref().map(kind) != recorded.map(kind);
             if recorded.is_some() && (actual.is_none() || media) {
-                self.differ(format!(
-                    "{path}: header {name}: {actual:?} instead of {recorded:?}"
-                ));
+                self.differ(format!("{path}: header {name}: {actual:?} instead of {recorded:?}"));
             }
         }
         let bytes = response.bytes().await.expect("body");
         let (wanted, got) = (&recorded["body"], serde_json::from_slice::<Value>(&bytes));
         match (wanted, got) {
             (Value::Object(binary), _) if binary.contains_key("__binary__") => {
-                if bytes.is_empty()
-                    || (recorded["status"] == 206 && json!(bytes.len()) != binary["len"])
-                {
+                if bytes.is_empty() || (recorded["status"] == 206 && json!(bytes.len()) != binary["len"]) {
                     self.differ(format!("{path}: {} bytes", bytes.len()));
                 }
             }
             (Value::String(text), _) => {
                 if *text != String::from_utf8_lossy(&bytes) {
-                    self.differ(format!(
-                        "{path}: body {:?} instead of {text:?}",
-                        String::from_utf8_lossy(&bytes)
-                    ));
+                    self.differ(format!("{path}: body {:?} instead of {text:?}", String::from_utf8_lossy(&bytes)));
                 }
             }
             (Value::Object(wanted), Ok(got)) if step["note"] == "body shortened" => {
@@ -227,10 +185,7 @@ impl<'a> Player<'a> {
         let graph = body.and_then(|body| body["prompt"].as_object());
         for (node, spec) in graph.into_iter().flatten() {
             let key = (id.as_str().unwrap_or_default().to_owned(), node.clone());
-            self.classes.insert(
-                key.clone(),
-                spec["class_type"].as_str().unwrap_or_default().to_owned(),
-            );
+            self.classes.insert(key.clone(), spec["class_type"].as_str().unwrap_or_default().to_owned());
             self.allowed.remove(&key);
         }
     }
@@ -253,14 +208,8 @@ impl<'a> Player<'a> {
             if about == "text)" {
                 bytes = b"no picture".to_vec();
             }
-            let file = stored
-                .filter(|stored| !stored.contains(" ("))
-                .unwrap_or(value)
-                .to_owned();
-            form = form.part(
-                "image",
-                reqwest::multipart::Part::bytes(bytes).file_name(file),
-            );
+            let file = stored.filter(|stored| !stored.contains(" (")).unwrap_or(value).to_owned();
+            form = form.part("image", reqwest::multipart::Part::bytes(bytes).file_name(file));
         }
         form
     }
@@ -273,12 +222,7 @@ impl<'a> Player<'a> {
             .filter(|other| other["conn"] == *label)
             .find(|other| other["data"]["type"] == "progress_state");
         if let Some(first) = first.filter(|_| {
-            later.first().is_some_and(|_| {
-                self.server
-                    .executions()
-                    .last()
-                    .is_some_and(|run| run.outcome == "running")
-            })
+            later.first().is_some_and(|_| self.server.executions().last().is_some_and(|run| run.outcome == "running"))
         }) {
             let seen = self.steps_in(&first["data"]);
             if let Some((key, count)) = seen.into_iter().find(|(_, count)| *count > 1) {
@@ -289,15 +233,8 @@ impl<'a> Player<'a> {
         let path = self.names.translate(step["path"].as_str().expect("path"));
         match client::connect(&self.server.url(), &path, &[]).await {
             Ok(socket) => {
-                self.lines.insert(
-                    label,
-                    Line {
-                        socket,
-                        statuses: VecDeque::new(),
-                        others: VecDeque::new(),
-                        ended: false,
-                    },
-                );
+                self.lines
+                    .insert(label, Line { socket, statuses: VecDeque::new(), others: VecDeque::new(), ended: false });
             }
             Err(error) => self.differ(format!("no socket: {error}")),
         }
@@ -310,10 +247,7 @@ impl<'a> Player<'a> {
             .flatten()
             .map(|(name, value)| (name.clone(), value.as_str().expect("header").to_owned()))
             .collect();
-        match client::connect(&self.server.url(), "/ws?clientId=refused", &headers)
-            .await
-            .map_err(|error| *error)
-        {
+        match client::connect(&self.server.url(), "/ws?clientId=refused", &headers).await.map_err(|error| *error) {
             Ok(_) => self.differ("the socket opened"),
             Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
                 if json!(response.status().as_u16()) != step["status"] {
@@ -329,35 +263,22 @@ impl<'a> Player<'a> {
     }
 
     fn send(&mut self, step: &Value) {
-        let text = step["data"]
-            .as_str()
-            .map_or_else(|| step["data"].to_string(), str::to_owned);
-        let _ = self
-            .line(step)
-            .socket
-            .to_send
-            .send(Message::Text(text.into()));
+        let text = step["data"].as_str().map_or_else(|| step["data"].to_string(), str::to_owned);
+        let _ = self.line(step).socket.to_send.send(Message::Text(text.into()));
     }
 
     fn line(&mut self, step: &Value) -> &mut Line {
-        self.lines
-            .get_mut(step["conn"].as_str().expect("conn"))
-            .expect("an open socket")
+        self.lines.get_mut(step["conn"].as_str().expect("conn")).expect("an open socket")
     }
 
     /// Stepped nodes in a recorded `progress_state` and how many of their steps must be over for it.
     fn steps_in(&self, message: &Value) -> Vec<((String, String), u64)> {
-        let id = message["data"]["prompt_id"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let id = message["data"]["prompt_id"].as_str().unwrap_or_default().to_owned();
         let mut found = vec![];
         for (node, bar) in message["data"]["nodes"].as_object().into_iter().flatten() {
             let key = (id.clone(), node.clone());
             let count = match self.classes.get(&key).map(String::as_str) {
-                Some("LabSteps" | "LabNoisyPreview" | "KSampler") => {
-                    bar["value"].as_f64().unwrap_or_default() as u64
-                }
+                Some("LabSteps" | "LabNoisyPreview" | "KSampler") => bar["value"].as_f64().unwrap_or_default() as u64,
                 Some("LabBlock") => u64::from(bar["state"] == "finished"),
                 _ => 0,
             };
@@ -387,8 +308,7 @@ impl<'a> Player<'a> {
             }
             // The node looks at the flag when its step is over.
             "execution_interrupted"
-                if ["LabSteps", "KSampler"]
-                    .contains(&message["data"]["node_type"].as_str().unwrap_or_default()) =>
+                if ["LabSteps", "KSampler"].contains(&message["data"]["node_type"].as_str().unwrap_or_default()) =>
             {
                 self.server.allow_steps(1);
             }
@@ -407,9 +327,7 @@ impl<'a> Player<'a> {
                 return Some(frame);
             }
             match tokio::time::timeout(PATIENCE, line.socket.frames.recv()).await {
-                Ok(Some(Frame::Text(message))) if message["type"] == "status" => {
-                    line.statuses.push_back(message)
-                }
+                Ok(Some(Frame::Text(message))) if message["type"] == "status" => line.statuses.push_back(message),
                 Ok(Some(Frame::Pong(_))) => {}
                 Ok(Some(Frame::End) | None) => {
                     line.ended = true;
@@ -424,13 +342,7 @@ impl<'a> Player<'a> {
     async fn message(&mut self, step: &Value) {
         let wanted = &step["data"];
         self.allow_for(wanted);
-        match self
-            .receive(
-                step["conn"].as_str().expect("conn"),
-                wanted["type"] == "status",
-            )
-            .await
-        {
+        match self.receive(step["conn"].as_str().expect("conn"), wanted["type"] == "status").await {
             Some(Frame::Text(got)) => {
                 if let Some(sid) = wanted["data"].get("sid") {
                     self.names.learn(sid, &got["data"]["sid"]);
@@ -442,10 +354,7 @@ impl<'a> Player<'a> {
     }
 
     async fn frame(&mut self, step: &Value) {
-        match self
-            .receive(step["conn"].as_str().expect("conn"), false)
-            .await
-        {
+        match self.receive(step["conn"].as_str().expect("conn"), false).await {
             Some(Frame::Binary(bytes)) => {
                 let got = decoded(&bytes);
                 let wanted: Value = ["event_type", "image_format", "metadata"]
@@ -465,16 +374,10 @@ impl<'a> Player<'a> {
         let own: Vec<(usize, &Value)> = steps
             .iter()
             .enumerate()
-            .filter(|(_, step)| {
-                step["kind"]
-                    .as_str()
-                    .is_some_and(|kind| kind.starts_with("ws_"))
-            })
+            .filter(|(_, step)| step["kind"].as_str().is_some_and(|kind| kind.starts_with("ws_")))
             .collect();
-        let end = own
-            .iter()
-            .position(|(_, step)| step["data"]["type"] == "execution_success")
-            .expect("a run that succeeds");
+        let end =
+            own.iter().position(|(_, step)| step["data"]["type"] == "execution_success").expect("a run that succeeds");
         let label = steps[0]["conn"].as_str().expect("conn").to_owned();
         let mut recorded: Vec<String> = vec![];
         for (_, step) in &own[..end] {
@@ -497,19 +400,11 @@ impl<'a> Player<'a> {
         let blocks = |kinds: &[String]| {
             // The message that a node runs comes before `executing` and would count with the node before.
             let opens = |at: usize| {
-                kinds[at] == "progress_state"
-                    && kinds
-                        .get(at + 1)
-                        .is_some_and(|next| next.starts_with("executing"))
+                kinds[at] == "progress_state" && kinds.get(at + 1).is_some_and(|next| next.starts_with("executing"))
             };
-            let kinds: Vec<String> = (0..kinds.len())
-                .filter(|at| !opens(*at))
-                .map(|at| kinds[at].clone())
-                .collect();
-            let mut blocks: Vec<Vec<String>> = kinds
-                .chunk_by(|_, next| !next.starts_with("executing"))
-                .map(<[String]>::to_vec)
-                .collect();
+            let kinds: Vec<String> = (0..kinds.len()).filter(|at| !opens(*at)).map(|at| kinds[at].clone()).collect();
+            let mut blocks: Vec<Vec<String>> =
+                kinds.chunk_by(|_, next| !next.starts_with("executing")).map(<[String]>::to_vec).collect();
             blocks.sort();
             blocks
         };
@@ -534,9 +429,7 @@ impl<'a> Player<'a> {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, gone)
-            .await
-            .expect("closed sockets are let go of");
+        tokio::time::timeout(PATIENCE, gone).await.expect("closed sockets are let go of");
     }
 
     async fn end(&mut self, step: &Value) {
@@ -553,11 +446,7 @@ impl<'a> Player<'a> {
                 line.others.push_back(frame);
             }
             // A socket that closes in the middle may have missed the last frame sent to it.
-            let running = self
-                .server
-                .executions()
-                .last()
-                .is_some_and(|run| run.outcome == "running");
+            let running = self.server.executions().last().is_some_and(|run| run.outcome == "running");
             if let Some(frame) = line.others.pop_front().filter(|_| !running) {
                 self.differ(format!("{frame:?} where nothing more was recorded"));
             }
@@ -579,34 +468,22 @@ impl<'a> Player<'a> {
             self.server.thaw();
         } else if text.starts_with("GET /queue: no answer") {
             let quick = std::time::Duration::from_millis(150);
-            let answer = self
-                .client
-                .get(self.url("/queue"))
-                .timeout(quick)
-                .send()
-                .await;
+            let answer = self.client.get(self.url("/queue")).timeout(quick).send().await;
             if !answer.is_err_and(|error| error.is_timeout()) {
                 self.differ("a frozen server answered");
             }
         } else if text == "websocket ping sent" {
             for line in self.lines.values() {
-                let _ = line
-                    .socket
-                    .to_send
-                    .send(Message::Ping(b"anyone?".to_vec().into()));
+                let _ = line.socket.to_send.send(Message::Ping(b"anyone?".to_vec().into()));
             }
         } else if let Some(id) = text.strip_prefix("raw POST /prompt with prompt_id ") {
-            self.hang_up_after_sending(id.split(' ').next().expect("an id"), later)
-                .await;
+            self.hang_up_after_sending(id.split(' ').next().expect("an id"), later).await;
         }
     }
 
     /// The graph of such a submission is in the `/queue` that was asked for next.
     async fn hang_up_after_sending(&mut self, id: &str, later: &[Value]) {
-        let queue = later
-            .iter()
-            .find(|step| step["request"]["path"] == "/queue")
-            .expect("a look at the queue");
+        let queue = later.iter().find(|step| step["request"]["path"] == "/queue").expect("a look at the queue");
         let item = &queue["response"]["body"]["queue_running"][0];
         let body = json!({"prompt": item[2], "prompt_id": id, "client_id": item[3]["client_id"]});
         self.remember(&json!(id), Some(&body));
@@ -616,9 +493,7 @@ impl<'a> Player<'a> {
             self.server.address(),
             body.len()
         );
-        let stream = tokio::net::TcpStream::connect(self.server.address())
-            .await
-            .expect("a connection");
+        let stream = tokio::net::TcpStream::connect(self.server.address()).await.expect("a connection");
         let mut stream = stream.into_std().expect("a plain stream");
         std::io::Write::write_all(&mut stream, (head + &body).as_bytes()).expect("sent");
     }
@@ -628,8 +503,7 @@ fn decoded(bytes: &[u8]) -> Value {
     let word = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
     match word(0) {
         4 => {
-            let metadata: Value =
-                serde_json::from_slice(&bytes[8..8 + word(4) as usize]).expect("metadata");
+            let metadata: Value = serde_json::from_slice(&bytes[8..8 + word(4) as usize]).expect("metadata");
             json!({"event_type": 4, "image_format": null, "metadata": metadata})
         }
         kind => json!({"event_type": kind, "image_format": word(4), "metadata": null}),

@@ -20,21 +20,12 @@ enum Way {
     /// Runs of many independent branches: messages are compared node by node, after the recordings named.
     Blocks,
     /// Cannot be replayed as it stands; why, and the test that checks its facts instead.
-    Instead {
-        why: &'static str,
-        test: &'static str,
-    },
+    Instead { why: &'static str, test: &'static str },
 }
 use Way::{After, AnyBranch, AnyLength, Blocks, Instead, Whole};
 
 const NEW: &[(&str, Way)] = &[
-    (
-        "body-size-limit",
-        Instead {
-            why: "the body of 101 MiB was cut out",
-            test: "oddities::body_size_limit",
-        },
-    ),
+    ("body-size-limit", Instead { why: "the body of 101 MiB was cut out", test: "oddities::body_size_limit" }),
     ("cached-name-reused-after-cleanup", Whole),
     ("checkpoint-broken-file", AnyBranch),
     ("client-chosen-prompt-id", Whole),
@@ -56,19 +47,10 @@ const NEW: &[(&str, Way)] = &[
     ("preview-frames-with-metadata", Whole),
     ("prompt-validation-errors", Whole),
     ("queue-several-clients", After(&["success-first-run"])),
-    (
-        "queue-to-history-gap",
-        Instead {
-            why: "a summary without steps",
-            test: "oddities::queue_to_history_gap",
-        },
-    ),
+    ("queue-to-history-gap", Instead { why: "a summary without steps", test: "oddities::queue_to_history_gap" }),
     (
         "race-history-after-success",
-        Instead {
-            why: "a summary without steps",
-            test: "oddities::race_history_after_success",
-        },
+        Instead { why: "a summary without steps", test: "oddities::race_history_after_success" },
     ),
     ("runtime-error-exception", Whole),
     ("runtime-error-out-of-memory", Whole),
@@ -85,21 +67,12 @@ const NEW: &[(&str, Way)] = &[
         },
     ),
     ("success-first-run", Whole),
-    (
-        "success-identical-resubmission-cached",
-        After(&["success-first-run"]),
-    ),
+    ("success-identical-resubmission-cached", After(&["success-first-run"])),
     ("success-partly-cached", After(&["success-first-run"])),
     ("upload-image-and-load", Whole),
     ("view-variants", Whole),
     ("ws-late-subscriber", Whole),
-    (
-        "ws-ping-pong",
-        Instead {
-            why: "control frames were only summed up",
-            test: "oddities::ws_ping_pong",
-        },
-    ),
+    ("ws-ping-pong", Instead { why: "control frames were only summed up", test: "oddities::ws_ping_pong" }),
     ("ws-reconnect-mid-run", Whole),
     ("ws-second-socket-same-client-id", Whole),
     ("ws-without-client-id", Whole),
@@ -125,10 +98,7 @@ const OLD: &[(&str, Way)] = &[
     ("runtime-error-out-of-memory", Whole),
     ("runtime-error-two-branches", AnyBranch),
     ("success-first-run", Whole),
-    (
-        "success-identical-resubmission-cached",
-        After(&["success-first-run"]),
-    ),
+    ("success-identical-resubmission-cached", After(&["success-first-run"])),
     ("success-partly-cached", After(&["success-first-run"])),
     ("ws-late-subscriber", Whole),
     ("ws-reconnect-mid-run", Whole),
@@ -137,9 +107,7 @@ const OLD: &[(&str, Way)] = &[
 ];
 
 fn folder(release: Release) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/recordings")
-        .join(release.version())
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recordings").join(release.version())
 }
 
 fn read(release: Release, name: &str) -> Value {
@@ -148,19 +116,13 @@ fn read(release: Release, name: &str) -> Value {
 }
 
 fn options(release: Release, name: &str) -> Options {
-    let mut options = Options {
-        release,
-        ..Options::default()
-    };
+    let mut options = Options { release, ..Options::default() };
     let checkpoints: &[&str] = match name {
         "checkpoint-broken-file" => &["broken.safetensors", "tiny-sd15-random.safetensors"],
         "prompt-validation-errors" if release == Release::V0_27_0 => &[],
         _ => &["tiny-sd15-random.safetensors"],
     };
-    options.models.insert(
-        "checkpoints".to_owned(),
-        checkpoints.iter().map(|name| (*name).to_owned()).collect(),
-    );
+    options.models.insert("checkpoints".to_owned(), checkpoints.iter().map(|name| (*name).to_owned()).collect());
     if name == "cached-name-reused-after-cleanup" {
         options.cached_graphs = 20;
     }
@@ -168,9 +130,7 @@ fn options(release: Release, name: &str) -> Options {
 }
 
 async fn replay(release: Release, name: &'static str, way: &Way) -> Vec<String> {
-    let server = StandIn::start(options(release, name))
-        .await
-        .expect("a stand-in");
+    let server = StandIn::start(options(release, name)).await.expect("a stand-in");
     let before: &[&str] = if let After(before) = way { before } else { &[] };
     let mut differences = vec![];
     for part in before.iter().chain([&name]) {
@@ -180,10 +140,7 @@ async fn replay(release: Release, name: &'static str, way: &Way) -> Vec<String> 
         player.blocks = matches!(way, Blocks) || *part == "output-kinds";
         player.play(&read(release, part)).await;
         differences.extend(
-            player
-                .differences
-                .drain(..)
-                .map(|difference| format!("{} {part}: {difference}", release.version())),
+            player.differences.drain(..).map(|difference| format!("{} {part}: {difference}", release.version())),
         );
     }
     server.stop().await;
@@ -193,19 +150,12 @@ async fn replay(release: Release, name: &'static str, way: &Way) -> Vec<String> 
 async fn replay_all(release: Release, rows: &'static [(&'static str, Way)]) {
     let mut replays = tokio::task::JoinSet::new();
     for (name, way) in rows {
-        if !matches!(way, Instead { .. })
-            && std::env::var("REPLAY").map_or(true, |only| only == *name)
-        {
+        if !matches!(way, Instead { .. }) && std::env::var("REPLAY").map_or(true, |only| only == *name) {
             replays.spawn(async move { replay(release, name, way).await });
         }
     }
     let differences: Vec<String> = replays.join_all().await.concat();
-    assert!(
-        differences.is_empty(),
-        "{} differences:\n{}",
-        differences.len(),
-        differences.join("\n")
-    );
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }
 
 #[tokio::test]

@@ -22,10 +22,7 @@ fn child() {
     let Ok(deadline_ms) = std::env::var(CHILD) else {
         return;
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut settings = Settings::new("/", DeclaredHardware::default());
     settings.root = PathBuf::from(std::env::var_os(ROOT).unwrap());
     settings.deadline = Duration::from_millis(deadline_ms.parse().unwrap());
@@ -61,33 +58,13 @@ impl Machine {
     pub fn start(folder: TempDir, scenario: &str, deadline_ms: u64) -> Self {
         std::fs::write(folder.path().join("scenario"), scenario).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args([
-            "--exact",
-            "hardware::machine::child",
-            "--ignored",
-            "--nocapture",
-        ]);
-        command
-            .env(CHILD, deadline_ms.to_string())
-            .env("LD_LIBRARY_PATH", folder.path())
-            .env(ROOT, folder.path());
+        command.args(["--exact", "hardware::machine::child", "--ignored", "--nocapture"]);
+        command.env(CHILD, deadline_ms.to_string()).env("LD_LIBRARY_PATH", folder.path()).env(ROOT, folder.path());
         command.env("GPU_WORKER_FAKE_NVML", folder.path().join("scenario"));
         command.env("GPU_WORKER_FAKE_NVML_GATE", folder.path().join("gate"));
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (input, output) = (
-            child.stdin.take().unwrap(),
-            BufReader::new(child.stdout.take().unwrap()),
-        );
-        Self {
-            folder,
-            child,
-            input,
-            output,
-        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Self { folder, child, input, output }
     }
 
     pub fn folder(&self) -> &Path {
@@ -104,12 +81,7 @@ impl Machine {
         let mut line = String::new();
         while !line.starts_with(MARK) {
             line.clear();
-            assert_ne!(
-                self.output.read_line(&mut line).unwrap(),
-                0,
-                "the child ended: {:?}",
-                self.child.wait()
-            );
+            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "the child ended: {:?}", self.child.wait());
         }
         serde_json::from_str(&line[MARK.len()..]).unwrap()
     }
@@ -129,28 +101,15 @@ impl Drop for Machine {
 pub fn build(folder: &Path, flags: &[&str]) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/nvml/nvml.c");
     let mut compiler = Command::new("cc");
-    compiler
-        .args(["-shared", "-fPIC", "-O0", "-Wall", "-Wextra", "-Werror"])
-        .args(flags);
-    let status = compiler
-        .arg("-o")
-        .arg(folder.join("libnvidia-ml.so.1"))
-        .arg(source)
-        .status();
+    compiler.args(["-shared", "-fPIC", "-O0", "-Wall", "-Wextra", "-Werror"]).args(flags);
+    let status = compiler.arg("-o").arg(folder.join("libnvidia-ml.so.1")).arg(source).status();
     assert!(status.expect("a C compiler (cc) is needed").success());
 }
 
 pub fn states(inventory: &Inventory) -> Vec<GpuHealth> {
-    inventory
-        .gpus
-        .iter()
-        .map(|gpu| gpu.health.clone())
-        .collect()
+    inventory.gpus.iter().map(|gpu| gpu.health.clone()).collect()
 }
 
 pub fn ready() -> DriverState {
-    DriverState::Ready {
-        name: "nvidia".into(),
-        version: Some("550.90.07".into()),
-    }
+    DriverState::Ready { name: "nvidia".into(), version: Some("550.90.07".into()) }
 }

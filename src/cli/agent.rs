@@ -1,0 +1,37 @@
+//! `run`: the agent itself.
+//! In: the configuration. Out: an agent, until it is told to stop.
+
+use super::{Chosen, Exit, Failed, session};
+use crate::app::{self, Built, Left};
+use crate::service::shutdown::{Shutdown, follow_signals};
+use crate::telemetry::{Notice, log, tell};
+
+pub(super) async fn run(chosen: &Chosen) -> Result<Exit, Failed> {
+    let loaded = chosen.load()?;
+    let config = loaded.config;
+    log::install(config.log.level, config.log.json);
+    for warning in &loaded.warnings {
+        tell(Notice::Config { warning: warning.to_string() });
+    }
+    if config.engines.a1111.is_some() {
+        tell(Notice::Config { warning: "a1111 is configured, but this release has no connector for it".to_owned() });
+    }
+    let shutdown = Shutdown::default();
+    // Before anything can block: a signal during start-up counts.
+    let signals = tokio::spawn(follow_signals(shutdown.clone()));
+    let link = session::link(&config)?;
+    let driven = app::drivers(&config).map_err(|failure| Failed::usage(failure.message))?;
+    if driven.is_empty() {
+        return Err(Failed::usage("none of the configured engines has a connector in this release; see SERVICES"));
+    }
+    let built = Built::new(&config, driven, None).await?;
+    let left = app::run(&config, built, link, shutdown).await;
+    signals.abort();
+    match left {
+        Left::InOrder => Ok(Exit::Done),
+        Left::Superseded => Err(Failed::new(
+            Exit::Done,
+            format!("another gpu-worker with the id {} has started; this one has stopped", config.identity.worker_id),
+        )),
+    }
+}

@@ -1,0 +1,138 @@
+//! `dev`: everything on this machine, to try it out. With `--demo` one job from queue to files.
+//! In: nothing but this program and `redis-server`. Out: a running queue; nothing stays behind.
+
+use super::local_redis::LocalRedis;
+use super::session::Session;
+use super::{Chosen, Exit, Failed, submit, watch};
+use crate::app::{self, Built};
+use crate::config::Config;
+use crate::queue::client::{self, JobRequest};
+use crate::service::shutdown::{Shutdown, follow_signals};
+use crate::telemetry::log;
+use stand_ins::comfyui::{Options, StandIn};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Invented card of the agent: count and GB.
+const SIMULATED_GPU: (u32, f64) = (1, 24.0);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Submit this job, follow it, and end
+    #[arg(long, value_name = "FILE")]
+    demo: Option<PathBuf>,
+    /// Keep outputs here (default: a temporary folder that is removed at the end)
+    #[arg(long, value_name = "FOLDER")]
+    outputs: Option<PathBuf>,
+}
+
+pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
+    let folder = Folder::new()?;
+    let shutdown = Shutdown::default();
+    tokio::spawn(follow_signals(shutdown.clone()));
+    let redis = LocalRedis::start(&folder.0).await?;
+    let result = with_redis(chosen, &args, &folder.0, &redis.url, &shutdown).await;
+    redis.stop().await;
+    result
+}
+
+async fn with_redis(
+    chosen: &Chosen,
+    args: &Args,
+    folder: &Path,
+    redis_url: &str,
+    shutdown: &Shutdown,
+) -> Result<Exit, Failed> {
+    let own_engine = std::env::var("COMFYUI_URL").ok().filter(|url| !url.is_empty());
+    let stand_in = match own_engine {
+        Some(_) => None,
+        None => Some(StandIn::start(Options { step_time: Duration::from_millis(60), ..Options::default() }).await?),
+    };
+    let mut chosen = Chosen { redis: Some(redis_url.to_owned()), ..chosen.clone() };
+    let outputs = args.outputs.clone().unwrap_or_else(|| folder.join("outputs"));
+    let mut set = |name: &str, value: &str| chosen.set.push(format!("{name}={value}"));
+    set("SERVICES", "comfyui,simulation");
+    set("WORKER_ID", "dev");
+    set("OUTPUT_DIR", &outputs.to_string_lossy());
+    set("STATE_DIR", &folder.join("state").to_string_lossy());
+    if let Some(stand_in) = &stand_in {
+        set("COMFYUI_URL", &stand_in.url());
+    }
+    let config = chosen.load()?.config;
+    let level = if args.demo.is_some() { tracing::Level::WARN } else { config.log.level };
+    log::install(level, config.log.json);
+    match (&stand_in, &config.engines.comfyui) {
+        (Some(_), _) => println!("engine  stand-in ComfyUI (set COMFYUI_URL to use a real one)"),
+        (None, Some(engine)) => {
+            let urls: Vec<&str> = engine.urls.iter().map(url::Url::as_str).collect();
+            println!("engine  ComfyUI at {}", urls.join(", "));
+        }
+        (None, None) => {}
+    }
+    let driven = app::drivers(&config).map_err(|failure| Failed::usage(failure.message))?;
+    let built = Built::new(&config, driven, stand_in.is_some().then_some(SIMULATED_GPU)).await?;
+    let agent = {
+        let (config, link, shutdown) = (config.clone(), super::session::link(&config)?, shutdown.clone());
+        tokio::spawn(async move { app::run(&config, built, link, shutdown).await })
+    };
+    let result = match &args.demo {
+        Some(file) => tokio::select! {
+            result = demo(&chosen, &config, file) => result,
+            () = shutdown.drain.cancelled() => Ok(Exit::Cancelled),
+        },
+        None => {
+            println!("redis   {redis_url}");
+            println!("\nIn another terminal:\n");
+            println!("  export HUB_REDIS_URL={redis_url}");
+            println!("  gpu-worker submit examples/comfyui-workflow.json --watch");
+            println!("  gpu-worker workers\n\nCtrl-C ends it and leaves nothing behind.");
+            shutdown.drain.cancelled().await;
+            Ok(Exit::Done)
+        }
+    };
+    shutdown.drain.cancel();
+    if args.demo.is_some() {
+        shutdown.now.cancel();
+    }
+    let _ = agent.await;
+    if let Some(stand_in) = stand_in {
+        stand_in.stop().await;
+    }
+    result
+}
+
+async fn demo(chosen: &Chosen, config: &Config, file: &Path) -> Result<Exit, Failed> {
+    let body = submit::read_job(file, config.jobs.max_payload_bytes)?;
+    let request = JobRequest::from_json(&body).map_err(|error| submit::explain(&error))?;
+    let session = Session::open(chosen).await?;
+    let id = client::submit(&session.link, &session.space, &request, config.jobs.max_payload_bytes)
+        .await
+        .map_err(|error| submit::explain(&error))?;
+    println!("job     {id}\n");
+    let exit = watch::follow(&session, &id, false).await?;
+    if exit == Exit::Done {
+        println!("\nWhat to try next:\n");
+        println!("  gpu-worker dev                      a queue of your own to play with");
+        println!("  COMFYUI_URL=http://127.0.0.1:8188 make demo    the same on your ComfyUI");
+        println!("  gpu-worker probe                    what this machine has");
+        println!("  cp .env.worker.example .env.worker  then edit it and run `gpu-worker`");
+    }
+    Ok(exit)
+}
+
+/// A temporary folder, removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, Failed> {
+        let path = std::env::temp_dir().join(format!("gpu-worker-dev-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

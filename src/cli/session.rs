@@ -1,0 +1,77 @@
+//! What every command that speaks to Redis begins with: configuration, then a connection that answers.
+//! In: the chosen sources. Out: a link and the queue's place in it.
+
+use super::{Chosen, Exit, Failed};
+use crate::config::{self, Config, Loaded, Sources};
+use crate::protocol::Space;
+use crate::queue::link::{Link, ping};
+use secrecy::ExposeSecret;
+
+impl Chosen {
+    /// The configuration, checked whole.
+    pub(super) fn load(&self) -> Result<Loaded, Failed> {
+        config::load(&self.sources()?).map_err(|report| Failed::usage(report.to_string().trim_end().to_owned()))
+    }
+
+    pub(super) fn sources(&self) -> Result<Sources, Failed> {
+        let mut flags = Vec::new();
+        for pair in &self.set {
+            let Some((name, value)) = pair.split_once('=') else {
+                return Err(Failed::usage(format!("--set takes NAME=VALUE, not {pair:?}")));
+            };
+            flags.push((name.to_owned(), value.to_owned()));
+        }
+        if let Some(url) = &self.redis {
+            flags.push(("HUB_REDIS_URL".to_owned(), url.clone()));
+        }
+        Ok(Sources::from_process(flags, self.env_file.clone()))
+    }
+}
+
+/// A command's way to the queue.
+pub(super) struct Session {
+    pub link: Link,
+    pub space: Space,
+    pub config: Config,
+}
+
+impl Session {
+    /// Opens it, and makes sure that Redis answers.
+    pub(super) async fn open(chosen: &Chosen) -> Result<Self, Failed> {
+        let config = chosen.load()?.config;
+        let link = link(&config)?;
+        let answered = link.call(async |con| ping(con).await).await;
+        answered.map_err(|error| unreachable(&config, &error))?;
+        Ok(Self { link, space: crate::app::space(&config), config })
+    }
+}
+
+/// The way to the configured Redis; nothing is opened yet.
+pub(super) fn link(config: &Config) -> Result<Link, Failed> {
+    // The library's error may repeat the URL, which may hold a password.
+    Link::new(config.redis.url.expose_secret())
+        .map_err(|_| Failed::usage("HUB_REDIS_URL cannot be used; it looks like redis://127.0.0.1:6379"))
+}
+
+/// Redis as people may see it: without user name and password.
+pub(super) fn shown_url(config: &Config) -> String {
+    match url::Url::parse(config.redis.url.expose_secret()) {
+        Ok(mut url) => {
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.to_string()
+        }
+        Err(_) => "the configured Redis".to_owned(),
+    }
+}
+
+pub(super) fn unreachable(config: &Config, error: &redis::RedisError) -> Failed {
+    let hint = "Is it running? Name another with --redis URL or HUB_REDIS_URL.";
+    Failed::new(Exit::Unreachable, format!("cannot reach Redis at {}: {error}\n{hint}", shown_url(config)))
+}
+
+/// An error of Redis in the middle of a command.
+pub(super) fn redis_failed(error: &redis::RedisError) -> Failed {
+    let exit = if crate::queue::link::is_passing(error) { Exit::Unreachable } else { Exit::Failed };
+    Failed::new(exit, format!("Redis: {error}"))
+}

@@ -1,0 +1,40 @@
+//! `stand-in`: an engine that does no GPU work.
+//! In: a port. Out: a server on loopback, until it is told to stop.
+
+use super::{Exit, Failed};
+use crate::service::shutdown::{Shutdown, follow_signals};
+use stand_ins::comfyui;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    engine: Engine,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Engine {
+    /// ComfyUI's API; its pictures say `stand-in`
+    Comfyui {
+        /// Port on loopback; 0 picks a free one
+        #[arg(long, default_value_t = 8188)]
+        port: u16,
+        /// Time of one sampling step
+        #[arg(long, default_value_t = 10, value_name = "MS")]
+        step_ms: u64,
+    },
+}
+
+pub(super) async fn run(args: Args) -> Result<Exit, Failed> {
+    let Engine::Comfyui { port, step_ms } = args.engine;
+    let listener = TcpListener::bind(("127.0.0.1", port))
+        .await
+        .map_err(|error| Failed::new(Exit::Failed, format!("port {port}: {error}")))?;
+    println!("stand-in ComfyUI at http://{}", listener.local_addr()?);
+    let shutdown = Shutdown::default();
+    tokio::spawn(follow_signals(shutdown.clone()));
+    let options = comfyui::Options { step_time: Duration::from_millis(step_ms), ..comfyui::Options::default() };
+    comfyui::serve(listener, options, shutdown.drain).await?;
+    Ok(Exit::Done)
+}
