@@ -8,5 +8,7 @@
     reason = "a test that unwraps says where it broke; clippy.toml covers test functions, not what they call"
 )]
 
+mod end_to_end;
 mod hardware;
 mod imports;
+mod support;

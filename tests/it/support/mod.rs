@@ -1,0 +1,9 @@
+//! What the tests stand on: a redis-server and agents of their own, and waiting for signals with a deadline.
+
+pub mod agent;
+pub mod redis_server;
+pub mod until;
+
+pub use agent::{Agent, cli};
+pub use redis_server::RedisServer;
+pub use until::{PATIENCE, until};
