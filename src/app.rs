@@ -61,15 +61,12 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
     let slots = built.slots(config, &shared);
     let workers: Vec<String> = slots.iter().map(|slot| slot.worker.clone()).collect();
     tell(Notice::Started { workers: &workers, machine: &shared.machine, version: &shared.version });
-    Agent { shared, slots, engines: built.engines.clone(), loops: Loops::default(), to_publish: Some(to_publish) }
-        .run(config, built)
-        .await
+    Agent { shared, slots, loops: Loops::default(), to_publish: Some(to_publish) }.run(config, built).await
 }
 
 struct Agent {
     shared: Arc<Shared>,
     slots: Vec<Arc<Slot>>,
-    engines: Vec<Arc<crate::runner::engine::Engine>>,
     loops: Loops,
     to_publish: Option<mpsc::UnboundedReceiver<crate::runner::shared::Announcement>>,
 }

@@ -143,7 +143,7 @@ impl Built {
             worker_id: worker.to_owned(),
             machine_id: config.identity.machine_id.clone(),
             hardware: HardwareFacts {
-                gpu_memory_gb: unit.and_then(|unit| unit.memory_gb()),
+                gpu_memory_gb: unit.and_then(crate::hardware::Unit::memory_gb),
                 gpu_model: unit.and_then(|unit| unit.gpu.name.clone()),
                 gpu_count: u32::from(unit.is_some()),
                 cpu_cores: Some(self.inventory.host.cpu_cores),

@@ -24,7 +24,7 @@ pub(super) enum Value {
 
 /// Checks one text. The error completes the sentence "NAME …".
 pub(super) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
-    if text.chars().any(|letter| letter.is_control()) {
+    if text.chars().any(char::is_control) {
         return Err("must have no control characters and no line breaks".into());
     }
     if text.contains('\u{fffd}') {

@@ -192,7 +192,11 @@ impl Run<'_> {
             attestation: record.completion(&in_their_shape),
             reference_result: in_their_shape.to_string(),
         };
-        Ended::HandIn { outcome: settle::Outcome::Completed(completion), failure: None, outputs: outcome.outputs.len() }
+        Ended::HandIn {
+            outcome: settle::Outcome::Completed(Box::new(completion)),
+            failure: None,
+            outputs: outcome.outputs.len(),
+        }
     }
 
     fn failed(&self, failure: &Failure, fetched: Option<&Fetched>, began: Instant) -> Ended {
@@ -212,7 +216,11 @@ impl Run<'_> {
             attestations,
             final_copy,
         };
-        Ended::HandIn { outcome: settle::Outcome::Failed(attempt), failure: Some(failure.clone()), outputs: 0 }
+        Ended::HandIn {
+            outcome: settle::Outcome::Failed(Box::new(attempt)),
+            failure: Some(failure.clone()),
+            outputs: 0,
+        }
     }
 
     fn record<'b>(&'b self, fetched: &'b Fetched, began: Instant) -> Record<'b> {
