@@ -125,7 +125,8 @@ impl Slot {
                 claimer.forget();
             }
             let capabilities = offers.borrow_and_update().clone();
-            if *paused.borrow_and_update() || capabilities.services().is_empty() {
+            let nothing_to_offer = capabilities.services().is_empty() || self.offers_too_much(&capabilities);
+            if *paused.borrow_and_update() || nothing_to_offer {
                 tokio::select! {
                     () = shutdown.drain.cancelled() => break,
                     _ = offers.changed() => claimer.forget(),
@@ -149,6 +150,14 @@ impl Slot {
                 }
             }
         }
+    }
+
+    /// An engine has fallen ill since the offer was made: a new offer is on its way.
+    fn offers_too_much(&self, capabilities: &Capabilities) -> bool {
+        let is_served = |service: &String| {
+            self.engines.iter().any(|engine| engine.is_healthy() && engine.connector.services().contains(service))
+        };
+        !capabilities.services().iter().all(is_served)
     }
 
     /// Waits for a token. Ends early when the agent drains, without losing a token that came just then.
@@ -196,9 +205,14 @@ impl Slot {
                 () = tokio::time::sleep(Duration::from_secs(5)) => beat.tick(),
             }
         };
+        let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
         self.hand_in(&hold, ended, began).await;
         self.shared.holds.remove(&hold.claim);
         self.now_doing(Some(&claimed.id), None);
+        if blames_us {
+            // A dead engine must not run through the queue: it is asked before the next claim, not at the next interval.
+            futures_util::future::join_all(self.engines.iter().map(|engine| engine.probe())).await;
+        }
     }
 
     async fn hand_in(&self, hold: &Hold, ended: Ended, began: Instant) {
