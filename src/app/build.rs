@@ -94,7 +94,10 @@ pub struct Built {
     pub engines: Vec<Arc<Engine>>,
     by_ref: BTreeMap<(String, usize), Arc<Engine>>,
     plan: SlotPlan,
-    inventory: Inventory,
+    /// The hardware at the start.
+    pub inventory: Inventory,
+    /// Asks the hardware again.
+    pub sampler: Sampler,
 }
 
 impl Built {
@@ -128,7 +131,7 @@ impl Built {
         for note in &plan.notes {
             tell(Notice::Hardware { note: &note.to_string() });
         }
-        Ok(Self { engines, by_ref, plan, inventory })
+        Ok(Self { engines, by_ref, plan, inventory, sampler })
     }
 
     fn engines_of(&self, slot: &PlannedSlot) -> Vec<Arc<Engine>> {
