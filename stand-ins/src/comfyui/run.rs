@@ -68,7 +68,7 @@ async fn conclude(server: &Server, ended: Ended, life: &CancellationToken) -> &'
         tokio::select! {
             biased;
             () = life.cancelled() => return "lost",
-            () = tokio::time::sleep(delay) => {}
+            () = server.pace.step(delay) => {}
         }
     }
     server.wire.thawed().await;
