@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::cache::Made;
+use super::execute::Stop;
 use super::messages::{ANIMATION_WEBP, PictureFormat};
 use super::picture;
-use super::run::Stop;
 use super::works::{Thing, Work};
 
 /// A save class: kind in the outputs, folder, what follows the number, and the bytes.

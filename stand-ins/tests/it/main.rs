@@ -4,6 +4,8 @@
 mod client;
 mod expect;
 mod faults;
+mod frames;
 mod oddities;
 mod player;
+mod requests;
 mod table;
