@@ -15,6 +15,7 @@ pub enum Release {
 }
 
 impl Release {
+    /// As `/system_stats` tells it.
     pub fn version(self) -> &'static str {
         match self {
             Release::V0_27_0 => "0.27.0",
@@ -30,6 +31,7 @@ impl Release {
 /// How a stand-in behaves from its start.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Which release it answers as.
     pub release: Release,
     /// Time of one sampling step of KSampler. Nodes with a `seconds` input take that instead.
     pub step_time: Duration,
@@ -41,6 +43,7 @@ pub struct Options {
     pub cached_graphs: usize,
     /// Largest request body, in bytes; 100 MiB on a real server.
     pub max_upload_size: usize,
+    /// Misbehaviour from the start on.
     pub quirks: Quirks,
 }
 

@@ -93,7 +93,7 @@ pub(crate) async fn save(work: &mut Work<'_, '_>, class: &str) -> Result<Option<
         for (at, path) in targets.iter().enumerate() {
             match pictures.get(at) {
                 Some((width, height, tint, texts)) => {
-                    std::fs::write(path, picture::png(*width, *height, *tint, texts))?
+                    std::fs::write(path, picture::png(*width, *height, *tint, texts))?;
                 }
                 None => std::fs::write(path, &content)?,
             }
