@@ -34,7 +34,7 @@ pub(super) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
     let value = match kind {
         Kind::Text => Some(Value::Text(text.into())),
         Kind::Path => Some(Value::Text(trimmed.into())),
-        Kind::WorkerId => id(trimmed, &['.', ':']).map(Value::Text),
+        Kind::WorkerId => id(trimmed, &['.', ':', '|']).map(Value::Text),
         Kind::MachineId => id(trimmed, &[':']).map(Value::Text),
         Kind::Boolean => boolean(trimmed).map(Value::Boolean),
         Kind::Whole(min, max) => whole(trimmed).filter(|number| (min..=max).contains(&number)).map(Value::Whole),

@@ -163,7 +163,13 @@ impl Slot {
     /// Waits for a token. Ends early when the agent drains, without losing a token that came just then.
     async fn idle(&self, waiter: &mut Waiter, classes: &BTreeSet<String>, longest: Duration) {
         let Shared { link, space, shutdown, .. } = &*self.shared;
-        self.state().blocked_on = Some(classes.clone());
+        {
+            let mut state = self.state();
+            if !state.born.is_empty() {
+                return;
+            }
+            state.blocked_on = Some(classes.clone());
+        }
         let waiting = waiter.wait(link, space, classes, longest);
         tokio::pin!(waiting);
         let woken = tokio::select! {
