@@ -99,17 +99,15 @@ impl Slot {
 
     /// Hears that a class was born. True if the slot is idle and must wait anew with it on its list.
     pub fn hear_birth(&self, class: &str, definition: &str) -> bool {
-        let idle_without = |state: &State| state.blocked_on.as_ref().is_some_and(|classes| !classes.contains(class));
-        if !idle_without(&self.state()) || judge(&self.capabilities.borrow().clone(), definition) == Judgement::Misfit {
-            return false;
-        }
+        let capabilities = self.capabilities.borrow().clone();
         let mut state = self.state();
-        // It may have begun to work meanwhile; then its next claim sees the class.
-        if !idle_without(&state) {
+        // At work it need not know: its next claim sees the class.
+        let waits_for_it = state.blocked_on.as_ref().is_some_and(|classes| classes.contains(class));
+        if state.job.is_some() || waits_for_it || judge(&capabilities, definition) == Judgement::Misfit {
             return false;
         }
         state.born.push((class.to_owned(), definition.to_owned()));
-        true
+        state.blocked_on.is_some()
     }
 
     /// Runs until the agent drains; a job at work is finished or stopped by then.
