@@ -33,6 +33,9 @@ use tokio::sync::watch;
 /// After an error of Redis: the link keeps trying, and so does the slot.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Births kept for a slot that does not claim (paused); it reads the classes anew when it goes on.
+const BIRTHS_MAX: usize = 1000;
+
 /// One worker.
 pub struct Slot {
     /// What all slots share.
@@ -103,7 +106,8 @@ impl Slot {
         let mut state = self.state();
         // At work it need not know: its next claim sees the class.
         let waits_for_it = state.blocked_on.as_ref().is_some_and(|classes| classes.contains(class));
-        if state.job.is_some() || waits_for_it || judge(&capabilities, definition) == Judgement::Misfit {
+        let is_full = state.born.len() >= BIRTHS_MAX;
+        if state.job.is_some() || waits_for_it || is_full || judge(&capabilities, definition) == Judgement::Misfit {
             return false;
         }
         state.born.push((class.to_owned(), definition.to_owned()));
