@@ -63,11 +63,15 @@ impl Graph {
         self.nodes.contains_key(id)
     }
 
+    pub fn class(&self, id: &str) -> Option<&str> {
+        self.nodes.get(id)?.get("class_type")?.as_str()
+    }
+
     /// What to call a node in front of a person: its title, else its class.
     pub fn title(&self, id: &str) -> Option<String> {
         let node = self.nodes.get(id)?;
         let title = node.pointer("/_meta/title").and_then(Value::as_str).filter(|title| !title.trim().is_empty());
-        let name = title.or_else(|| node.get("class_type")?.as_str())?;
+        let name = title.or_else(|| self.class(id))?;
         Some(name.chars().take(80).collect())
     }
 

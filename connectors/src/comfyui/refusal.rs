@@ -100,9 +100,8 @@ fn without_nodes(error: &Value, graph: &Graph) -> Failure {
         kind @ ("missing_node_type" | "invalid_prompt") => {
             let id = text("/extra_info/node_id")
                 .or_else(|| Some(text("/details")?.strip_prefix("Node ID '#")?.strip_suffix('\'')?));
-            let class = text("/extra_info/class_type").map(str::to_owned);
-            let title = id.and_then(|id| graph.title(id));
-            match (class.or(title), id) {
+            let class = text("/extra_info/class_type").or_else(|| graph.class(id?));
+            match (class, id) {
                 (Some(class), Some(id)) => Failure::of_host(
                     Reason::ComponentError,
                     format!(
@@ -112,6 +111,10 @@ fn without_nodes(error: &Value, graph: &Graph) -> Failure {
                 _ => Failure::new(Reason::InvalidPayload, format!("ComfyUI refuses the workflow: {kind}")),
             }
         }
+        "prompt_outputs_failed_validation" => Failure::new(
+            Reason::InvalidPayload,
+            "ComfyUI refuses the workflow without naming a node; older releases do so when nodes depend on each other in a cycle",
+        ),
         "prompt_no_outputs" => Failure::new(
             Reason::InvalidPayload,
             "the workflow has no output node, so there is nothing to run; add one such as SaveImage",
