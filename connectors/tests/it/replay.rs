@@ -29,6 +29,8 @@ pub struct Cut {
     pub history_after: usize,
     /// Ends the first socket after this many frames of the run.
     pub drop_after: Option<usize>,
+    /// Sent as well, before the run's last frame; `prompt_id` in them is put in.
+    pub also: Vec<Value>,
     /// The socket is refused.
     pub no_socket: bool,
 }
@@ -45,6 +47,8 @@ struct Stage {
     /// Index of the recorded submission, and the id that it got.
     submission: usize,
     recorded_id: String,
+    /// This release has no route to cancel jobs.
+    is_older: bool,
     /// The id that the connector chose.
     posted: watch::Sender<Option<String>>,
     state: Mutex<Told>,
@@ -82,6 +86,7 @@ impl Replay {
         let stage = Arc::new(Stage {
             steps,
             cut,
+            is_older: name.starts_with("0.3.64"),
             submission,
             recorded_id,
             posted: watch::Sender::new(None),
@@ -168,7 +173,8 @@ async fn answer_any(State(stage): State<Arc<Stage>>, request: Request) -> Respon
         }
         (Method::GET, "/queue") => {
             let told = stage.state.lock().unwrap();
-            let id = stage.posted.borrow().clone().filter(|_| !told.over);
+            let taken = stage.steps[stage.submission]["response"]["status"] == 200 && !told.over;
+            let id = stage.posted.borrow().clone().filter(|_| taken);
             let running: Vec<_> = id.into_iter().map(|id| json!([0, id, {}, {}, []])).collect();
             axum::Json(json!({ "queue_running": running, "queue_pending": [] })).into_response()
         }
@@ -180,6 +186,13 @@ async fn answer_any(State(stage): State<Arc<Stage>>, request: Request) -> Respon
                 Some(step) => replayed(&stage, &step["response"]),
                 None => axum::Json(json!({})).into_response(),
             }
+        }
+        (Method::POST, at) if at.starts_with("/api/jobs/") && stage.is_older => {
+            StatusCode::METHOD_NOT_ALLOWED.into_response()
+        }
+        (Method::POST, at) if at == "/interrupt" || at.starts_with("/api/jobs/") => {
+            stage.state.lock().unwrap().over = true;
+            axum::Json(json!({ "cancelled": true })).into_response()
         }
         _ => match stage.recorded(method.as_str(), &full) {
             Some(step) => replayed(&stage, &step["response"]),
@@ -257,6 +270,13 @@ async fn play(stage: Arc<Stage>, nth: usize, mut socket: WebSocket) {
                 let is_end = kind == "executing" && data["node"].is_null() && data["prompt_id"] == *stage.recorded_id;
                 if is_end {
                     stage.state.lock().unwrap().over = true;
+                }
+                if is_end {
+                    for extra in &stage.cut.also {
+                        let mut extra = extra.clone();
+                        extra["data"]["prompt_id"] = json!(stage.recorded_id);
+                        let _ = socket.send(Message::Text(stage.ours(&extra).into())).await;
+                    }
                 }
                 let left_out = stage.cut.without.contains(&if is_end { "executing null" } else { kind });
                 if !left_out && socket.send(Message::Text(stage.ours(&step["data"]).into())).await.is_err() {
