@@ -12,9 +12,7 @@ pub(crate) struct Folders {
 
 impl Drop for Folders {
     fn drop(&mut self) {
-        if self.temporary {
-            let _ = std::fs::remove_dir_all(&self.base);
-        }
+        self.leave();
     }
 }
 
@@ -39,6 +37,13 @@ impl Folders {
             std::fs::create_dir_all(base.join(kind))?;
         }
         Ok(Folders { base, temporary })
+    }
+
+    /// Called at the end, for a connection that is still winding up may hold on to this.
+    pub(crate) fn leave(&self) {
+        if self.temporary {
+            let _ = std::fs::remove_dir_all(&self.base);
+        }
     }
 
     /// `None` for a type that does not exist.

@@ -21,7 +21,8 @@ const RAM: u64 = 25_276_510_208;
 const RAM_FREE: u64 = 23_416_991_744;
 const MODEL_SIZE: u64 = 502_118_526;
 
-const FOLDERS: [&str; 20] = [
+/// In the order of the newer release.
+const FOLDERS: [&str; 26] = [
     "checkpoints",
     "configs",
     "loras",
@@ -36,14 +37,20 @@ const FOLDERS: [&str; 20] = [
     "controlnet",
     "gligen",
     "upscale_models",
+    "latent_upscale_models",
     "custom_nodes",
     "hypernetworks",
     "photomaker",
     "classifiers",
     "model_patches",
     "audio_encoders",
+    "background_removal",
+    "frame_interpolation",
+    "geometry_estimation",
+    "optical_flow",
+    "detection",
 ];
-const NEWER_FOLDERS: [&str; 6] = [
+const ONLY_NEW: [&str; 6] = [
     "latent_upscale_models",
     "background_removal",
     "frame_interpolation",
@@ -127,23 +134,19 @@ async fn object_info_of(State(server): App, Path(class): Path<String>) -> Json<V
 }
 
 fn folders(server: &Server) -> Vec<String> {
-    let newer: &[&str] = if server.options.release.is_new() {
-        &NEWER_FOLDERS
-    } else {
-        &[]
-    };
-    let models = server.models();
-    let own = models
-        .keys()
-        .map(String::as_str)
-        .filter(|folder| !FOLDERS.contains(folder) && !newer.contains(folder));
-    FOLDERS
-        .iter()
-        .chain(newer)
-        .copied()
-        .chain(own)
-        .map(str::to_owned)
-        .collect()
+    let new = server.options.release.is_new();
+    let known = FOLDERS
+        .into_iter()
+        .filter(|folder| new || !ONLY_NEW.contains(folder));
+    let mut folders: Vec<String> = known.map(str::to_owned).collect();
+    folders.extend(
+        server
+            .models()
+            .keys()
+            .filter(|folder| !FOLDERS.contains(&folder.as_str()))
+            .cloned(),
+    );
+    folders
 }
 
 fn files(server: &Server, folder: &str) -> Option<Vec<String>> {

@@ -14,6 +14,8 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::submit::SECRETS;
+
 /// The order number: a counter gives integers, a caller may give fractions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Number {
@@ -145,11 +147,14 @@ impl Ledger {
     }
 
     /// False if the run belonged to a life that is over: its end goes nowhere.
-    pub(crate) fn finish(&mut self, ended: Ended, life: &CancellationToken) -> bool {
+    pub(crate) fn finish(&mut self, mut ended: Ended, life: &CancellationToken) -> bool {
         if life.is_cancelled() {
             return false;
         }
         self.running = None;
+        if let Some(extra_data) = ended.item.extra_data.as_object_mut() {
+            extra_data.retain(|key, _| !SECRETS.contains(&key.as_str()));
+        }
         if let Some(entry) = self
             .history
             .iter_mut()

@@ -72,6 +72,7 @@ pub struct Quirks {
     /// `execution_success` and `executing` with a null node are never sent: the end shows in history alone.
     pub withhold_endings: bool,
     /// Time between `execution_success` and the history entry; stalls of 0.7 s were recorded.
+    /// When steps are allowed by hand this is one of them.
     pub history_delay: Duration,
     /// An interrupt acts only when the running node has ended.
     pub interrupts_wait_for_node_end: bool,

@@ -54,9 +54,10 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .with_state(server)
 }
 
+/// Whatever is no route is looked for among the files of the web page, which can only be read.
 async fn unknown(method: Method) -> Response {
     if method != Method::GET && method != Method::HEAD {
-        return wrong_method().await;
+        return ([(header::ALLOW, "GET,HEAD")], wrong_method().await).into_response();
     }
     (
         StatusCode::NOT_FOUND,

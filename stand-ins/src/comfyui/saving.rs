@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::cache::Made;
+use super::execute::Stop;
 use super::messages::{ANIMATION_WEBP, PictureFormat};
 use super::picture;
-use super::run::Stop;
 use super::works::{Thing, Work};
 
 /// A save class: kind in the outputs, folder, what follows the number, and the bytes.
@@ -21,7 +21,7 @@ struct Sort {
     content: fn() -> Bytes,
 }
 
-fn sort_of(class: &str) -> Option<Sort> {
+fn sort_of(class: &str, new: bool) -> Option<Sort> {
     let sort = |kind, folder, ending, animated, content| {
         Some(Sort {
             kind,
@@ -44,6 +44,18 @@ fn sort_of(class: &str) -> Option<Sort> {
         "SaveVideo" => sort("images", "output", "_.mp4", true, || {
             marked(b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41")
         }),
+        // The newer release leaves out the underscore here.
+        "SaveAudio" | "PreviewAudio" if !new => sort(
+            "audio",
+            if class == "SaveAudio" {
+                "output"
+            } else {
+                "temp"
+            },
+            "_.flac",
+            false,
+            || marked(b"fLaC\x80\x00\x00\x22"),
+        ),
         "SaveAudio" => sort("audio", "output", ".flac", false, || {
             marked(b"fLaC\x80\x00\x00\x22")
         }),
@@ -70,7 +82,7 @@ pub(crate) async fn save(work: &mut Work<'_, '_>, class: &str) -> Result<Option<
         send(work);
         return Ok(Some(Made::default()));
     }
-    let Some(sort) = sort_of(class) else {
+    let Some(sort) = sort_of(class, work.run.server.options.release.is_new()) else {
         return Ok(None);
     };
     let prefix = match sort.folder {

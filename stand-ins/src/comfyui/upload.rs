@@ -1,6 +1,7 @@
 //! `POST /upload/image` and `/upload/mask`: files into the folders, content unchecked.
 //! In: a multipart form. Out: the name the file really got.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Json;
@@ -43,7 +44,10 @@ pub(crate) async fn image(
     let Some(folder) = folders::inside(&root, &form.subfolder) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let Some(mut path) = folders::inside(&root, &format!("{}/{name}", form.subfolder)) else {
+    let Some(mut path) = folders::inside(
+        &root,
+        &Path::new(&form.subfolder).join(&name).to_string_lossy(),
+    ) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let mut stored = name.clone();

@@ -140,7 +140,7 @@ impl Listener for Door {
                     let _ = stream.set_nodelay(true);
                     let token = self.wire.connections.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     let cut = Box::pin(token.clone().cancelled_owned());
-                    return (Line { stream, token, cut, wire: self.wire.clone() }, peer);
+                    return (Line { stream, token, cut, wire: self.wire.clone(), end_seen: false }, peer);
                 },
             }
         }
@@ -157,6 +157,7 @@ pub(crate) struct Line {
     token: CancellationToken,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     wire: Arc<Wire>,
+    end_seen: bool,
 }
 
 fn reset() -> io::Error {
@@ -175,7 +176,18 @@ impl AsyncRead for Line {
         if self.wire.stalls(context) {
             return Poll::Pending;
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let ended = matches!(read, Poll::Ready(Err(_)))
+            || (read.is_ready() && buffer.filled().len() == before);
+        // A client that hangs up right after its request is served all the same; the HTTP library would drop the
+        // request if it saw the end before the handler has run.
+        if ended && !self.end_seen {
+            self.end_seen = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        read
     }
 }
 

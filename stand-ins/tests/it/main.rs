@@ -1,0 +1,11 @@
+//! Tests of the stand-ins, in one binary: the recordings of real servers replayed, and faults called for by hand.
+//! In: `tests/recordings`. Out: green if the stand-in answers as the real server did.
+
+mod client;
+mod expect;
+mod faults;
+mod frames;
+mod oddities;
+mod player;
+mod requests;
+mod table;
