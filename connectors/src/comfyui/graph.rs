@@ -95,6 +95,7 @@ fn check_node(id: &str, node: &Value) -> Result<(), Failure> {
         let what = format!("node `{id}` of the workflow has no class_type; {EXPORT}");
         return Err(Failure::new(Reason::InvalidFormat, what));
     };
+    let class: String = class.chars().take(80).collect();
     if !node.get("inputs").is_some_and(Value::is_object) {
         let what =
             format!("node `{id}` ({class}) of the workflow has no inputs; give `\"inputs\": {{}}` if it needs none");

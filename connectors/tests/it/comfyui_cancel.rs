@@ -5,6 +5,7 @@ use crate::comfyui::{connector, connector_with, graph_job, steps_graph, timing};
 use connectors::comfyui::Timing;
 use connectors::conformance::{Bench, MemoryLedger};
 use connectors::contract::{Connector, Interrupted, RunError};
+use connectors::failure::Reason;
 use serde_json::json;
 use stand_ins::comfyui::{Options, Release, StandIn};
 use std::time::Duration;
@@ -147,4 +148,24 @@ async fn a_cancel_while_the_submission_hangs_still_stops_the_prompt() {
     let (ended, id) = tokio::join!(comfy.run(&job, &bench.ctx), cancel);
     assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
     assert_eq!(outcome(&server, &id), ["interrupted"]);
+}
+
+#[tokio::test]
+async fn a_cancel_on_a_frozen_server_returns_within_its_bound() {
+    let server = stepped(Release::V0_27_0).await;
+    let comfy = connector_with(&server.url(), Timing { stop: Duration::from_millis(60), ..timing() });
+    let bench = Bench::new();
+    let job = graph_job(steps_graph(7, 3, 0.0));
+    let cancel = async {
+        server.starving().await;
+        server.freeze();
+        bench.ctx.cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(comfy.run(&job, &bench.ctx), cancel);
+    assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
+    let id = bench.ledger.ids()[0].clone();
+    assert_eq!(comfy.interrupt(&id).await.unwrap_err().reason, Reason::NetworkTimeout);
+    server.thaw();
+    server.kill().await;
+    assert_eq!(comfy.interrupt(&id).await.unwrap(), Interrupted::NothingToStop);
 }

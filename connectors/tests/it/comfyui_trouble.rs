@@ -150,6 +150,23 @@ async fn statuses_become_typed_failures() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_everything_is_not_waited_for() {
+    let (url, _server) = serve(Router::new().fallback(async || StatusCode::UNAUTHORIZED)).await;
+    let failure = failure(run(&url, steps_graph(8, 1, 0.0)).await.0);
+    assert_eq!((failure.kind(), failure.hosts_fault), (FailureType::AuthError, true));
+    assert!(failure.message.contains("submitting"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_node_that_ends_the_process_ends_the_run() {
+    let server = StandIn::start(Options::default()).await.unwrap();
+    let mut graph = steps_graph(9, 1, 0.0);
+    graph["2"] = json!({ "class_type": "LabFail", "inputs": { "image": ["1", 0], "kind": "Exit", "salt": 1 } });
+    let failure = failure(run(&server.url(), graph).await.0);
+    assert_eq!((failure.reason, failure.hosts_fault), (Reason::ServiceDown, true));
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed_and_credentials_are_sent() {
     let seen = any(async |headers: HeaderMap| {
         assert_eq!(headers["authorization"], "Basic dXNlcjpwQHNz");

@@ -133,8 +133,10 @@ async fn checkpoint_broken_file_is_the_hosts() {
 #[tokio::test]
 async fn interrupt_by_somebody_else_is_a_failure_that_can_be_tried_again() {
     for release in RELEASES {
-        let (ended, _, _replay) = play(&format!("{release}/interrupt-by-prompt-id"), 0, Cut::default()).await;
-        assert_eq!(failure(ended).reason, Reason::ServiceUnavailable);
+        for name in ["interrupt-by-prompt-id", "interrupt-node-that-never-polls"] {
+            let (ended, _, _replay) = play(&format!("{release}/{name}"), 0, Cut::default()).await;
+            assert_eq!(failure(ended).reason, Reason::ServiceUnavailable);
+        }
     }
 }
 
