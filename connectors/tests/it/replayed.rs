@@ -234,3 +234,12 @@ async fn output_kinds_are_all_taken_and_previews_left() {
         assert_eq!((&*video.kind, &*video.media_type), ("images", "video/mp4"));
     }
 }
+
+#[tokio::test]
+async fn progress_is_real_without_state_messages_too() {
+    let cut = Cut { without: vec!["progress_state"], ..Cut::default() };
+    let (ended, bench, _replay) = play("0.27.0/success-first-run", 0, cut).await;
+    ended.unwrap();
+    let fractions = fractions(&bench);
+    assert!(fractions.is_sorted() && fractions.contains(&0.6) && fractions.contains(&0.8), "{fractions:?}");
+}
