@@ -30,6 +30,11 @@ pub fn connector(url: &str) -> ComfyUi {
     connector_with(url, timing())
 }
 
+/// What must not hang: a fault shall fail the test, not hold it for ever.
+pub async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), work).await.expect("it hangs")
+}
+
 /// A claimed job with this graph.
 pub fn graph_job(graph: Value) -> Job {
     job("job-1", "comfyui", json!({ "workflow": graph }))
@@ -37,7 +42,7 @@ pub fn graph_job(graph: Value) -> Job {
 
 pub async fn run(url: &str, graph: Value) -> (Result<Outcome, RunError>, Bench) {
     let bench = Bench::new();
-    let ended = connector(url).run(&graph_job(graph), &bench.ctx).await;
+    let ended = soon(connector(url).run(&graph_job(graph), &bench.ctx)).await;
     (ended, bench)
 }
 

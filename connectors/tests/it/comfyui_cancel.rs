@@ -1,7 +1,7 @@
 //! Cancelling in ComfyUI: waiting, running, deaf nodes, other people's work, both releases.
 //! In: the stand-in, stepped by hand. Out: what was stopped, and what was not.
 
-use crate::comfyui::{connector, connector_with, graph_job, steps_graph, timing};
+use crate::comfyui::{connector, connector_with, graph_job, soon, steps_graph, timing};
 use connectors::comfyui::Timing;
 use connectors::conformance::{Bench, MemoryLedger};
 use connectors::contract::{Connector, Interrupted, RunError};
@@ -39,12 +39,12 @@ async fn a_waiting_prompt_is_deleted_and_never_runs() {
                 waiting.progress.wait_for(said).await;
                 waiting.ctx.cancel.cancel();
             };
-            let (ended, ()) = tokio::join!(run, cancel);
+            let (ended, ()) = soon(async { tokio::join!(run, cancel) }).await;
             assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
             assert!(outcome(&server, &waiting.ledger.ids()[0]).is_empty());
             server.step_by_hand(false);
         };
-        let (ended, ()) = tokio::join!(comfy.run(&first, &running.ctx), queue_up);
+        let (ended, ()) = soon(async { tokio::join!(comfy.run(&first, &running.ctx), queue_up) }).await;
         assert_eq!(ended.unwrap().outputs.len(), 1, "the running one went on");
         assert!(outcome(&server, &waiting.ledger.ids()[0]).is_empty());
     }
@@ -64,9 +64,9 @@ async fn a_running_prompt_is_interrupted_and_its_neighbour_runs() {
                 doomed.ctx.cancel.cancel();
                 server.step_by_hand(false);
             };
-            tokio::join!(comfy.run(&second, &neighbour.ctx), queued).0
+            soon(async { tokio::join!(comfy.run(&second, &neighbour.ctx), queued) }).await.0
         };
-        let (ended, other) = tokio::join!(comfy.run(&first, &doomed.ctx), cancel);
+        let (ended, other) = soon(async { tokio::join!(comfy.run(&first, &doomed.ctx), cancel) }).await;
         // By hand or by clock: if the last steps were faster than the cancel, the result is thrown away all the same.
         assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
         assert_eq!(other.unwrap().outputs.len(), 1);
@@ -88,7 +88,7 @@ async fn interrupt_says_what_became_of_it() {
             assert_eq!(comfy.interrupt(&id).await.unwrap(), Interrupted::NothingToStop);
             id
         };
-        let (ended, id) = tokio::join!(comfy.run(&job, &bench.ctx), stop);
+        let (ended, id) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), stop) }).await;
         assert!(matches!(ended, Err(RunError::Failed(_))), "{ended:?}");
         assert_eq!(outcome(&server, &id), ["interrupted"]);
     }
@@ -110,7 +110,7 @@ async fn a_node_that_never_looks_is_said_to_be_still_running() {
         assert_eq!(comfy.interrupt(&id).await.unwrap(), Interrupted::StillRunning);
         bench.ctx.cancel.cancel();
     };
-    let (ended, ()) = tokio::join!(comfy.run(&job, &bench.ctx), stop);
+    let (ended, ()) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), stop) }).await;
     assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
 }
 
@@ -124,7 +124,7 @@ async fn a_cancel_while_the_id_is_being_recorded_submits_nothing() {
         bench.ctx.cancel.cancel();
         bench.ledger.release();
     };
-    let (ended, ()) = tokio::join!(comfy.run(&job, &bench.ctx), cancel);
+    let (ended, ()) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), cancel) }).await;
     assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
     assert!(server.executions().is_empty());
 }
@@ -145,7 +145,7 @@ async fn a_cancel_while_the_submission_hangs_still_stops_the_prompt() {
         bench.ctx.cancel.cancel();
         id
     };
-    let (ended, id) = tokio::join!(comfy.run(&job, &bench.ctx), cancel);
+    let (ended, id) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), cancel) }).await;
     assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
     assert_eq!(outcome(&server, &id), ["interrupted"]);
 }
@@ -161,7 +161,7 @@ async fn a_cancel_on_a_frozen_server_returns_within_its_bound() {
         server.freeze();
         bench.ctx.cancel.cancel();
     };
-    let (ended, ()) = tokio::join!(comfy.run(&job, &bench.ctx), cancel);
+    let (ended, ()) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), cancel) }).await;
     assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
     let id = bench.ledger.ids()[0].clone();
     assert_eq!(comfy.interrupt(&id).await.unwrap_err().reason, Reason::NetworkTimeout);

@@ -1,7 +1,7 @@
 //! Servers that are down, restart, freeze, cut downloads short or ask for a login; and runs taken up after a crash.
 //! In: the stand-in and its faults, small servers of a few routes. Out: a typed failure or a finished job, never a hang.
 
-use crate::comfyui::{connector, connector_with, failure, graph_job, run, steps_graph, timing};
+use crate::comfyui::{connector, connector_with, failure, graph_job, run, soon, steps_graph, timing};
 use crate::replay::{Cut, Replay};
 use axum::Router;
 use axum::body::Body;
@@ -62,7 +62,7 @@ async fn a_server_that_dies_in_mid_run_ends_the_run() {
         server.starving().await;
         server.kill().await;
     };
-    let (ended, ()) = tokio::join!(comfy.run(&job, &bench.ctx), meddle);
+    let (ended, ()) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), meddle) }).await;
     let failure = failure(ended);
     assert_eq!((failure.reason, failure.hosts_fault), (Reason::ServiceDown, true));
 }
@@ -72,18 +72,18 @@ async fn a_frozen_server_that_thaws_costs_no_job() {
     let server = StandIn::start(Options::default()).await.unwrap();
     server.step_by_hand(true);
     let short = Duration::from_millis(50);
-    let comfy = connector_with(&server.url(), Timing { request: short, ping: short, ..timing() });
+    let comfy = connector_with(&server.url(), Timing { request: short, ping: short, probe: short * 5, ..timing() });
     let bench = Bench::new();
     let job = graph_job(steps_graph(3, 2, 0.0));
     let meddle = async {
         server.starving().await;
         server.freeze();
         server.step_by_hand(false);
-        // Long enough for a ping and a question to go unanswered.
-        let _ = tokio::time::timeout(short * 5, std::future::pending::<()>()).await;
+        // A probe waits for five pings' time: by then a ping and a question have gone unanswered.
+        assert!(!comfy.probe().await.is_healthy());
         server.thaw();
     };
-    let (ended, ()) = tokio::join!(comfy.run(&job, &bench.ctx), meddle);
+    let (ended, ()) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), meddle) }).await;
     assert_eq!(ended.unwrap().outputs.len(), 1);
 }
 
@@ -198,7 +198,7 @@ async fn a_run_of_an_earlier_process_is_taken_up() {
         after.progress.wait_for(|report| report.message.is_some()).await;
         server.step_by_hand(false);
     };
-    let (found, ()) = tokio::join!(comfy.reattach(&job, &id, &after.ctx), go_on);
+    let (found, ()) = soon(async { tokio::join!(comfy.reattach(&job, &id, &after.ctx), go_on) }).await;
     let Ok(Reattached::Done(outcome)) = found else { panic!("{found:?}") };
     assert_eq!(outcome.outputs[0].name, "picture_00001_.png");
     assert_eq!(server.runs_of(&id), 1);

@@ -1,7 +1,7 @@
 //! The ten points that a ComfyUI connector must get right, a test each.
 //! In: recorded sessions, the stand-in and its faults. Out: proof by name.
 
-use crate::comfyui::{connector, connector_with, failure, graph_job, run, steps_graph, timing};
+use crate::comfyui::{connector, connector_with, failure, graph_job, run, soon, steps_graph, timing};
 use crate::replay::{Cut, Replay};
 use axum::Router;
 use axum::extract::State;
@@ -33,7 +33,7 @@ async fn point_01_prompt_id_is_stored_before_post() {
         bench.ledger.release();
         id
     };
-    let (ended, id) = tokio::join!(comfy.run(&job, &bench.ctx), look);
+    let (ended, id) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), look) }).await;
     ended.unwrap();
     let body = &replay.bodies("/prompt")[0];
     assert_eq!(body["prompt_id"], id);
@@ -49,7 +49,7 @@ async fn point_01_prompt_id_is_stored_before_post() {
 #[tokio::test]
 async fn point_02_client_id_is_always_sent() {
     let replay = Replay::start("0.27.0/success-first-run", 0, Cut { no_socket: true, ..Cut::default() }).await;
-    let (ended, ()) = tokio::join!(run(replay.url(), replay.graph()), replay.end());
+    let (ended, ()) = soon(async { tokio::join!(run(replay.url(), replay.graph()), replay.end()) }).await;
     ended.0.unwrap();
     let client_id = replay.bodies("/prompt")[0]["client_id"].as_str().unwrap().to_owned();
     assert_eq!(format!("{client_id}"), replay.sockets()[0]);
@@ -102,7 +102,7 @@ async fn point_04_one_fresh_client_id_per_socket() {
         assert!(server.open_sockets() <= 1);
         server.step_by_hand(false);
     };
-    let (ended, ()) = tokio::join!(comfy.run(&job, &bench.ctx), meddle);
+    let (ended, ()) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), meddle) }).await;
     ended.unwrap();
     let replay = Replay::start("0.27.0/success-first-run", 0, Cut::default()).await;
     for _ in 0..2 {
@@ -158,7 +158,7 @@ async fn point_06_history_is_the_truth_when_one_branch_is_blocked() {
 #[tokio::test]
 async fn point_07_queue_is_asked_before_history() {
     let replay = Replay::start("0.27.0/success-first-run", 0, Cut { no_socket: true, ..Cut::default() }).await;
-    let (ended, ()) = tokio::join!(run(replay.url(), replay.graph()), replay.end());
+    let (ended, ()) = soon(async { tokio::join!(run(replay.url(), replay.graph()), replay.end()) }).await;
     ended.0.unwrap();
     let asked: Vec<_> = replay.paths().into_iter().filter(|path| path != "/prompt").collect();
     let queue = asked.iter().position(|path| path == "/queue").unwrap();
@@ -182,7 +182,7 @@ async fn point_08_no_answer_does_not_prove_that_it_was_not_queued() {
     let patience = Timing { submit: Duration::from_millis(100), ..timing() };
     let bench = Bench::new();
     let job = graph_job(steps_graph(9, 1, 0.0));
-    let ended = connector_with(&server.url(), patience).run(&job, &bench.ctx).await;
+    let ended = soon(connector_with(&server.url(), patience).run(&job, &bench.ctx)).await;
     assert_eq!(ended.unwrap().outputs.len(), 1);
     assert_eq!(server.runs_of(&bench.ledger.ids()[0]), 1);
 }
@@ -233,7 +233,7 @@ async fn point_10_an_id_in_neither_was_lost_by_a_restart() {
         server.starving().await;
         server.restart();
     };
-    let (ended, ()) = tokio::join!(comfy.run(&job, &bench.ctx), meddle);
+    let (ended, ()) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), meddle) }).await;
     let failure = failure(ended);
     assert_eq!((failure.kind(), failure.hosts_fault), (FailureType::ServiceError, true));
     let found = comfy.reattach(&job, &bench.ledger.ids()[0], &bench.ctx).await.unwrap();

@@ -1,7 +1,7 @@
 //! Recorded runs of both releases, played back to the connector.
 //! In: recordings by name. Out: the outcome, progress or failure that they must lead to.
 
-use crate::comfyui::{connector, connector_with, failure, graph_job, run, timing};
+use crate::comfyui::{connector, connector_with, failure, graph_job, run, soon, timing};
 use crate::replay::{Cut, Replay};
 use connectors::conformance::Bench;
 use connectors::contract::{Connector, Outcome, RunError};
@@ -156,7 +156,8 @@ async fn server_frozen_mid_run_ends_in_a_failure_and_not_in_a_hang() {
     let short = Duration::from_millis(60);
     let timing = connectors::comfyui::Timing { request: short, ping: short, unreachable: short * 4, ..timing() };
     let bench = Bench::new();
-    let ended = connector_with(replay.url(), timing).run(&graph_job(replay.graph()), &bench.ctx).await;
+    let (comfy, job) = (connector_with(replay.url(), timing), graph_job(replay.graph()));
+    let ended = soon(comfy.run(&job, &bench.ctx)).await;
     let failure = failure(ended);
     assert_eq!((failure.reason, failure.hosts_fault), (Reason::ServiceUnavailable, true));
     assert!(failure.message.contains("restart"), "{failure}");
@@ -210,7 +211,7 @@ async fn without_a_socket_a_job_still_runs() {
         bench.ledger.first_id().await;
         replay.end().await;
     };
-    let (ended, ()) = tokio::join!(run, over);
+    let (ended, ()) = soon(async { tokio::join!(run, over) }).await;
     assert_eq!(ended.unwrap().outputs.len(), 1);
 }
 
