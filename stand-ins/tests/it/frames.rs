@@ -110,7 +110,10 @@ impl Player<'_> {
                     return None;
                 }
                 Ok(Some(frame)) => line.others.push_back(frame),
-                Err(_) => return None,
+                Err(_) => {
+                    self.stuck = true;
+                    return None;
+                }
             }
         }
     }

@@ -30,6 +30,8 @@ pub struct Player<'a> {
     pub classes: HashMap<(String, String), String>,
     pub allowed: HashMap<(String, String), u64>,
     pub multiparts: u32,
+    /// A message that never came: what follows would only be waited for in vain.
+    pub stuck: bool,
     pub differences: Vec<String>,
 }
 
@@ -45,6 +47,7 @@ impl<'a> Player<'a> {
             classes: HashMap::new(),
             allowed: HashMap::new(),
             multiparts: 0,
+            stuck: false,
             differences: vec![],
         }
     }
@@ -87,7 +90,7 @@ impl<'a> Player<'a> {
             for difference in &mut self.differences[known..] {
                 *difference = format!("{place}: {difference}");
             }
-            if self.differences.len() > 8 {
+            if self.stuck || self.differences.len() > 8 {
                 return;
             }
         }
