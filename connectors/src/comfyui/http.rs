@@ -105,7 +105,11 @@ impl Http {
     }
 
     pub async fn get(&self, path: &[&str], limit: Duration) -> Result<Answer, Trouble> {
-        read(self.request(Method::GET, path, &[]), limit).await
+        match read(self.request(Method::GET, path, &[]), limit).await {
+            // A connection kept from before a restart breaks at its first use; only a fresh one tells of the server.
+            Err(Trouble::Broken) => read(self.request(Method::GET, path, &[]), limit).await,
+            answer => answer,
+        }
     }
 
     pub async fn post(&self, path: &[&str], body: &Value, limit: Duration) -> Result<Answer, Trouble> {
