@@ -60,10 +60,12 @@ async fn every_hostile_job_gets_its_answer_and_the_good_jobs_behind_them_complet
     agent.signal("TERM");
     assert_eq!(agent.ended().await, Some(0));
     let log = agent.log();
-    wrong.extend(["panicked", SECRET, "\u{1b}", "refused; its lease"].iter().filter(|word| log.contains(**word)).map(|word| {
-        let line = log.lines().find(|line| line.contains(*word)).unwrap_or_default();
-        format!("the log holds {word:?}: {line:?}")
-    }));
+    wrong.extend(["panicked", SECRET, "\u{1b}", "refused; its lease"].iter().filter(|word| log.contains(**word)).map(
+        |word| {
+            let line = log.lines().find(|line| line.contains(*word)).unwrap_or_default();
+            format!("the log holds {word:?}: {line:?}")
+        },
+    ));
     assert!(wrong.is_empty(), "{} of {} kinds:\n{}\nlog:\n{log}", wrong.len(), rows.len(), wrong.join("\n"));
 }
 
@@ -134,8 +136,7 @@ async fn look(server: &RedisServer, id: &[u8], expect: &Expect) -> Result<(), St
     let waits: Option<f64> =
         redis::cmd("ZSCORE").arg("jobs:pending").arg(id).query_async(&mut con).await.expect("Redis answers");
     let names = ["status", "failure_type", "failure_reason", "error", "claim"];
-    let fields: Result<Vec<Option<Vec<u8>>>, _> =
-        redis::cmd("HMGET").arg(&key).arg(&names).query_async(&mut con).await;
+    let fields: Result<Vec<Option<Vec<u8>>>, _> = redis::cmd("HMGET").arg(&key).arg(&names).query_async(&mut con).await;
     let fields = fields.unwrap_or_default();
     let text = |at: usize| {
         fields.get(at).cloned().flatten().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
@@ -146,12 +147,14 @@ async fn look(server: &RedisServer, id: &[u8], expect: &Expect) -> Result<(), St
         Expect::Completes => waits.is_none() && text(0) == "completed",
         Expect::Failed(kind, reason, says) => {
             let clean = !text(3).chars().any(char::is_control);
-            waits.is_none() && (text(0), text(1), text(2)) == ("failed".into(), (*kind).into(), (*reason).into())
-                && text(3).contains(says) && clean
+            waits.is_none()
+                && (text(0), text(1), text(2)) == ("failed".into(), (*kind).into(), (*reason).into())
+                && text(3).contains(says)
+                && clean
         }
         // Never claimed: whatever stands there is what its writer left.
         Expect::Leaves => waits.is_none() && text(4).is_empty() | (text(0) != "completed"),
-        Expect::Waits => waits.is_some() && text(0) == "pending",
+        Expect::Waits => waits.is_some() && text(1).is_empty(),
     };
     if right { Ok(()) } else { Err(found) }
 }
@@ -187,7 +190,9 @@ async fn leftovers(server: &RedisServer, queue: &Queue, rows: &[Row]) -> Vec<Str
         let output = cli(server, words).await;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let shown = output.status.code() == Some(0) && text.contains("error-with-terminal-escapes");
-        wrong.extend((!shown).then(|| format!("{words:?}: {:?} {}", output.status, String::from_utf8_lossy(&output.stderr))));
+        wrong.extend(
+            (!shown).then(|| format!("{words:?}: {:?} {}", output.status, String::from_utf8_lossy(&output.stderr))),
+        );
         let control = text.chars().find(|c| c.is_control() && *c != '\n');
         wrong.extend(control.map(|c| format!("{words:?} shows {c:?}")));
     }
@@ -199,4 +204,35 @@ async fn leftovers(server: &RedisServer, queue: &Queue, rows: &[Row]) -> Vec<Str
     let escaped = std::path::Path::new("/tmp/escaped.png").exists();
     wrong.extend(escaped.then(|| "a file was written outside the output folder".to_owned()));
     wrong
+}
+
+#[tokio::test]
+async fn garbage_on_channels_and_in_control_keys_disturbs_nobody() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let _: () = server.run(&["SET", "worker:steady:control", "not a hash"]).await;
+    let agent = Agent::start(&server, "steady", &[("MACHINE_ID", "m"), ("HEARTBEAT_INTERVAL_SECONDS", "0.1")]).await;
+    let job = || serde_json::json!({"type": "simulation", "payload": {"steps": 1, "step_ms": 1}});
+    queue.reaches(&queue.submit(job()).await, "completed").await;
+    let garbage: [&[u8]; 8] = [
+        b"",
+        b"\xff\xfe",
+        b"[[[[",
+        b"null",
+        br#"{"job_id": 5, "class": [], "definition": {}}"#,
+        br#"{"job_id": "a:b\u0000\u001b[2J", "class": "", "definition": "{"}"#,
+        br#"{"job_id": "", "class": "0123456789abcdef", "definition": "{\"service\":\"simulation\"}"}"#,
+        br#"{"status": {"workers": {"x": 5}}, "timestamp": 1e999}"#,
+    ];
+    for channel in ["job_submitted", "cancel_job", "jobs:classes:born", "machine:status:m"] {
+        for message in garbage {
+            let heard: u64 =
+                redis::cmd("PUBLISH").arg(channel).arg(message).query_async(&mut server.con.clone()).await.unwrap();
+            assert!(heard > 0, "nobody listens to {channel}");
+        }
+    }
+    let _: () = server.run(&["RPUSH", "jobs:wake:worker:steady", "garbage", "more"]).await;
+    queue.reaches(&queue.submit(job()).await, "completed").await;
+    let log = agent.log();
+    assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
 }

@@ -99,11 +99,23 @@ pub fn rows() -> Vec<Row> {
         ask("engine answers half a JSON", "Garbage", Failed("response_error", "invalid_response_format", "ComfyUI")),
         ask("engine ignores our id", "Stranger", Failed("system_error", "dependency_error", "ignores prompt ids")),
         ask("engine cuts the answer", "Cut", Failed("network_error", "connection_failed", "ComfyUI")),
-        ask("engine refuses with nonsense", "Refusal", Failed("validation_error", "invalid_payload", "refuses the workflow")),
-        ask("engine names odd outputs", "OddOutputs", Failed("response_error", "missing_expected_data", "no output file")),
+        ask(
+            "engine refuses with nonsense",
+            "Refusal",
+            Failed("validation_error", "invalid_payload", "refuses the workflow"),
+        ),
+        ask(
+            "engine names odd outputs",
+            "OddOutputs",
+            Failed("response_error", "missing_expected_data", "no output file"),
+        ),
         ask("engine names a file outside", "Escape", Completes),
         ask("engine lacks its own file", "Missing", Failed("response_error", "missing_expected_data", "")),
-        ask("engine succeeds with nothing", "NoOutputs", Failed("response_error", "missing_expected_data", "no output file")),
+        ask(
+            "engine succeeds with nothing",
+            "NoOutputs",
+            Failed("response_error", "missing_expected_data", "no output file"),
+        ),
         ask("engine says an odd status", "OddStatus", Failed("system_error", "internal_error", "not why")),
         hand(
             "engine never answers",

@@ -80,14 +80,24 @@ fn forged() -> Vec<Row> {
     vec![
         field("status completed already", "status", "completed", Leaves),
         field("status of the reference's timeout", "status", "timeout", Leaves),
+        field("status of an unknown word", "status", "brewing", Waits),
+        field("status assigned to nobody", "status", "assigned", Waits),
+        hand("status missing", |job| job.without("status"), Waits),
+        hand(
+            "hash with nothing but a foreign field",
+            |job| super::row::Hand { fields: Some([("foreign".to_owned(), b"x".to_vec())].into()), ..job },
+            Waits,
+        ),
         field("end forged", "final", "completed w|1 2026-01-02T03:04:05.678Z", Leaves),
         field("end of garbage", "final", "%s%n \0", Completes),
         field("end of another life", "final", "failed w|1 2020-01-01T00:00:00.000Z", Completes),
         field("claim of garbage", "claim", "|||", Completes),
         field("class of garbage", "class", "no class", Completes),
-        hand("class and life forged", |job| {
-            job.with("class", "0123456789abcdef").with("life", "2026-01-02T03:04:05.678Z")
-        }, Completes),
+        hand(
+            "class and life forged",
+            |job| job.with("class", "0123456789abcdef").with("life", "2026-01-02T03:04:05.678Z"),
+            Completes,
+        ),
         field("order of garbage", "order", "first!", Completes),
         field("attempt of garbage", "attempt", "0x10zz", Completes),
         field("attempt beyond counting", "attempt", "1e300", Completes),
