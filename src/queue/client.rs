@@ -294,6 +294,10 @@ pub async fn jobs(link: &Link, space: &Space, most: usize) -> RedisResult<Vec<Jo
         }
         let mut seen = BTreeSet::new();
         ids.retain(|id| seen.insert(id.clone()));
+        // A pipeline of nothing is refused by the library.
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
         const READ: [&str; 8] =
