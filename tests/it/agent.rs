@@ -10,6 +10,7 @@ mod stopping;
 mod suiting;
 mod systemd;
 
+use super::support::until;
 use serde_json::{Value, json};
 use stand_ins::comfyui::{Options, StandIn};
 
@@ -27,6 +28,19 @@ fn quick() -> Value {
 fn picture() -> Value {
     let graph: Value = serde_json::from_str(include_str!("../../examples/comfyui-workflow.json")).expect("JSON");
     json!({"type": "comfyui", "payload": {"workflow": graph}})
+}
+
+/// The same in so many steps that only a stop ends it.
+fn endless_picture() -> Value {
+    let mut job = picture();
+    job["payload"]["workflow"]["3"]["inputs"]["steps"] = 10_000.into();
+    job
+}
+
+/// Waits until the engine has begun the last job that it was given.
+async fn is_at_work(engine: &StandIn) {
+    let what = "the engine is at work";
+    until(what, || async { engine.executions().last().filter(|run| run.outcome == "running").map(drop) }).await;
 }
 
 /// A ComfyUI that works only as far as the test allows.

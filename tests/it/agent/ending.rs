@@ -1,16 +1,17 @@
 //! How jobs end other than well: cancelled, timed out, failed, failed for good.
 
 use super::super::support::{Agent, Queue, RedisServer, cli};
-use super::{endless, engine_by_hand, picture};
+use super::{endless, endless_picture, is_at_work};
 use serde_json::json;
+use stand_ins::comfyui::{Options, StandIn};
 
 #[tokio::test]
 async fn a_cancel_stops_the_engine_and_its_watcher_ends_with_2() {
     let server = RedisServer::start().await;
-    let (queue, engine) = (Queue::of(&server), engine_by_hand().await);
+    let (queue, engine) = (Queue::of(&server), StandIn::start(Options::default()).await.unwrap());
     let _agent = Agent::start(&server, "w", &[("SERVICES", "comfyui"), ("COMFYUI_URL", &engine.url())]).await;
-    let id = queue.submit(picture()).await;
-    engine.starving().await;
+    let id = queue.submit(endless_picture()).await;
+    is_at_work(&engine).await;
     let asked = cli(&server, &["cancel", &id, "--reason", "changed my mind", "--json"]).await;
     assert_eq!(asked.status.code(), Some(0));
     let said: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();

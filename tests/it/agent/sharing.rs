@@ -107,3 +107,22 @@ async fn one_job_before_five_idle_agents_is_claimed_once() {
         assert_eq!(claims, 1, "one agent only has heard of {id}");
     }
 }
+
+#[tokio::test]
+async fn a_failed_job_wakes_another_agent_than_the_one_that_failed_it() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let env = [("POLL_INTERVAL_MS", "600000"), ("RETRY_BACKOFF_MS", "3000")];
+    let _agents = [Agent::start(&server, "left", &env).await, Agent::start(&server, "right", &env).await];
+    // Both have seen the class and wait for it.
+    queue.reaches(&queue.submit(quick()).await, "completed").await;
+    let failing =
+        json!({"type": "simulation", "payload": {"steps": 1, "step_ms": 1, "fail_at_step": 0, "fail_attempts": 1}});
+    let id = queue.submit(failing).await;
+    queue.reaches(&id, "completed").await;
+    let events = queue.events(&id).await;
+    let workers: Vec<_> =
+        events.iter().filter(|event| event.kind() == "assigned").filter_map(|event| event.get("worker_id")).collect();
+    assert_eq!(workers.len(), 2, "{workers:?}");
+    assert_ne!(workers[0], workers[1]);
+}

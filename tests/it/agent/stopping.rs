@@ -1,7 +1,8 @@
 //! Stopping in order: SIGTERM drains, time over gives back, a second SIGTERM does not wait.
 
 use super::super::support::{Agent, Queue, RedisServer, until};
-use super::{endless, engine_by_hand, picture};
+use super::{endless, endless_picture, engine_by_hand, is_at_work, picture};
+use stand_ins::comfyui::{Options, StandIn};
 
 /// All that a worker leaves behind when it goes in order: nothing.
 async fn is_deregistered(server: &RedisServer, worker: &str) {
@@ -34,12 +35,12 @@ async fn sigterm_lets_the_running_job_finish_and_takes_no_other() {
 #[tokio::test]
 async fn a_job_that_outlasts_the_drain_goes_back_unharmed_and_another_agent_completes_it() {
     let server = RedisServer::start().await;
-    let (queue, engine) = (Queue::of(&server), engine_by_hand().await);
+    let (queue, engine) = (Queue::of(&server), StandIn::start(Options::default()).await.unwrap());
     let url = engine.url();
     let env = [("SERVICES", "comfyui"), ("COMFYUI_URL", url.as_str()), ("DRAIN_SECONDS", "0.1")];
     let mut agent = Agent::start(&server, "hurried", &env).await;
-    let id = queue.submit(picture()).await;
-    engine.starving().await;
+    let id = queue.submit(endless_picture()).await;
+    is_at_work(&engine).await;
     agent.signal("TERM");
     assert_eq!(agent.ended().await, Some(0), "{}", agent.log());
     let job = queue.job(&id).await;
@@ -47,7 +48,8 @@ async fn a_job_that_outlasts_the_drain_goes_back_unharmed_and_another_agent_comp
     assert_eq!(engine.executions()[0].outcome, "interrupted", "the engine works for nobody");
     is_deregistered(&server, "hurried").await;
 
-    engine.step_by_hand(false);
+    engine.step_by_hand(true);
+    engine.allow_steps(100_000);
     let _heir = Agent::start(&server, "heir", &env).await;
     let job = queue.reaches(&id, "completed").await;
     assert_eq!((job["worker_id"].as_str(), job["retry_count"].as_str()), ("heir", "0"));
