@@ -22,10 +22,10 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
-    let session = Session::open(chosen).await?;
     if !is_legal_job_id(&args.job) {
         return Err(Failed::usage("a job id is 1 to 128 letters, digits, `_` or `-`"));
     }
+    let session = Session::open(chosen).await?;
     follow(&session, &args.job, args.json).await
 }
 

@@ -183,7 +183,7 @@ impl Run<'_> {
             Some(Stop::Cancelled) => Ended::cancelled(),
             Some(Stop::TimedOut) => {
                 let limit = fetched.map_or(self.shared.limits.timeout, |fetched| fetched.timeout);
-                let message = format!("the job ran longer than the {} s allowed and was stopped", limit.as_secs());
+                let message = format!("the job ran longer than the {} s allowed and was stopped", limit.as_secs_f64());
                 self.failed(&Failure::new(Reason::JobTimeout, message), fetched, began)
             }
             Some(Stop::Lost) => Ended::ThrownAway,
@@ -214,6 +214,7 @@ impl Run<'_> {
     }
 
     fn failed(&self, failure: &Failure, fetched: Option<&Fetched>, began: Instant) -> Ended {
+        let failure = &Failure { message: shape::sentence(&failure.message), ..failure.clone() };
         let records = fetched.map(|fetched| {
             let record = self.record(fetched, began);
             (record.failure(failure), record.final_copy())

@@ -1,6 +1,7 @@
 //! One job's life on this machine, and the slots that live it again and again.
 //! In: claimed jobs, engines, orders to stop. Out: progress, outputs, settled jobs.
 
+mod avoided;
 pub mod engine;
 mod fetch;
 mod job;

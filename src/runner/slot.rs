@@ -9,6 +9,7 @@
 //!   └─────┘        drain ──▶ gone
 //! ```
 
+use super::avoided::Avoided;
 use super::engine::Engine;
 use super::job::{Ended, Run};
 use super::shared::{Announcement, Shared};
@@ -59,6 +60,15 @@ struct State {
     /// The classes that it is blocked on, while it is idle.
     blocked_on: Option<BTreeSet<String>>,
     born: Vec<(String, String)>,
+}
+
+/// What follows a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// Nothing that concerns this worker.
+    Settled,
+    /// The job waits for another attempt, for a while preferably by another worker.
+    Retry,
 }
 
 impl Slot {
@@ -121,6 +131,7 @@ impl Slot {
         let mut waiter = Waiter::new(&self.worker);
         let mut offers = self.capabilities.subscribe();
         let mut paused = self.paused.subscribe();
+        let (mut avoided, mut woken) = (Avoided::default(), None::<String>);
         while !shutdown.drain.is_cancelled() {
             beat.tick();
             if offers.has_changed().unwrap_or(false) {
@@ -142,10 +153,20 @@ impl Slot {
                 claimer.learn(&class, judging(&definition));
             }
             match claimer.ask(link, space, &judging).await {
-                Ok(Asked::Job(claimed, token)) => self.work(&claimed, token, &capabilities, &beat).await,
+                Ok(Asked::Job(claimed, token)) => {
+                    woken = None;
+                    if self.work(&claimed, token, &capabilities, &beat).await == After::Retry {
+                        // Not to know costs a poll interval at most.
+                        let _ = avoided.note(&self.shared, &self.worker, &claimed.id, &claimed.class).await;
+                    }
+                }
                 Ok(Asked::Nothing(due)) => {
-                    let longest = due.map_or(limits.poll, |due| due.min(limits.poll)).max(Duration::from_millis(1));
-                    self.idle(&mut waiter, claimer.fitting(), longest).await;
+                    if let Some(class) = woken.take().filter(|class| avoided.woken_in_vain(class, Instant::now())) {
+                        let _ = wake::put_back(link, space, &class).await;
+                    }
+                    let longest = due.map_or(limits.poll, |due| due.min(limits.poll));
+                    let (longest, classes) = avoided.waiting(claimer.fitting(), longest, Instant::now());
+                    woken = self.idle(&mut waiter, &classes, longest.max(Duration::from_millis(1))).await;
                 }
                 Err(_) => {
                     unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
@@ -162,13 +183,14 @@ impl Slot {
         !capabilities.services().iter().all(is_served)
     }
 
-    /// Waits for a token. Ends early when the agent drains, without losing a token that came just then.
-    async fn idle(&self, waiter: &mut Waiter, classes: &BTreeSet<String>, longest: Duration) {
+    /// Waits for a token, and answers its class. Ends early when the agent drains, without losing a token that came
+    /// just then.
+    async fn idle(&self, waiter: &mut Waiter, classes: &BTreeSet<String>, longest: Duration) -> Option<String> {
         let Shared { link, space, shutdown, .. } = &*self.shared;
         {
             let mut state = self.state();
             if !state.born.is_empty() {
-                return;
+                return None;
             }
             state.blocked_on = Some(classes.clone());
         }
@@ -188,15 +210,18 @@ impl Slot {
         match woken {
             Ok(Woken::Class(class)) if shutdown.drain.is_cancelled() || *self.paused.borrow() => {
                 let _ = wake::put_back(link, space, &class).await;
+                None
             }
-            Ok(_) => {}
+            Ok(Woken::Class(class)) => Some(class),
+            Ok(_) => None,
             Err(_) => {
                 unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
+                None
             }
         }
     }
 
-    async fn work(&self, claimed: &ClaimedJob, token: String, capabilities: &Capabilities, beat: &Beat) {
+    async fn work(&self, claimed: &ClaimedJob, token: String, capabilities: &Capabilities, beat: &Beat) -> After {
         let began = Instant::now();
         let claim = Claim { id: claimed.id.clone(), token, attempt: claimed.attempt, life: claimed.life.clone() };
         let hold = Hold::new(claim);
@@ -214,33 +239,35 @@ impl Slot {
             }
         };
         let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
-        self.hand_in(&hold, ended, began).await;
+        let after = self.hand_in(&hold, ended, began).await;
         self.shared.holds.remove(&hold.claim);
         self.now_doing(Some(&claimed.id), None);
         if blames_us {
             // A dead engine must not run through the queue: it is asked before the next claim, not at the next interval.
             futures_util::future::join_all(self.engines.iter().map(|engine| engine.probe())).await;
         }
+        after
     }
 
-    async fn hand_in(&self, hold: &Hold, ended: Ended, began: Instant) {
+    async fn hand_in(&self, hold: &Hold, ended: Ended, began: Instant) -> After {
         let Shared { link, space, shutdown, .. } = &*self.shared;
         let (worker, job) = (self.worker.as_str(), hold.claim.id.as_str());
         let Ended::HandIn { outcome, failure, outputs } = ended else {
             tell(Notice::Lost { worker, job, state: "lost" });
-            return;
+            return After::Settled;
         };
         let settled = match settle::hand_in(link, space, &hold.claim, &outcome, &shutdown.now).await {
             Some(Ok(settled)) => settled,
             Some(Err(error)) => {
                 tracing::error!(worker, job, %error, "the end of a job was refused; its lease will run out");
-                return;
+                return After::Settled;
             }
             None => {
                 tracing::error!(worker, job, "stopped before Redis came back; the job will run again");
-                return;
+                return After::Settled;
             }
         };
+        let after = if matches!(settled, Settled::Retry { .. }) { After::Retry } else { After::Settled };
         match (settled, &outcome, failure) {
             (Settled::Lost { state }, ..) => tell(Notice::Lost { worker, job, state: &state }),
             (Settled::Cancelled, ..) | (Settled::Accepted | Settled::Already, settle::Outcome::Cancelled, _) => {
@@ -263,6 +290,7 @@ impl Slot {
             }
             (_, _, None) => {}
         }
+        after
     }
 
     fn now_doing(&self, before: Option<&str>, now: Option<&str>) {
