@@ -18,33 +18,31 @@ pub async fn run(table: &mut Table) {
     let stage = Stage::set().await;
     table.yardstick("PING, round trip", "us", &yardstick::ping(&stage, 1000).await);
     let (server, round_trip) = yardstick::pop(&stage, 1000).await;
-    let bare = table.yardstick("ZPOPMIN, HSET and XADD in a bare script, server time", "us", &server);
-    let bare_trip = table.yardstick("  its round trip", "us", &round_trip);
-    let beside = Some((&bare, &bare_trip));
+    let bare = table.yardstick("bare pop: ZPOPMIN, HSET, XADD in one script, server time", "us", &server);
+    let bare_trip = table.yardstick("bare pop, round trip", "us", &round_trip);
 
-    let mut empty = Bench::new(stage).await;
-    let (server, trip) = empty.claims_of_nothing().await;
-    row(table, "the queue is empty", &server, &trip, beside);
-    empty.report(table, "the only job fits", &job(1, 1024), CLAIMS, beside).await;
-    empty.report(table, "the only job fits, payload 2 MB", &job(1, 2 << 20), 50, beside).await;
-    empty.reading(table, 1024, CLAIMS).await;
-    empty.reading(table, 2 << 20, 50).await;
+    let mut alone = Bench::new(stage).await;
+    let nothing = alone.claims_of_nothing().await;
+    row(table, "the queue is empty", &nothing, [&bare, &bare_trip]);
+    let small = alone.claims(&job(1, 1024), CLAIMS).await;
+    row(table, "the only job fits, payload 1 KB", &small, [&bare, &bare_trip]);
+    let large = alone.claims(&job(1, 2 << 20), 50).await;
+    row(table, "the only job fits, payload 2 MB", &large, [&bare, &bare_trip]);
+    alone.reading(table, 1024, CLAIMS).await;
+    alone.reading(table, 2 << 20, 50).await;
 
     for (misfits, classes) in [(1000, 1), (1000, 1000), (100_000, 1), (100_000, 1000)] {
         let mut behind = Bench::new(Stage::set().await).await;
         put_foreign(&behind.stage, misfits, classes).await;
         index_all(&behind.stage).await;
         behind.first(table, misfits, classes).await;
-        let what = format!("behind {misfits} misfits in {classes} classes");
-        behind.report(table, &what, &job(1, 1024), CLAIMS, beside).await;
+        behind.report(table, &format!("{misfits} misfits in {classes} classes ahead"), CLAIMS, &mut alone).await;
         if misfits > 1000 && classes > 1 {
             // More classes fit than are looked up one by one: the claim walks the heads.
-            behind.know_classes(40).await;
-            behind
-                .report(table, "  the same, walking the heads for 40 fitting classes", &job(1, 1024), 200, beside)
-                .await;
-            behind.know_classes(1000).await;
-            behind.report(table, "  the same, walking them for 1000", &job(1, 1024), 200, beside).await;
+            for fitting in [40, 1000] {
+                behind.know_classes(fitting).await;
+                behind.report(table, &format!("the same, {fitting} fitting classes known"), 200, &mut alone).await;
+            }
         }
     }
 }
@@ -65,9 +63,12 @@ fn judge(definition: &str) -> Judgement {
     }
 }
 
-fn row(table: &mut Table, what: &str, server: &[f64], trip: &[f64], beside: Option<(&Yardstick, &Yardstick)>) {
-    table.spread(&format!("claim, {what}: server time"), "us", server, beside.map(|(bare, _)| bare));
-    table.spread("  round trip", "us", trip, beside.map(|(_, bare)| bare));
+/// Of each claim: microseconds on the server, and of the round trip.
+type Times = [Vec<f64>; 2];
+
+fn row(table: &mut Table, what: &str, times: &Times, beside: [&Yardstick; 2]) {
+    table.spread(&format!("claim, {what}: server time"), "us", &times[0], Some(beside[0]));
+    table.spread("  round trip", "us", &times[1], Some(beside[1]));
 }
 
 struct Bench {
@@ -104,18 +105,29 @@ impl Bench {
             .await;
     }
 
-    async fn claims_of_nothing(&mut self) -> (Vec<f64>, Vec<f64>) {
-        self.stage.submit(job(1, 10)).await;
-        let (claim, ..) = self.claim().await;
-        self.end(&claim.expect("a job")).await;
-        let (mut server, mut trips) = (Vec::new(), Vec::new());
+    async fn claims_of_nothing(&mut self) -> Times {
+        self.claims(&job(1, 10), 1).await;
+        let mut times = Times::default();
         for _ in 0..CLAIMS {
-            let (claim, time, trip) = self.claim().await;
+            let (claim, server, trip) = self.claim().await;
             assert_eq!(claim, None);
-            server.push(time);
-            trips.push(trip);
+            times[0].push(server);
+            times[1].push(trip);
         }
-        (server, trips)
+        times
+    }
+
+    /// Claims of one job after the other, each submitted just before.
+    async fn claims(&mut self, job: &Value, count: usize) -> Times {
+        let mut times = Times::default();
+        for _ in 0..count {
+            self.stage.submit(job.clone()).await;
+            let (claim, server, trip) = self.claim().await;
+            self.end(&claim.expect("a job")).await;
+            times[0].push(server);
+            times[1].push(trip);
+        }
+        times
     }
 
     /// The first claim of a worker that has just started: it reads every class and judges it.
@@ -129,23 +141,19 @@ impl Bench {
         table.single("  until it has the job, with judging", "us", 1, trip, None);
     }
 
-    async fn report(
-        &mut self,
-        table: &mut Table,
-        what: &str,
-        job: &Value,
-        count: usize,
-        beside: Option<(&Yardstick, &Yardstick)>,
-    ) {
-        let (mut server, mut trips) = (Vec::new(), Vec::new());
+    /// Claims here in turns with claims of the only job of another queue: what disturbs one disturbs both.
+    async fn report(&mut self, table: &mut Table, what: &str, count: usize, alone: &mut Self) {
+        let (mut here, mut there) = (Times::default(), Times::default());
         for _ in 0..count {
-            self.stage.submit(job.clone()).await;
-            let (claim, time, trip) = self.claim().await;
-            self.end(&claim.expect("a job")).await;
-            server.push(time);
-            trips.push(trip);
+            for (bench, times) in [(&mut *alone, &mut there), (&mut *self, &mut here)] {
+                let one = bench.claims(&job(1, 1024), 1).await;
+                times.iter_mut().zip(one).for_each(|(times, one)| times.extend(one));
+            }
         }
-        row(table, what, &server, &trips, beside);
+        let [server, trip] = there;
+        let server = table.yardstick("an only job, in turns: server time", "us", &server);
+        let trip = table.yardstick("an only job, in turns: round trip", "us", &trip);
+        row(table, what, &here, [&server, &trip]);
     }
 
     /// Makes so many fitting classes known, none of them with a waiting job.

@@ -52,7 +52,8 @@ pub async fn run(table: &mut Table) {
     let stage = Stage::set().await;
     let agents = start(&stage, &[("GPU_COUNT", "0")]).await;
     settle(Duration::from_secs(2)).await;
-    let bare = table.yardstick("BLPOP ping-pong beside them", "us", &yardstick::ping_pong(&stage, 500).await);
+    let bare =
+        table.yardstick("BLPOP ping-pong beside them", "us", &yardstick::ping_pong(&stage, 500, latency::REST).await);
     let [assigned, started, _] = latency::measure(&stage, 500).await;
     table.spread("submit to claimed", "us", &assigned, Some(&bare));
     table.spread("submit to start", "us", &started, Some(&bare));

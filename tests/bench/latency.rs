@@ -9,11 +9,13 @@ use std::time::Duration;
 
 const JOBS: usize = 600;
 const WARM_UP: usize = 20;
+/// Before each job, so that the agent is idle again.
+pub const REST: Duration = Duration::from_millis(5);
 
 pub async fn run(table: &mut Table) {
     let stage = Stage::set().await;
     let _agent = Agent::start(&stage.server, "idle", &NO_GPU).await;
-    let bare = table.yardstick("BLPOP ping-pong", "us", &yardstick::ping_pong(&stage, JOBS).await);
+    let bare = table.yardstick("BLPOP ping-pong", "us", &yardstick::ping_pong(&stage, JOBS, REST).await);
     let [assigned, started, completed] = measure(&stage, JOBS).await;
     table.spread("submit to claimed (`assigned` is read)", "us", &assigned, Some(&bare));
     table.spread("submit to start (`started` is read)", "us", &started, Some(&bare));
@@ -25,12 +27,11 @@ pub async fn measure(stage: &Stage, jobs: usize) -> [Vec<f64>; 3] {
     let mut reader = stage.connection().await;
     let mut samples: [Vec<f64>; 3] = Default::default();
     for at in 0..jobs + WARM_UP {
+        settle(REST).await;
         let seen = stage.submit_and_see(&mut reader, quick(), ["assigned", "started", "completion"]).await;
         if at >= WARM_UP {
             samples.iter_mut().zip(seen).for_each(|(samples, seen)| samples.push(seen));
         }
-        // The agent is to be idle again.
-        settle(Duration::from_millis(2)).await;
     }
     samples
 }

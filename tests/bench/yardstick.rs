@@ -1,10 +1,10 @@
 //! Bare Redis on the same server: what the figures are judged beside.
 //! In: a stage. Out: microseconds of round trips, of the smallest script that pops a job, of a wake-up over BLPOP.
 
-use crate::stage::Stage;
+use crate::stage::{Stage, settle};
 use crate::table::us;
 use redis::Script;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Round trips of PING.
 pub async fn ping(stage: &Stage, count: usize) -> Vec<f64> {
@@ -52,8 +52,9 @@ pub async fn pop(stage: &Stage, count: usize) -> (Vec<f64>, Vec<f64>) {
     (server, round_trip)
 }
 
-/// A push that wakes a waiter, which pushes back: two wake-ups, nothing else.
-pub async fn ping_pong(stage: &Stage, count: usize) -> Vec<f64> {
+/// A push that wakes a waiter, which pushes back: two wake-ups, nothing else. With a rest before each, because waking
+/// what has slept for a while takes longer.
+pub async fn ping_pong(stage: &Stage, count: usize, rest: Duration) -> Vec<f64> {
     let url = stage.server.url.clone();
     // A thread of its own, as another process would be.
     let partner = std::thread::spawn(move || {
@@ -73,6 +74,7 @@ pub async fn ping_pong(stage: &Stage, count: usize) -> Vec<f64> {
     });
     let mut samples = Vec::with_capacity(count);
     for _ in 0..count {
+        settle(rest).await;
         let began = Instant::now();
         let _: u64 = stage.ask(redis::cmd("RPUSH").arg("bare:ping").arg("x")).await;
         let _: (String, String) = stage.ask(redis::cmd("BLPOP").arg("bare:pong").arg(0)).await;
