@@ -32,7 +32,7 @@ build: deps ## Build the agent with the dev profile
 
 .PHONY: demo
 demo: build ## One job from queue to picture, on a Redis of its own (on your ComfyUI if COMFYUI_URL is set)
-	@"$(BIN)" dev --demo examples/comfyui-workflow.json
+	@"$(BIN)" dev --demo examples/comfyui-workflow.json --outputs "$(TARGET_DIR)/demo-outputs"
 
 .PHONY: test
 test: deps ## All tests, against a real redis-server that they start themselves

@@ -13,6 +13,7 @@ mod machine;
 pub use build::{Built, Driven, drivers, limits, space};
 
 use crate::config::Config;
+use crate::hardware::Sample;
 use crate::queue::hints::{self, Hint};
 use crate::queue::holds::Stop;
 use crate::queue::link::{Link, unless};
@@ -61,15 +62,12 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
     let slots = built.slots(config, &shared);
     let workers: Vec<String> = slots.iter().map(|slot| slot.worker.clone()).collect();
     tell(Notice::Started { workers: &workers, machine: &shared.machine, version: &shared.version });
-    Agent { shared, slots, engines: built.engines.clone(), loops: Loops::default(), to_publish: Some(to_publish) }
-        .run(config, built)
-        .await
+    Agent { shared, slots, loops: Loops::default(), to_publish: Some(to_publish) }.run(config, built).await
 }
 
 struct Agent {
     shared: Arc<Shared>,
     slots: Vec<Arc<Slot>>,
-    engines: Vec<Arc<crate::runner::engine::Engine>>,
     loops: Loops,
     to_publish: Option<mpsc::UnboundedReceiver<crate::runner::shared::Announcement>>,
 }
@@ -78,7 +76,7 @@ impl Agent {
     async fn run(mut self, config: &Config, built: Built) -> Left {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let superseded = CancellationToken::new();
-        self.start_services(config, &tasks, &stop, &superseded);
+        self.start_services(config, &built, &tasks, &stop, &superseded);
         built.watch_engines(&self.slots, config, &tasks, &stop);
         systemd::ready(&format!("{} worker(s)", self.slots.len()));
 
@@ -108,6 +106,7 @@ impl Agent {
     fn start_services(
         &mut self,
         config: &Config,
+        built: &Built,
         tasks: &TaskTracker,
         stop: &CancellationToken,
         superseded: &CancellationToken,
@@ -138,7 +137,12 @@ impl Agent {
 
         for slot in &self.slots {
             let (shared, beat, until) = named("heartbeat");
-            let beats = beats::Heartbeat::new(slot.clone(), config.jobs.heartbeat_interval);
+            let beats = beats::Heartbeat::new(
+                slot.clone(),
+                config.jobs.heartbeat_interval,
+                built.sampler.clone(),
+                Sample::from(&built.inventory),
+            );
             let gone = superseded.clone();
             tasks.spawn(async move {
                 beats

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// With a result.
-    Completed(Completion),
+    Completed(Box<Completion>),
     /// It failed.
-    Failed(FailedAttempt),
+    Failed(Box<FailedAttempt>),
     /// The job is given back; `reindex`: its class is to be made anew.
     Released {
         /// Make its class anew.

@@ -25,6 +25,7 @@ use crate::capabilities::Capabilities;
 use crate::output::LocalStore;
 use crate::protocol::claim::ClaimedJob;
 use crate::protocol::outcome::{Completion, FailedAttempt};
+use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::{Hold, Stop};
 use crate::queue::settle;
 use connectors::contract::{Outcome, RunContext, RunError};
@@ -140,6 +141,7 @@ impl Run<'_> {
         match result {
             Some(Ok(Ok(outcome))) => self.completed(&outcome, &fetched, ledger.service_job_id().as_deref(), began),
             Some(Ok(Err(RunError::Failed(failure)))) if self.hold.why().is_none() => {
+                let failure = self.without_false_hope(failure, &fetched.job.service).await;
                 self.failed(&failure, Some(&fetched), began)
             }
             Some(Ok(Err(RunError::Lost(_)))) if self.hold.why().is_none() => Ended::ThrownAway,
@@ -156,6 +158,18 @@ impl Run<'_> {
                 self.stopped(Some(&fetched), began)
             }
             Some(Ok(Err(_))) => self.stopped(Some(&fetched), began),
+        }
+    }
+
+    /// A model that is missing here is worth handing on only if there is somebody to hand it to: else its submitter
+    /// would wait for minutes to read what is known now.
+    async fn without_false_hope(&self, failure: Failure, service: &str) -> Failure {
+        if failure.reason != Reason::ModelNotFound || !failure.hosts_fault {
+            return failure;
+        }
+        match others_serve(&self.shared.link, &self.shared.space, self.worker, service).await {
+            Ok(false) => Failure { hosts_fault: false, ..failure },
+            Ok(true) | Err(_) => failure,
         }
     }
 
@@ -192,7 +206,11 @@ impl Run<'_> {
             attestation: record.completion(&in_their_shape),
             reference_result: in_their_shape.to_string(),
         };
-        Ended::HandIn { outcome: settle::Outcome::Completed(completion), failure: None, outputs: outcome.outputs.len() }
+        Ended::HandIn {
+            outcome: settle::Outcome::Completed(Box::new(completion)),
+            failure: None,
+            outputs: outcome.outputs.len(),
+        }
     }
 
     fn failed(&self, failure: &Failure, fetched: Option<&Fetched>, began: Instant) -> Ended {
@@ -212,7 +230,11 @@ impl Run<'_> {
             attestations,
             final_copy,
         };
-        Ended::HandIn { outcome: settle::Outcome::Failed(attempt), failure: Some(failure.clone()), outputs: 0 }
+        Ended::HandIn {
+            outcome: settle::Outcome::Failed(Box::new(attempt)),
+            failure: Some(failure.clone()),
+            outputs: 0,
+        }
     }
 
     fn record<'b>(&'b self, fetched: &'b Fetched, began: Instant) -> Record<'b> {

@@ -33,6 +33,9 @@ use tokio::sync::watch;
 /// After an error of Redis: the link keeps trying, and so does the slot.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Births kept for a slot that does not claim (paused); it reads the classes anew when it goes on.
+const BIRTHS_MAX: usize = 1000;
+
 /// One worker.
 pub struct Slot {
     /// What all slots share.
@@ -99,17 +102,16 @@ impl Slot {
 
     /// Hears that a class was born. True if the slot is idle and must wait anew with it on its list.
     pub fn hear_birth(&self, class: &str, definition: &str) -> bool {
-        let idle_without = |state: &State| state.blocked_on.as_ref().is_some_and(|classes| !classes.contains(class));
-        if !idle_without(&self.state()) || judge(&self.capabilities.borrow().clone(), definition) == Judgement::Misfit {
-            return false;
-        }
+        let capabilities = self.capabilities.borrow().clone();
         let mut state = self.state();
-        // It may have begun to work meanwhile; then its next claim sees the class.
-        if !idle_without(&state) {
+        // At work it need not know: its next claim sees the class.
+        let waits_for_it = state.blocked_on.as_ref().is_some_and(|classes| classes.contains(class));
+        let is_full = state.born.len() >= BIRTHS_MAX;
+        if state.job.is_some() || waits_for_it || is_full || judge(&capabilities, definition) == Judgement::Misfit {
             return false;
         }
         state.born.push((class.to_owned(), definition.to_owned()));
-        true
+        state.blocked_on.is_some()
     }
 
     /// Runs until the agent drains; a job at work is finished or stopped by then.
@@ -125,7 +127,8 @@ impl Slot {
                 claimer.forget();
             }
             let capabilities = offers.borrow_and_update().clone();
-            if *paused.borrow_and_update() || capabilities.services().is_empty() {
+            let nothing_to_offer = capabilities.services().is_empty() || self.offers_too_much(&capabilities);
+            if *paused.borrow_and_update() || nothing_to_offer {
                 tokio::select! {
                     () = shutdown.drain.cancelled() => break,
                     _ = offers.changed() => claimer.forget(),
@@ -151,10 +154,24 @@ impl Slot {
         }
     }
 
+    /// An engine has fallen ill since the offer was made: a new offer is on its way.
+    fn offers_too_much(&self, capabilities: &Capabilities) -> bool {
+        let is_served = |service: &String| {
+            self.engines.iter().any(|engine| engine.is_healthy() && engine.connector.services().contains(service))
+        };
+        !capabilities.services().iter().all(is_served)
+    }
+
     /// Waits for a token. Ends early when the agent drains, without losing a token that came just then.
     async fn idle(&self, waiter: &mut Waiter, classes: &BTreeSet<String>, longest: Duration) {
         let Shared { link, space, shutdown, .. } = &*self.shared;
-        self.state().blocked_on = Some(classes.clone());
+        {
+            let mut state = self.state();
+            if !state.born.is_empty() {
+                return;
+            }
+            state.blocked_on = Some(classes.clone());
+        }
         let waiting = waiter.wait(link, space, classes, longest);
         tokio::pin!(waiting);
         let woken = tokio::select! {
@@ -196,9 +213,14 @@ impl Slot {
                 () = tokio::time::sleep(Duration::from_secs(5)) => beat.tick(),
             }
         };
+        let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
         self.hand_in(&hold, ended, began).await;
         self.shared.holds.remove(&hold.claim);
         self.now_doing(Some(&claimed.id), None);
+        if blames_us {
+            // A dead engine must not run through the queue: it is asked before the next claim, not at the next interval.
+            futures_util::future::join_all(self.engines.iter().map(|engine| engine.probe())).await;
+        }
     }
 
     async fn hand_in(&self, hold: &Hold, ended: Ended, began: Instant) {

@@ -172,10 +172,23 @@ local function reference_score(job)
   return string.format('%.17g', p * 1e15 - math.floor(t / 1000))
 end
 
+-- Whether the class was made with every job field that some worker's matching reads by now.
+local function is_complete(class)
+  local names = redis.call('SMEMBERS', key('jobs:class:fields'))
+  if #names == 0 then return true end
+  local parsed, definition = pcall(cjson.decode, redis.call('HGET', CLASSES, class) or '')
+  local fields = parsed and type(definition) == 'table' and definition.fields or {}
+  for _, name in ipairs(names) do
+    if type(fields) ~= 'table' or fields[name] == nil then return false end
+  end
+  return true
+end
+
 -- Makes a job with class and order claimable. Without a known class it waits unindexed, to be indexed again.
 local function enqueue(id, job)
   redis.call('ZADD', PENDING, reference_score(job), id)
-  if job.class and job.class ~= '' and job.order and redis.call('HEXISTS', CLASSES, job.class) == 1 then
+  if job.class and job.class ~= '' and job.order and redis.call('HEXISTS', CLASSES, job.class) == 1
+    and is_complete(job.class) then
     redis.call('ZADD', class_key(job.class), job.order, id)
     redis.call('ZREM', IDLE, job.class)
     update_head(job.class)
