@@ -39,7 +39,7 @@ pub async fn run(table: &mut Table) {
     table.single("claims a job, all at once", "claims", JOBS, made as f64 / done as f64, None);
     for shelf in 0..BIRTHS {
         let mut job = quick();
-        job["requirements"] = json!({"negative": {"shelf": shelf.to_string()}});
+        job["requirements"] = json!({"negative_requirements": {"shelf": shelf.to_string()}});
         stage.submit(job).await;
         stage.finished(burst.1 + shelf as u64 + 1).await;
         settle(Duration::from_millis(300)).await;

@@ -22,16 +22,12 @@ pub async fn run(table: &mut Table) {
         let rate = JOBS as f64 / began.elapsed().as_secs_f64();
         table.single(&format!("indexing, {classes} classes"), "jobs/s", JOBS, rate, Some(&bare));
         table.single("  longest page, with its round trips", "us", pages, longest_page, None);
-        let slow: Vec<(u64, u64, u64, Vec<redis::Value>)> = slow_log(&stage).await;
-        let longest = slow.iter().map(|(_, _, time, _)| *time).max().unwrap_or(500);
-        table.single("  longest script on the server", "us", pages * 2, longest as f64, None);
+        let slow: Vec<(u64, u64, f64, Vec<redis::Value>, String, String)> =
+            stage.ask(redis::cmd("SLOWLOG").arg(&["GET", "-1"])).await;
+        let is_script = |words: &[redis::Value]| words.first() == Some(&redis::Value::BulkString(b"EVALSHA".to_vec()));
+        let scripts: Vec<f64> = slow.iter().filter(|entry| is_script(&entry.3)).map(|entry| entry.2).collect();
+        table.spread("  scripts above 0.5 ms, server time", "us", &scripts, None);
     }
-}
-
-async fn slow_log(stage: &Stage) -> Vec<(u64, u64, u64, Vec<redis::Value>)> {
-    let raw: Vec<(u64, u64, u64, Vec<redis::Value>, String, String)> =
-        stage.ask(redis::cmd("SLOWLOG").arg(&["GET", "-1"])).await;
-    raw.into_iter().map(|(id, at, time, words, ..)| (id, at, time, words)).collect()
 }
 
 /// Puts waiting jobs of so many classes into the queue as a foreign producer does.
