@@ -138,14 +138,17 @@ impl Slot {
                 continue;
             }
             let judging = |definition: &str| judge(&capabilities, definition);
-            for (class, definition) in std::mem::take(&mut self.state().born) {
-                claimer.learn(&class, judging(&definition));
-            }
+            self.learn_births(&mut claimer, &judging);
             match claimer.ask(link, space, &judging).await {
                 Ok(Asked::Job(claimed, token)) => self.work(&claimed, token, &capabilities, &beat).await,
                 Ok(Asked::Nothing(due)) => {
                     let longest = due.map_or(limits.poll, |due| due.min(limits.poll)).max(Duration::from_millis(1));
-                    self.idle(&mut waiter, claimer.fitting(), longest).await;
+                    let until = Instant::now() + longest;
+                    // A class that is born has a token for one of those who wait: all learn of it, and that one claims.
+                    while self.idle(&mut waiter, claimer.fitting(), until - Instant::now()).await
+                        && self.learn_births(&mut claimer, &judging)
+                        && Instant::now() < until
+                    {}
                 }
                 Err(_) => {
                     unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
@@ -162,13 +165,25 @@ impl Slot {
         !capabilities.services().iter().all(is_served)
     }
 
-    /// Waits for a token. Ends early when the agent drains, without losing a token that came just then.
-    async fn idle(&self, waiter: &mut Waiter, classes: &BTreeSet<String>, longest: Duration) {
+    /// Takes in the classes born since it last did. True if it need not look at them more closely before it waits.
+    fn learn_births(&self, claimer: &mut Claimer, judge: &dyn Fn(&str) -> Judgement) -> bool {
+        let born = std::mem::take(&mut self.state().born);
+        let simple = !born.is_empty();
+        born.into_iter().fold(simple, |simple, (class, definition)| {
+            let judgement = judge(&definition);
+            claimer.learn(&class, judgement);
+            simple && judgement != Judgement::Incomplete
+        })
+    }
+
+    /// Waits for a token, true if it was called for the sake of new classes alone. Ends early when the agent drains,
+    /// without losing a token that came just then.
+    async fn idle(&self, waiter: &mut Waiter, classes: &BTreeSet<String>, longest: Duration) -> bool {
         let Shared { link, space, shutdown, .. } = &*self.shared;
         {
             let mut state = self.state();
             if !state.born.is_empty() {
-                return;
+                return true;
             }
             state.blocked_on = Some(classes.clone());
         }
@@ -189,11 +204,13 @@ impl Slot {
             Ok(Woken::Class(class)) if shutdown.drain.is_cancelled() || *self.paused.borrow() => {
                 let _ = wake::put_back(link, space, &class).await;
             }
+            Ok(Woken::Called) => return !shutdown.drain.is_cancelled() && !*self.paused.borrow(),
             Ok(_) => {}
             Err(_) => {
                 unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
             }
         }
+        false
     }
 
     async fn work(&self, claimed: &ClaimedJob, token: String, capabilities: &Capabilities, beat: &Beat) {
