@@ -38,6 +38,10 @@ demo: build ## One job from queue to picture, on a Redis of its own (on your Com
 test: deps ## All tests, against a real redis-server that they start themselves
 	@scripts/test
 
+.PHONY: bench
+bench: deps ## Figures beside yardsticks of the same run, with the release build (NAME=claim: one section)
+	$(CARGO) bench $(CARGO_FLAGS) --bench bench -- $(NAME)
+
 .PHONY: check
 check: check-format check-lint check-imports check-dependencies check-scripts ## Format, lints, import table, licences and sources, shell scripts
 

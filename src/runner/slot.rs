@@ -37,6 +37,16 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Births kept for a slot that does not claim (paused); it reads the classes anew when it goes on.
 const BIRTHS_MAX: usize = 1000;
 
+/// How a wait ended.
+enum Idled {
+    /// With a class's token.
+    Token(String),
+    /// New classes are to be looked at.
+    Called,
+    /// Without a reason.
+    Nothing,
+}
+
 /// One worker.
 pub struct Slot {
     /// What all slots share.
@@ -149,9 +159,7 @@ impl Slot {
                 continue;
             }
             let judging = |definition: &str| judge(&capabilities, definition);
-            for (class, definition) in std::mem::take(&mut self.state().born) {
-                claimer.learn(&class, judging(&definition));
-            }
+            self.learn_births(&mut claimer, &judging);
             match claimer.ask(link, space, &judging).await {
                 Ok(Asked::Job(claimed, token)) => {
                     woken = None;
@@ -164,9 +172,20 @@ impl Slot {
                     if let Some(class) = woken.take().filter(|class| avoided.woken_in_vain(class, Instant::now())) {
                         let _ = wake::put_back(link, space, &class).await;
                     }
-                    let longest = due.map_or(limits.poll, |due| due.min(limits.poll));
-                    let (longest, classes) = avoided.waiting(claimer.fitting(), longest, Instant::now());
-                    woken = self.idle(&mut waiter, &classes, longest.max(Duration::from_millis(1))).await;
+                    let until = Instant::now() + due.map_or(limits.poll, |due| due.min(limits.poll));
+                    loop {
+                        let left = until.saturating_duration_since(Instant::now());
+                        let (longest, classes) = avoided.waiting(claimer.fitting(), left, Instant::now());
+                        match self.idle(&mut waiter, &classes, longest.max(Duration::from_millis(1))).await {
+                            Idled::Token(class) => woken = Some(class),
+                            // A class that is born has a token for one of those who wait: all learn of it, one claims.
+                            Idled::Called if self.learn_births(&mut claimer, &judging) && Instant::now() < until => {
+                                continue;
+                            }
+                            Idled::Called | Idled::Nothing => {}
+                        }
+                        break;
+                    }
                 }
                 Err(_) => {
                     unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
@@ -183,14 +202,24 @@ impl Slot {
         !capabilities.services().iter().all(is_served)
     }
 
-    /// Waits for a token, and answers its class. Ends early when the agent drains, without losing a token that came
-    /// just then.
-    async fn idle(&self, waiter: &mut Waiter, classes: &BTreeSet<String>, longest: Duration) -> Option<String> {
+    /// Takes in the classes born since it last did. True if it need not look at them more closely before it waits.
+    fn learn_births(&self, claimer: &mut Claimer, judge: &dyn Fn(&str) -> Judgement) -> bool {
+        let born = std::mem::take(&mut self.state().born);
+        let simple = !born.is_empty();
+        born.into_iter().fold(simple, |simple, (class, definition)| {
+            let judgement = judge(&definition);
+            claimer.learn(&class, judgement);
+            simple && judgement != Judgement::Incomplete
+        })
+    }
+
+    /// Waits for a token. Ends early when the agent drains, without losing a token that came just then.
+    async fn idle(&self, waiter: &mut Waiter, classes: &BTreeSet<String>, longest: Duration) -> Idled {
         let Shared { link, space, shutdown, .. } = &*self.shared;
         {
             let mut state = self.state();
             if !state.born.is_empty() {
-                return None;
+                return Idled::Called;
             }
             state.blocked_on = Some(classes.clone());
         }
@@ -210,13 +239,14 @@ impl Slot {
         match woken {
             Ok(Woken::Class(class)) if shutdown.drain.is_cancelled() || *self.paused.borrow() => {
                 let _ = wake::put_back(link, space, &class).await;
-                None
+                Idled::Nothing
             }
-            Ok(Woken::Class(class)) => Some(class),
-            Ok(_) => None,
+            Ok(Woken::Class(class)) => Idled::Token(class),
+            Ok(Woken::Called) if !shutdown.drain.is_cancelled() && !*self.paused.borrow() => Idled::Called,
+            Ok(_) => Idled::Nothing,
             Err(_) => {
                 unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
-                None
+                Idled::Nothing
             }
         }
     }
