@@ -36,11 +36,11 @@ pub enum NotHere {
 /// Longest limit that a job may ask for, in minutes: a week.
 const LONGEST_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 
-/// Reads a claimed job.
+/// Reads a claimed job. Without `capabilities` its fit is not asked: it ran here before.
 pub async fn fetch(
     shared: &Shared,
     claimed: &ClaimedJob,
-    capabilities: &Capabilities,
+    capabilities: Option<&Capabilities>,
 ) -> RedisResult<Result<Fetched, NotHere>> {
     let most = shared.limits.max_payload_bytes;
     if claimed.payload_bytes > most {
@@ -56,7 +56,7 @@ pub async fn fetch(
 fn read(
     shared: &Shared,
     claimed: &ClaimedJob,
-    capabilities: &Capabilities,
+    capabilities: Option<&Capabilities>,
     mut raw: BTreeMap<String, Vec<u8>>,
 ) -> Result<Fetched, NotHere> {
     if raw.is_empty() {
@@ -68,7 +68,7 @@ fn read(
     let fields: BTreeMap<String, String> =
         raw.into_iter().map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect();
     let get = |name: &str| fields.get(name).map(String::as_str);
-    match fit_job(get, capabilities) {
+    match capabilities.map_or(Ok(Fit::Fits), |capabilities| fit_job(get, capabilities)) {
         Ok(Fit::Fits) => {}
         Ok(Fit::Misfit(reasons)) => {
             return Err(NotHere::Misfit(reasons.first().map(ToString::to_string).unwrap_or_default()));

@@ -10,7 +10,7 @@
 //! ```
 
 use super::engine::Engine;
-use super::job::{Ended, Run};
+use super::job::{Earlier, Ended, Run};
 use super::shared::{Announcement, Shared};
 use crate::capabilities::{Capabilities, Fit, fit};
 use crate::protocol::claim::ClaimedJob;
@@ -20,7 +20,8 @@ use crate::protocol::outcome::Settled;
 use crate::queue::announce::{Announced, Doing};
 use crate::queue::claim::{Asked, Claimer, Judgement};
 use crate::queue::holds::Hold;
-use crate::queue::link::unless;
+use crate::queue::link::{persist, unless};
+use crate::queue::recover::{self, Recovered};
 use crate::queue::wake::{self, Waiter, Woken};
 use crate::queue::{claim, settle};
 use crate::service::loops::Beat;
@@ -28,7 +29,7 @@ use crate::telemetry::{Notice, tell};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// After an error of Redis: the link keeps trying, and so does the slot.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -50,6 +51,8 @@ pub struct Slot {
     pub capabilities: watch::Sender<Arc<Capabilities>>,
     /// Somebody wants it to claim no more for now.
     pub paused: watch::Sender<bool>,
+    /// Asks for a heartbeat at once.
+    pub beat_now: Notify,
     state: Mutex<State>,
 }
 
@@ -77,6 +80,7 @@ impl Slot {
             engines,
             capabilities: watch::Sender::new(Arc::new(capabilities)),
             paused: watch::Sender::new(false),
+            beat_now: Notify::new(),
             state: Mutex::default(),
         }
     }
@@ -121,6 +125,7 @@ impl Slot {
         let mut waiter = Waiter::new(&self.worker);
         let mut offers = self.capabilities.subscribe();
         let mut paused = self.paused.subscribe();
+        self.recover(&beat).await;
         while !shutdown.drain.is_cancelled() {
             beat.tick();
             if offers.has_changed().unwrap_or(false) {
@@ -142,7 +147,7 @@ impl Slot {
                 claimer.learn(&class, judging(&definition));
             }
             match claimer.ask(link, space, &judging).await {
-                Ok(Asked::Job(claimed, token)) => self.work(&claimed, token, &capabilities, &beat).await,
+                Ok(Asked::Job(claimed, token)) => self.work(&claimed, None, token, &capabilities, &beat).await,
                 Ok(Asked::Nothing(due)) => {
                     let longest = due.map_or(limits.poll, |due| due.min(limits.poll)).max(Duration::from_millis(1));
                     self.idle(&mut waiter, claimer.fitting(), longest).await;
@@ -196,7 +201,43 @@ impl Slot {
         }
     }
 
-    async fn work(&self, claimed: &ClaimedJob, token: String, capabilities: &Capabilities, beat: &Beat) {
+    /// Takes up what an earlier process of this worker held: its engine may have finished it, or be at work on it.
+    async fn recover(&self, beat: &Beat) {
+        let Shared { link, space, limits, shutdown, .. } = &*self.shared;
+        for kept in self.shared.journal.unconfirmed(&self.worker) {
+            let handed =
+                settle::hand_in(link, space, &self.shared.journal, &kept.claim, &kept.outcome, &shutdown.drain);
+            match handed.await {
+                Some(Ok(settled)) => {
+                    let became = format!("{settled:?}").to_lowercase();
+                    tell(Notice::HandedIn { worker: &self.worker, job: &kept.claim.id, became });
+                }
+                Some(Err(error)) => tracing::error!(job = kept.claim.id, %error, "a kept end of a job was refused"),
+                None => return,
+            }
+            kept.forget();
+        }
+        let looking = persist(&shutdown.drain, || async {
+            beat.tick();
+            recover::left_behind(link, space, &self.worker, limits.lease).await
+        });
+        // Redis may be away for long: the agent waits for it here as it would before a claim.
+        let Some(Ok(found)) = looking.await else { return };
+        for Recovered { claimed, token, service_job_id } in found {
+            tell(Notice::TakenUp { worker: &self.worker, job: &claimed.id, started: service_job_id.is_some() });
+            let capabilities = self.capabilities.borrow().clone();
+            self.work(&claimed, Some(Earlier { service_job_id }), token, &capabilities, beat).await;
+        }
+    }
+
+    async fn work(
+        &self,
+        claimed: &ClaimedJob,
+        earlier: Option<Earlier>,
+        token: String,
+        capabilities: &Capabilities,
+        beat: &Beat,
+    ) {
         let began = Instant::now();
         let claim = Claim { id: claimed.id.clone(), token, attempt: claimed.attempt, life: claimed.life.clone() };
         let hold = Hold::new(claim);
@@ -204,7 +245,7 @@ impl Slot {
         tell(Notice::Claimed { worker: &self.worker, job: &claimed.id, attempt: claimed.attempt });
         self.now_doing(None, Some(&claimed.id));
         let run = Run { shared: &self.shared, worker: &self.worker, engines: &self.engines, capabilities, hold: &hold };
-        let living = run.live(claimed);
+        let living = run.live(claimed, earlier.as_ref());
         tokio::pin!(living);
         // A long job is no hanging loop.
         let ended = loop {
@@ -230,17 +271,22 @@ impl Slot {
             tell(Notice::Lost { worker, job, state: "lost" });
             return;
         };
-        let settled = match settle::hand_in(link, space, &hold.claim, &outcome, &shutdown.now).await {
-            Some(Ok(settled)) => settled,
-            Some(Err(error)) => {
-                tracing::error!(worker, job, %error, "the end of a job was refused; its lease will run out");
-                return;
-            }
-            None => {
-                tracing::error!(worker, job, "stopped before Redis came back; the job will run again");
-                return;
-            }
-        };
+        let settled =
+            match settle::hand_in(link, space, &self.shared.journal, &hold.claim, &outcome, &shutdown.now).await {
+                Some(Ok(settled)) => settled,
+                Some(Err(error)) => {
+                    tracing::error!(worker, job, %error, "the end of a job was refused; its lease will run out");
+                    return;
+                }
+                None => {
+                    tracing::error!(
+                        worker,
+                        job,
+                        "stopped before Redis came back; the next start hands the end of the job in"
+                    );
+                    return;
+                }
+            };
         match (settled, &outcome, failure) {
             (Settled::Lost { state }, ..) => tell(Notice::Lost { worker, job, state: &state }),
             (Settled::Cancelled, ..) | (Settled::Accepted | Settled::Already, settle::Outcome::Cancelled, _) => {
