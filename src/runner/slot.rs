@@ -26,6 +26,7 @@ use crate::queue::wake::{self, Waiter, Woken};
 use crate::queue::{claim, settle};
 use crate::service::loops::Beat;
 use crate::telemetry::{Notice, tell};
+use connectors::failure::Reason;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -33,6 +34,9 @@ use tokio::sync::{Notify, watch};
 
 /// After an error of Redis: the link keeps trying, and so does the slot.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long engines may take to accept a request to free memory.
+const FREE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Births kept for a slot that does not claim (paused); it reads the classes anew when it goes on.
 const BIRTHS_MAX: usize = 1000;
@@ -254,10 +258,17 @@ impl Slot {
                 () = tokio::time::sleep(Duration::from_secs(5)) => beat.tick(),
             }
         };
+        let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
+            if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));
         let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
         self.hand_in(&hold, ended, began).await;
         self.shared.holds.remove(&hold.claim);
         self.now_doing(Some(&claimed.id), None);
+        if out_of_memory {
+            // What the failed run left on the card would fail the next one.
+            let freeing = self.engines.iter().map(|engine| engine.connector.free_memory());
+            let _ = tokio::time::timeout(FREE_DEADLINE, futures_util::future::join_all(freeing)).await;
+        }
         if blames_us {
             // A dead engine must not run through the queue: it is asked before the next claim, not at the next interval.
             futures_util::future::join_all(self.engines.iter().map(|engine| engine.probe())).await;
