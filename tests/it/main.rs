@@ -13,4 +13,5 @@ mod end_to_end;
 mod hardware;
 mod hostile;
 mod imports;
+mod returning;
 mod support;

@@ -88,6 +88,12 @@ local function mine(job, token, attempt, life)
     and (job.claim == token or job.attempts < attempt)
 end
 
+-- Why a token holds no longer: a newer process of the same worker has taken the job over, or somebody else has it.
+local function loss(job, token)
+  local moved = job and job.claim and job.claim ~= token and worker_of(job.claim) == worker_of(token) and held(job, job.claim)
+  return moved and 'moved' or 'lost'
+end
+
 local function json_text(value)
   if type(value) == 'table' then return value.json end
   if type(value) == 'number' then return string.format('%.14g', value) end
