@@ -9,7 +9,8 @@ async fn a_submitted_job_completes_and_its_submitter_sees_every_step() {
     let _agent = Agent::start(&server, "w1", &[]).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("job.json");
-    std::fs::write(&file, r#"{"service_required":"simulation","payload":{"steps":4,"step_ms":5,"outputs":2}}"#).unwrap();
+    std::fs::write(&file, r#"{"service_required":"simulation","payload":{"steps":4,"step_ms":5,"outputs":2}}"#)
+        .unwrap();
 
     let output = cli(&server, &["submit", file.to_str().unwrap(), "--watch", "--json"]).await;
 

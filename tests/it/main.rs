@@ -11,4 +11,5 @@
 mod end_to_end;
 mod hardware;
 mod imports;
+mod protocol;
 mod support;

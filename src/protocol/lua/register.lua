@@ -24,4 +24,5 @@ redis.call('SET', key('worker:' .. worker .. ':heartbeat'), iso(NOW), 'EX', ARGV
 redis.call('SADD', key('workers:active'), worker)
 local added = 0
 for name in string.gmatch(ARGV[10], '[^,]+') do added = added + redis.call('SADD', key('jobs:class:fields'), name) end
-return { 'ok', instance, redis.call('HGET', key('worker:' .. worker .. ':control'), 'state') or '', int(added) }
+local desired = redis.pcall('HGET', key('worker:' .. worker .. ':control'), 'state')
+return { 'ok', instance, type(desired) == 'string' and desired or '', int(added) }

@@ -8,7 +8,8 @@ local function renew(id, token, attempt, life)
   local job = load(id)
   if not job or not mine(job, token, attempt, life) then
     if job then adopt_end(id, job) end
-    if not job or job.worker_id ~= worker or job.claim ~= token then redis.call('HDEL', active_key(worker), id) end
+    -- A later process of the same worker may hold it by another token; the entry is that one's.
+    if not job or job.worker_id ~= worker or not held(job, job.claim) then redis.call('HDEL', active_key(worker), id) end
     return 'lost'
   end
   if not held(job, token) then
