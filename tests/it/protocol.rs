@@ -1,10 +1,10 @@
 //! The Redis protocol: its real scripts on a real redis-server, one module for each part of it.
 
-// mod broken;
+mod broken;
 mod cancel;
 mod claim;
 mod complete;
-// mod ear;
+mod ear;
 mod fail;
 mod fit;
 mod foreign;
