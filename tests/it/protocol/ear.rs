@@ -33,6 +33,12 @@ impl Ear {
         self.heard.lock().unwrap().iter().filter(|(name, _)| name == channel).map(|(_, json)| json.clone()).collect()
     }
 
+    /// When the last such message came, as its place among all; panics if none did.
+    pub fn position(&self, channel: &str, wanted: impl Fn(&Value) -> bool) -> usize {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().rposition(|(name, json)| name == channel && wanted(json)).expect("such a message")
+    }
+
     /// All channels that were used so far.
     pub fn channels(&self) -> std::collections::BTreeSet<String> {
         self.heard.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
