@@ -1,7 +1,7 @@
 //! Scripts broken on purpose: the checks that these tests rest on must notice.
 
 use super::invariants::violations;
-use super::scene::{LEASE, Scene, class_of, completion};
+use super::scene::{LEASE, Scene, class_of, completion, job};
 use gpu_worker::protocol::hold::Claim;
 use std::collections::BTreeSet;
 
@@ -93,8 +93,11 @@ async fn a_lease_that_stays_behind_is_noticed() {
 #[tokio::test]
 async fn a_head_that_is_not_brought_up_to_date_is_noticed() {
     let scene = Scene::start().await;
-    scene.submit("a").await;
-    scene.submit("b").await;
+    for (id, time) in [("a", 1000), ("b", 2000)] {
+        let mut job = job(id, "simulation");
+        job.order_time_ms = Some(time);
+        scene.submit_as(job).await;
+    }
     let update =
         "if class and class ~= '' and redis.call('ZREM', class_key(class), id) == 1 then update_head(class) end";
     let prelude = PRELUDE.replace(update, "if class then redis.call('ZREM', class_key(class), id) end");

@@ -238,6 +238,25 @@ async fn many_avoided_jobs_in_many_classes_do_not_hide_the_rest() {
 }
 
 #[tokio::test]
+async fn a_class_that_moves_back_while_the_heads_are_walked_hides_no_other() {
+    let scene = Scene::start().await;
+    let far = scene.now_ms().await + 1_000_000;
+    let avoided = |id: &str, service: &str| with(job(id, service), &[("avoid", &format!("w1 {far}"))]);
+    for n in 0..120 {
+        let (id, service) = (format!("j{n}"), format!("s{n}"));
+        let mut waiting = if n == 100 { job(&id, &service) } else { avoided(&id, &service) };
+        waiting.order_time_ms = Some(1000 + n);
+        scene.submit_as(waiting).await;
+    }
+    // The sixth class loses its first job and goes behind all others; the hundred and first moves up in its place.
+    let mut behind = avoided("behind", "s5");
+    behind.order_time_ms = Some(9000);
+    scene.submit_as(behind).await;
+    scene.foreign_cancel("j5").await;
+    assert_eq!(scene.claim("w1").await.unwrap().id, "j100");
+}
+
+#[tokio::test]
 async fn entries_of_the_callers_own_list_that_it_does_not_hold_are_removed() {
     let scene = Scene::start().await;
     scene.held("a", "w2").await;

@@ -2,6 +2,8 @@
 
 use super::invariants::check;
 use super::scene::Scene;
+use crate::support::until;
+use gpu_worker::protocol::order::Order;
 use gpu_worker::protocol::outcome::{Settled, Verdict};
 use gpu_worker::protocol::submit::Replayed;
 
@@ -72,7 +74,29 @@ async fn a_replayed_job_asks_for_the_priority_that_it_had() {
     scene.space.cancel(&mut scene.con(), "a", "x").await.unwrap();
     replay(&scene, "a").await;
     check(&scene).await;
+    // It is claimable at once, where indexing would put it.
+    assert_eq!(scene.index(&["a"]).await, 0);
     assert_eq!(scene.claim("w1").await.unwrap().id, "a");
+}
+
+#[tokio::test]
+async fn a_replayed_job_queues_up_behind_those_that_waited() {
+    let scene = Scene::start().await;
+    scene.submit("a").await;
+    scene.submit("b").await;
+    scene.space.cancel(&mut scene.con(), "a", "x").await.unwrap();
+    until_later(&scene, "b").await;
+    replay(&scene, "a").await;
+    assert_eq!(scene.index(&["a"]).await, 0);
+    assert_eq!(scene.claim("w1").await.unwrap().id, "b");
+    assert_eq!(scene.claim("w1").await.unwrap().id, "a");
+    check(&scene).await;
+}
+
+/// The server's clock has moved on since this job was submitted.
+async fn until_later(scene: &Scene, id: &str) {
+    let submitted = Order::parse(&scene.field(id, "order").await.unwrap()).unwrap().time_ms();
+    until("the next millisecond", || async { (scene.now_ms().await > submitted).then_some(()) }).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What happens as time passes: reaping, promoting, purging, and time that jumps.
 
 use super::invariants::check;
-use super::scene::{LEASE, Scene, job};
+use super::scene::{LEASE, Scene, class_of, job};
 use crate::support::until;
 use gpu_worker::protocol::claim::ClaimReply;
 use gpu_worker::protocol::hold::Hold;
@@ -90,6 +90,43 @@ async fn when_time_stood_still_every_holder_gets_one_more_lease() {
         assert_eq!(scene.stall(id).await.reaped, 1, "a holder that is really gone is reaped one lease later");
         check(&scene).await;
     }
+}
+
+#[tokio::test]
+async fn when_time_stood_still_no_lease_becomes_shorter() {
+    let scene = Scene::start().await;
+    scene.held("a", "w1").await;
+    scene.tick().await;
+    let lease = scene.score("jobs:leases", "a").await;
+    let _: String = scene.run(&["SET", "jobs:tick", "1"]).await;
+    // An agent with shorter leases than the holder's notices.
+    assert!(scene.space.tick(&mut scene.con(), 100, 3).await.unwrap().time_jumped);
+    assert_eq!(scene.score("jobs:leases", "a").await, lease);
+}
+
+#[tokio::test]
+async fn whatever_makes_a_job_claimable_leaves_a_token() {
+    let scene = Scene::start().await;
+    let wake = format!("jobs:wake:{}", class_of("simulation").id());
+    let token = async |what: &str| {
+        assert_eq!(scene.run::<u64>(&["LLEN", &wake]).await, 1, "{what}");
+        let _: u64 = scene.run(&["DEL", &wake]).await;
+    };
+    scene.submit("a").await;
+    token("submit").await;
+    let claim = scene.claim("w1").await.unwrap();
+    scene.stall("a").await;
+    token("a stalled holder").await;
+    assert_eq!(scene.renew(&claim).await, Hold::Ok);
+    scene.fail(&claim, Verdict::Retry).await;
+    scene.due("a").await;
+    token("a pause that is over").await;
+    scene.space.cancel(&mut scene.con(), "a", "x").await.unwrap();
+    scene.space.replay(&mut scene.con(), "a").await.unwrap();
+    token("replay").await;
+    scene.foreign("b", &[]).await;
+    scene.index(&["b"]).await;
+    token("indexing").await;
 }
 
 #[tokio::test]
