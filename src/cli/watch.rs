@@ -59,7 +59,11 @@ pub(super) async fn follow(session: &Session, id: &str, json: bool) -> Result<Ex
                 screen.note("Redis is away; waiting for it");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            Err(error) => return Err(redis_failed(&error)),
+            // Something else than an event log stands under its name: the job itself still tells how it ended.
+            Err(error) => {
+                let ended = ended_silently(session, id, &mut screen).await?;
+                return ended.ok_or_else(|| redis_failed(&error));
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ pub enum Notice<'a> {
     Draining { running: usize, allowed: Duration },
     /// Redis cannot be reached; told once an outage.
     RedisLost { error: String },
+    /// Redis answers, but refuses a call: rights, memory, a key of a wrong type.
+    RedisRefuses { error: String },
     /// Redis answers again.
     RedisBack { after: Duration },
     /// A worker is registered.
@@ -68,6 +70,7 @@ pub fn tell(notice: Notice<'_>) {
             info!(running, allowed_seconds = allowed.as_secs(), "draining: no more claims, running jobs may finish");
         }
         RedisLost { error } => warn!(error, "Redis cannot be reached; running jobs go on, trying again"),
+        RedisRefuses { error } => error!(error, "Redis refuses what the agent asks of it"),
         RedisBack { after } => info!(outage_ms = after.as_millis() as u64, "Redis is back"),
         Registered { worker, instance } => info!(worker, instance, "registered"),
         Superseded { worker, by } => {

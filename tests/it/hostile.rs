@@ -186,10 +186,18 @@ async fn leftovers(server: &RedisServer, queue: &Queue, rows: &[Row]) -> Vec<Str
     }
     let active: Vec<String> = server.run(&["KEYS", "jobs:active:*"]).await;
     wrong.extend((!active.is_empty()).then(|| format!("still held: {active:?}")));
-    for words in [["jobs", "--limit=500"].as_slice(), &["jobs", "show", "error-with-terminal-escapes"]] {
+    let shown: [(&[&str], i32, &str); 6] = [
+        (&["jobs", "--limit=500"], 0, "error-with-terminal-escapes"),
+        (&["jobs", "show", "error-with-terminal-escapes"], 0, "error-with-terminal-escapes"),
+        (&["watch", "error-with-terminal-escapes"], 1, "failed: "),
+        (&["watch", "created-at-bytes-that-are-not-UTF-8"], 0, "completed"),
+        (&["watch", "event-log-that-is-a-text"], 0, "completed"),
+        (&["workers"], 0, "hostile-3"),
+    ];
+    for (words, code, says) in shown {
         let output = cli(server, words).await;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let shown = output.status.code() == Some(0) && text.contains("error-with-terminal-escapes");
+        let shown = output.status.code() == Some(code) && text.contains(says);
         wrong.extend(
             (!shown).then(|| format!("{words:?}: {:?} {}", output.status, String::from_utf8_lossy(&output.stderr))),
         );

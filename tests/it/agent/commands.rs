@@ -128,6 +128,19 @@ async fn a_bad_configuration_binds_and_registers_nothing() {
 }
 
 #[tokio::test]
+async fn an_agent_that_could_store_nothing_does_not_start() {
+    let server = RedisServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a-file");
+    std::fs::write(&file, "in the way").unwrap();
+    let mut agent = Agent::spawn(&server, "full", &[("OUTPUT_DIR", file.to_str().unwrap())]);
+    assert_eq!(agent.ended().await, Some(64));
+    assert!(agent.log().contains("OUTPUT_DIR"), "{}", agent.log());
+    let keys: Vec<String> = server.run(&["KEYS", "*"]).await;
+    assert!(keys.is_empty(), "{keys:?}");
+}
+
+#[tokio::test]
 async fn an_agent_writes_to_stderr_alone() {
     let server = RedisServer::start().await;
     let queue = Queue::of(&server);

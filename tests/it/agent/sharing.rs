@@ -126,3 +126,19 @@ async fn a_failed_job_wakes_another_agent_than_the_one_that_failed_it() {
     assert_eq!(workers.len(), 2, "{workers:?}");
     assert_ne!(workers[0], workers[1]);
 }
+
+#[tokio::test]
+async fn an_engine_that_hangs_holds_up_neither_start_nor_the_other_engine() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let engine = stand_ins::comfyui::StandIn::start(Options::default()).await.unwrap();
+    engine.freeze();
+    let env = [("SERVICES", "comfyui,simulation"), ("COMFYUI_URL", &engine.url())];
+    let agent = Agent::start(&server, "unimpressed", &env).await;
+    let (waiting, simulated) = (queue.submit(picture()).await, queue.submit(quick()).await);
+    queue.reaches(&simulated, "completed").await;
+    assert_eq!(queue.field(&waiting, "status").await, "pending");
+    engine.thaw();
+    queue.reaches(&waiting, "completed").await;
+    assert!(!agent.log().contains("ERROR"), "{}", agent.log());
+}

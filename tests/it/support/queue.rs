@@ -55,14 +55,6 @@ impl Queue {
         self.events(id).await.iter().map(|event| event.kind().to_owned()).collect()
     }
 
-    /// Waits until the job has an event of this kind.
-    pub async fn tells(&self, id: &str, kind: &str) -> Event {
-        until(&format!("{id} tells {kind}"), || async {
-            self.events(id).await.into_iter().find(|event| event.kind() == kind)
-        })
-        .await
-    }
-
     /// Panics unless the job's log holds exactly one end, and it is the last entry.
     pub async fn ended_once(&self, id: &str) {
         let events = self.events(id).await;

@@ -57,6 +57,12 @@ impl RedisServer {
         self.child.wait().expect("redis-server ends");
     }
 
+    /// Stops it where it stands, connections and all, until `CONT`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill").success());
+    }
+
     /// Starts it again where it was, with what it had kept.
     pub async fn revive(&mut self) {
         self.child = spawn(self.port, self.durable, self.folder.path());
