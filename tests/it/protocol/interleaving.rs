@@ -231,7 +231,7 @@ impl World<'_> {
             }
             let answers = self.scene.space.renew(&mut self.scene.con(), LEASE, &claims).await.unwrap();
             for (claim, answer) in claims.iter().zip(answers) {
-                if answer == Hold::Lost {
+                if matches!(answer, Hold::Lost | Hold::Moved) {
                     self.let_go(agent, claim, stubborn);
                 } else {
                     holders.entry(claim.id.clone()).or_default().push(claim.token.clone());

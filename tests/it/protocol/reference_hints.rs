@@ -220,7 +220,7 @@ async fn an_agent_behind_a_prefix_without_reference_events_says_nothing_to_the_r
     agent.ended().await;
     ear.caught_up(&scene).await;
     let channels: Vec<String> = ear.channels().into_iter().collect();
-    assert_eq!(channels, ["mark", "{p}:job:events:a", "{p}:jobs:classes:born"]);
+    assert_eq!(channels, ["mark", "{p}:job:events:a", "{p}:jobs:classes:born", "{p}:jobs:workers:started"]);
     let keys: Vec<String> = scene.run(&["KEYS", "*"]).await;
     assert!(keys.iter().all(|key| key.starts_with("{p}:")), "{keys:?}");
 }
