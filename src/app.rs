@@ -13,8 +13,10 @@ mod machine;
 pub use build::{Built, Driven, drivers, limits, space};
 
 use crate::config::Config;
+use crate::hardware::Sample;
 use crate::queue::hints::{self, Hint};
-use crate::queue::holds::Stop;
+use crate::queue::holds::{Holds, Stop};
+use crate::queue::journal::Journal;
 use crate::queue::link::{Link, unless};
 use crate::queue::{lease, sweep, tick, wake};
 use crate::runner::shared::{Shared, publish_announcements};
@@ -51,7 +53,8 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
     let shared = Arc::new(Shared {
         link,
         space: space(config),
-        holds: Default::default(),
+        holds: Holds::default(),
+        journal: Journal::at(&config.state_dir),
         limits: limits(config),
         shutdown,
         machine: config.identity.machine_id.clone(),
@@ -61,15 +64,12 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
     let slots = built.slots(config, &shared);
     let workers: Vec<String> = slots.iter().map(|slot| slot.worker.clone()).collect();
     tell(Notice::Started { workers: &workers, machine: &shared.machine, version: &shared.version });
-    Agent { shared, slots, engines: built.engines.clone(), loops: Loops::default(), to_publish: Some(to_publish) }
-        .run(config, built)
-        .await
+    Agent { shared, slots, loops: Loops::default(), to_publish: Some(to_publish) }.run(config, built).await
 }
 
 struct Agent {
     shared: Arc<Shared>,
     slots: Vec<Arc<Slot>>,
-    engines: Vec<Arc<crate::runner::engine::Engine>>,
     loops: Loops,
     to_publish: Option<mpsc::UnboundedReceiver<crate::runner::shared::Announcement>>,
 }
@@ -78,7 +78,7 @@ impl Agent {
     async fn run(mut self, config: &Config, built: Built) -> Left {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let superseded = CancellationToken::new();
-        self.start_services(config, &tasks, &stop, &superseded);
+        self.start_services(config, &built, &tasks, &stop, &superseded);
         built.watch_engines(&self.slots, config, &tasks, &stop);
         systemd::ready(&format!("{} worker(s)", self.slots.len()));
 
@@ -108,6 +108,7 @@ impl Agent {
     fn start_services(
         &mut self,
         config: &Config,
+        built: &Built,
         tasks: &TaskTracker,
         stop: &CancellationToken,
         superseded: &CancellationToken,
@@ -138,12 +139,21 @@ impl Agent {
 
         for slot in &self.slots {
             let (shared, beat, until) = named("heartbeat");
-            let beats = beats::Heartbeat::new(slot.clone(), config.jobs.heartbeat_interval);
+            let beats = beats::Heartbeat::new(
+                slot.clone(),
+                config.jobs.heartbeat_interval,
+                built.sampler.clone(),
+                Sample::from(&built.inventory),
+            );
             let gone = superseded.clone();
             tasks.spawn(async move {
                 beats
                     .keep(beat, until, || {
                         gone.cancel();
+                        // The newer process takes the jobs over, and the engine's work with them.
+                        for hold in shared.holds.all() {
+                            hold.stop(Stop::Moved);
+                        }
                         shared.shutdown.drain.cancel();
                         shared.shutdown.now.cancel();
                     })
@@ -194,6 +204,11 @@ fn heard(shared: &Arc<Shared>, slots: &[Arc<Slot>], publisher: &Publisher, hint:
             for slot in slots.iter().filter(|slot| slot.hear_birth(&class, &definition)) {
                 let (shared, worker) = (shared.clone(), slot.worker.clone());
                 tokio::spawn(async move { wake::call(&shared.link, &shared.space, &worker).await });
+            }
+        }
+        Hint::Started { worker } => {
+            for slot in slots.iter().filter(|slot| slot.worker == worker) {
+                slot.beat_now.notify_one();
             }
         }
         // The hint may be forged or late: what Redis says of the lease decides.

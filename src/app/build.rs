@@ -98,7 +98,10 @@ pub struct Built {
     pub engines: Vec<Arc<Engine>>,
     by_ref: BTreeMap<(String, usize), Arc<Engine>>,
     plan: SlotPlan,
-    inventory: Inventory,
+    /// The hardware at the start.
+    pub inventory: Inventory,
+    /// Asks the hardware again.
+    pub sampler: Sampler,
 }
 
 impl Built {
@@ -133,7 +136,7 @@ impl Built {
         for note in &plan.notes {
             tell(Notice::Hardware { note: &note.to_string() });
         }
-        Ok(Self { engines, by_ref, plan, inventory })
+        Ok(Self { engines, by_ref, plan, inventory, sampler })
     }
 
     fn engines_of(&self, slot: &PlannedSlot) -> Vec<Arc<Engine>> {
@@ -148,7 +151,7 @@ impl Built {
             worker_id: worker.to_owned(),
             machine_id: config.identity.machine_id.clone(),
             hardware: HardwareFacts {
-                gpu_memory_gb: unit.and_then(|unit| unit.memory_gb()),
+                gpu_memory_gb: unit.and_then(crate::hardware::Unit::memory_gb),
                 gpu_model: unit.and_then(|unit| unit.gpu.name.clone()),
                 gpu_count: u32::from(unit.is_some()),
                 cpu_cores: Some(self.inventory.host.cpu_cores),

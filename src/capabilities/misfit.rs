@@ -9,7 +9,7 @@ use super::advertised::isolation_word;
 
 /// One reason why a job does not fit a worker. `needs` is the job's side, `has` the worker's.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "`needs` and `has` mean the same in every variant")]
 pub enum Misfit {
     /// No healthy engine here answers this service.
     Service { needs: String, has: Vec<String> },

@@ -61,7 +61,7 @@ impl Slot {
 
 /// Something about the pairing that its owner should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the fields carry the names that the sentence uses")]
 pub enum SlotNote {
     /// No engine is configured: nothing can run.
     NoEngines,

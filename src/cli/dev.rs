@@ -10,6 +10,8 @@ use crate::config::Config;
 use crate::queue::client::{self, JobRequest};
 use crate::service::shutdown::{Shutdown, follow_signals};
 use crate::telemetry::log;
+use connectors::contract::Health;
+use serde_json::Value;
 use stand_ins::comfyui::{Options, StandIn};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,7 +83,7 @@ async fn with_redis(
     };
     let result = match &args.demo {
         Some(file) => tokio::select! {
-            result = demo(&chosen, &config, file) => result,
+            result = demo(&chosen, &config, file, stand_in.is_some()) => result,
             () = shutdown.drain.cancelled() => Ok(Exit::Cancelled),
         },
         None => {
@@ -105,8 +107,11 @@ async fn with_redis(
     result
 }
 
-async fn demo(chosen: &Chosen, config: &Config, file: &Path) -> Result<Exit, Failed> {
-    let body = submit::read_job(file, config.jobs.max_payload_bytes)?;
+async fn demo(chosen: &Chosen, config: &Config, file: &Path, is_stand_in: bool) -> Result<Exit, Failed> {
+    let mut body = submit::read_job(file, config.jobs.max_payload_bytes)?;
+    if !is_stand_in {
+        use_present_checkpoint(&mut body, config).await?;
+    }
     let request = JobRequest::from_json(&body).map_err(|error| submit::explain(&error))?;
     let session = Session::open(chosen).await?;
     let id = client::submit(&session.link, &session.space, &request, config.jobs.max_payload_bytes)
@@ -122,4 +127,31 @@ async fn demo(chosen: &Chosen, config: &Config, file: &Path) -> Result<Exit, Fai
         println!("  cp .env.worker.example .env.worker  then edit it and run `gpu-worker`");
     }
     Ok(exit)
+}
+
+/// A ComfyUI of one's own rarely has just the checkpoint that the example names: one that it has is as good for a demo.
+async fn use_present_checkpoint(body: &mut Value, config: &Config) -> Result<(), Failed> {
+    let driven = app::drivers(config).map_err(|failure| Failed::usage(failure.message))?;
+    let Some(connector) = driven.iter().find(|driven| driven.name == "comfyui").and_then(|d| d.connectors.first())
+    else {
+        return Ok(());
+    };
+    let probe = connector.probe().await;
+    if let Health::Unhealthy(why) = &probe.health {
+        return Err(Failed::new(Exit::Failed, why.clone()));
+    }
+    let present = probe.models.get("checkpoints").cloned().unwrap_or_default();
+    for node in body.as_object_mut().into_iter().flat_map(|graph| graph.values_mut()) {
+        let Some(wanted) = node.pointer_mut("/inputs/ckpt_name") else { continue };
+        if wanted.as_str().is_some_and(|name| present.iter().any(|there| there == name)) {
+            continue;
+        }
+        let Some(first) = present.first() else {
+            let message = "this ComfyUI has no checkpoint; put one into its folder models/checkpoints and try again";
+            return Err(Failed::new(Exit::Failed, message));
+        };
+        println!("model   {first} (the example's own is not there)");
+        *wanted = Value::String(first.clone());
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 use super::render::{plain, table};
 use super::session::{Session, redis_failed};
 use super::{Chosen, Exit, Failed};
+use crate::protocol::event::Event;
 use crate::protocol::ids::is_legal_job_id;
 use crate::protocol::submit::Replayed;
 use crate::queue::client;
@@ -81,7 +82,7 @@ async fn show(session: &Session, id: &str, json: bool) -> Result<Exit, Failed> {
     };
     let events = client::events(&session.link, &session.space, id).await.map_err(|error| redis_failed(&error))?;
     if json {
-        let events: Vec<_> = events.iter().map(|event| event.to_json()).collect();
+        let events: Vec<_> = events.iter().map(Event::to_json).collect();
         println!("{}", serde_json::json!({"job": job, "events": events}));
         return Ok(Exit::Done);
     }

@@ -1,8 +1,12 @@
-//! `probe`: what this machine has.
-//! In: the configuration. Out: the inventory for a person or as JSON.
+//! `probe`: what this machine has, and whether its engines answer.
+//! In: the configuration. Out: the inventory and the engines, for a person or as JSON.
 
+use super::render::plain;
 use super::{Chosen, Exit, Failed};
+use crate::app;
 use crate::hardware::{self, Sampler, Settings};
+use connectors::contract::{Health, Probe};
+use serde_json::{Value, json};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -14,11 +18,37 @@ pub(super) struct Args {
 pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
     let config = chosen.load()?.config;
     let sampler = Sampler::start(Settings::new(&config.output_dir, config.declared.clone()))?;
-    let inventory = sampler.inventory().await;
+    let driven = app::drivers(&config).map_err(|failure| Failed::usage(failure.message))?;
+    let engines: Vec<_> =
+        driven.iter().flat_map(|driven| driven.connectors.iter().map(|connector| (driven.name, connector))).collect();
+    let asked = futures_util::future::join_all(engines.iter().map(|(_, connector)| connector.probe()));
+    let (inventory, probes) = tokio::join!(sampler.inventory(), asked);
+    let engines = engines.iter().map(|(name, _)| *name).zip(probes);
     if args.json {
-        println!("{}", hardware::json(&inventory));
+        let mut document: Value = serde_json::from_str(&hardware::json(&inventory)).unwrap_or_default();
+        let engine = |(name, probe): (&str, Probe)| {
+            let mut value = json!(probe);
+            value["name"] = json!(name);
+            value
+        };
+        document["engines"] = engines.map(engine).collect();
+        println!("{document:#}");
     } else {
         print!("{}", hardware::text(&inventory));
+        for (name, probe) in engines {
+            println!("{:<11} {}", "Engine", line(name, &probe));
+        }
     }
     Ok(Exit::Done)
+}
+
+fn line(name: &str, probe: &Probe) -> String {
+    match &probe.health {
+        Health::Healthy => {
+            let version = probe.version.as_deref().map(|version| format!(" {}", plain(version))).unwrap_or_default();
+            let models: usize = probe.models.values().map(Vec::len).sum();
+            format!("{name}{version} answers, {models} model files")
+        }
+        Health::Unhealthy(why) => format!("{name} cannot take work: {}", plain(why)),
+    }
 }

@@ -35,7 +35,13 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
             capabilities["services"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let hardware = &capabilities["hardware"];
         let gpu = match (hardware["gpu_model"].as_str(), hardware["gpu_memory_gb"].as_f64()) {
-            (Some(model), Some(gb)) if gb > 0.0 => format!("{model} ({gb} GB)"),
+            (Some(model), Some(gb)) if gb > 0.0 => {
+                let now: Value = serde_json::from_str(&field("gpu")).unwrap_or_default();
+                match now["memory_free_bytes"].as_f64() {
+                    Some(free) => format!("{model} ({:.1} of {gb} GB free)", free / f64::from(1 << 30)),
+                    None => format!("{model} ({gb} GB)"),
+                }
+            }
             _ => "none".to_owned(),
         };
         let state = if worker.alive { field("status") } else { "gone".to_owned() };

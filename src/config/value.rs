@@ -24,7 +24,7 @@ pub(super) enum Value {
 
 /// Checks one text. The error completes the sentence "NAME …".
 pub(super) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
-    if text.chars().any(|letter| letter.is_control()) {
+    if text.chars().any(char::is_control) {
         return Err("must have no control characters and no line breaks".into());
     }
     if text.contains('\u{fffd}') {
@@ -34,7 +34,7 @@ pub(super) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
     let value = match kind {
         Kind::Text => Some(Value::Text(text.into())),
         Kind::Path => Some(Value::Text(trimmed.into())),
-        Kind::WorkerId => id(trimmed, &['.', ':']).map(Value::Text),
+        Kind::WorkerId => id(trimmed, &['.', ':', '|']).map(Value::Text),
         Kind::MachineId => id(trimmed, &[':']).map(Value::Text),
         Kind::Boolean => boolean(trimmed).map(Value::Boolean),
         Kind::Whole(min, max) => whole(trimmed).filter(|number| (min..=max).contains(&number)).map(Value::Whole),

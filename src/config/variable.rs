@@ -140,7 +140,7 @@ impl Kind {
     pub fn expected(&self) -> String {
         match self {
             Kind::Text => "text".into(),
-            Kind::WorkerId => "an id of at most 128 characters without `.`, `:` or blanks".into(),
+            Kind::WorkerId => "an id of at most 128 characters without `.`, `:`, `|` or blanks".into(),
             Kind::MachineId => "an id of at most 128 characters without `:` or blanks".into(),
             Kind::Path => "a path".into(),
             Kind::Boolean => "true or false".into(),

@@ -117,7 +117,9 @@ impl Live {
         match host {
             Ok(host) => last_host.clone_from(&host),
             Err(_) => {
-                inventory.notes.push(Note::warning("the machine's own figures are old: reading them (the disk?) hangs"))
+                inventory
+                    .notes
+                    .push(Note::warning("the machine's own figures are old: reading them (the disk?) hangs"));
             }
         }
         inventory.host = last_host.clone();

@@ -9,7 +9,7 @@
 
 use crate::telemetry::{Notice, tell};
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Mutex;
@@ -44,7 +44,11 @@ struct State {
 impl Link {
     /// A link that opens at its first call.
     pub fn new(url: &str) -> RedisResult<Self> {
-        Ok(Self { client: Client::open(url)?, state: Mutex::default(), connecting: tokio::sync::Mutex::default() })
+        let mut info = url.into_connection_info()?;
+        // Calls of several tasks share one connection: none may wait until the answer to the one before is acknowledged.
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        info = info.set_tcp_settings(tcp);
+        Ok(Self { client: Client::open(info)?, state: Mutex::default(), connecting: tokio::sync::Mutex::default() })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

@@ -49,11 +49,11 @@ const READ: [&str; 9] = [
     "max_retries",
 ];
 
-/// Reads a claimed job.
+/// Reads a claimed job. Without `capabilities` its fit is not asked: it ran here before.
 pub async fn fetch(
     shared: &Shared,
     claimed: &ClaimedJob,
-    capabilities: &Capabilities,
+    capabilities: Option<&Capabilities>,
 ) -> RedisResult<Result<Fetched, NotHere>> {
     let most = shared.limits.max_payload_bytes;
     if claimed.payload_bytes > most {
@@ -62,7 +62,7 @@ pub async fn fetch(
     }
     let key = shared.space.key("job:") + &claimed.id;
     // By name and never whole: a foreign hash may hold anything, of any size.
-    let needed = capabilities.needed_job_fields();
+    let needed = capabilities.map(Capabilities::needed_job_fields).unwrap_or_default();
     let names: Vec<&str> =
         READ.into_iter().chain(needed.iter().map(String::as_str).filter(|name| !READ.contains(name))).collect();
     let (values, ctx_bytes): (Vec<Option<Vec<u8>>>, u64) = shared
@@ -89,7 +89,7 @@ pub async fn fetch(
 fn read(
     shared: &Shared,
     claimed: &ClaimedJob,
-    capabilities: &Capabilities,
+    capabilities: Option<&Capabilities>,
     mut raw: BTreeMap<String, Vec<u8>>,
 ) -> Result<Fetched, NotHere> {
     if raw.is_empty() {
@@ -101,7 +101,7 @@ fn read(
     let fields: BTreeMap<String, String> =
         raw.into_iter().map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect();
     let get = |name: &str| fields.get(name).map(String::as_str);
-    match fit_job(get, capabilities) {
+    match capabilities.map_or(Ok(Fit::Fits), |capabilities| fit_job(get, capabilities)) {
         Ok(Fit::Fits) => {}
         Ok(Fit::Misfit(reasons)) => {
             return Err(NotHere::Misfit(reasons.first().map(ToString::to_string).unwrap_or_default()));

@@ -25,9 +25,11 @@ use crate::capabilities::Capabilities;
 use crate::output::LocalStore;
 use crate::protocol::claim::ClaimedJob;
 use crate::protocol::outcome::{Completion, FailedAttempt};
+use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::{Hold, Stop};
+use crate::queue::link::unless;
 use crate::queue::settle;
-use connectors::contract::{Outcome, RunContext, RunError};
+use connectors::contract::{Outcome, Reattached, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +57,16 @@ impl Ended {
     }
 }
 
+/// How long engines may take to come up before a job of an earlier process is given back.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// What an earlier process of this worker left of a job.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// The engine's id for the work, if it was about to get it.
+    pub service_job_id: Option<String>,
+}
+
 /// A job at work.
 pub struct Run<'a> {
     /// What all slots share.
@@ -70,10 +82,11 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Lives the job's life up to its end.
-    pub async fn live(&self, claimed: &ClaimedJob) -> Ended {
+    /// Lives the job's life up to its end. `earlier` is what an earlier process of this worker left of it.
+    pub async fn live(&self, claimed: &ClaimedJob, earlier: Option<&Earlier>) -> Ended {
+        let capabilities = earlier.is_none().then_some(self.capabilities);
         let fetched = loop {
-            match fetch(self.shared, claimed, self.capabilities).await {
+            match fetch(self.shared, claimed, capabilities).await {
                 Ok(Ok(fetched)) => break fetched,
                 Ok(Err(NotHere::Misfit(why))) => return Ended::released(true, format!("it does not fit: {why}")),
                 Ok(Err(NotHere::Gone)) => return Ended::ThrownAway,
@@ -89,25 +102,46 @@ impl Run<'_> {
         let serves = |engine: &&Arc<Engine>| {
             engine.is_healthy() && (service.is_empty() || engine.connector.services().contains(service))
         };
+        if earlier.is_some() {
+            self.engines_awake(&serves).await;
+        }
         let Some(engine) = self.engines.iter().find(serves) else {
             return Ended::released(false, "no engine of this worker can take it now");
         };
-        self.run(engine, fetched).await
+        self.run(engine, fetched, earlier.and_then(|earlier| earlier.service_job_id.clone())).await
     }
 
-    async fn run(&self, engine: &Arc<Engine>, fetched: Fetched) -> Ended {
+    /// After a restart of the whole machine the agent is up before its engines: the job is kept for them a while.
+    async fn engines_awake(&self, serves: &impl Fn(&&Arc<Engine>) -> bool) {
+        let waiting = async {
+            while !self.engines.iter().any(|engine| serves(&engine)) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let _ = tokio::time::timeout(ENGINE_PATIENCE, unless(&self.hold.signal(), waiting)).await;
+    }
+
+    async fn run(&self, engine: &Arc<Engine>, fetched: Fetched, resume: Option<String>) -> Ended {
         let began = Instant::now();
-        let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone()));
+        let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
         let (sink, reports) = Sink::new();
         let context = RunContext {
-            cancel: self.hold.signal(),
+            cancel: self.hold.engine_signal(),
             progress: sink,
             ledger: ledger.clone(),
             outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
         };
         let (connector, job) = (engine.connector.clone(), fetched.job.clone());
         // A task of its own: a connector that panics fails one job, not the agent.
-        let mut work = tokio::spawn(async move { connector.run(&job, &context).await });
+        let mut work = tokio::spawn(async move {
+            if let Some(id) = resume
+                && let Reattached::Done(outcome) = connector.reattach(&job, &id, &context).await?
+            {
+                return Ok(outcome);
+            }
+            // The engine never saw it, or has forgotten it.
+            connector.run(&job, &context).await
+        });
         let abandon = work.abort_handle();
         let forwarding = forward(self.shared, self.hold, reports);
         let working = async {
@@ -119,6 +153,8 @@ impl Run<'_> {
             });
             match watch.await {
                 Ok(Some(result)) => Some(result),
+                // The engine's work goes on, followed by the process that took the job over.
+                Ok(None) if self.hold.why() == Some(Stop::Moved) => None,
                 Ok(None) => tokio::time::timeout(STOP_GRACE, &mut work).await.ok(),
                 Err(_) => {
                     self.hold.stop(Stop::TimedOut);
@@ -140,6 +176,7 @@ impl Run<'_> {
         match result {
             Some(Ok(Ok(outcome))) => self.completed(&outcome, &fetched, ledger.service_job_id().as_deref(), began),
             Some(Ok(Err(RunError::Failed(failure)))) if self.hold.why().is_none() => {
+                let failure = self.without_false_hope(failure, &fetched.job.service).await;
                 self.failed(&failure, Some(&fetched), began)
             }
             Some(Ok(Err(RunError::Lost(_)))) if self.hold.why().is_none() => Ended::ThrownAway,
@@ -149,13 +186,25 @@ impl Run<'_> {
             }
             None => {
                 // The connector did not come back: what it handed to the engine is stopped by its recorded id.
-                if let Some(id) = ledger.service_job_id() {
+                if let Some(id) = ledger.service_job_id().filter(|_| self.hold.why() != Some(Stop::Moved)) {
                     let interrupt = engine.connector.interrupt(&id);
                     let _ = tokio::time::timeout(STOP_GRACE, interrupt).await;
                 }
                 self.stopped(Some(&fetched), began)
             }
             Some(Ok(Err(_))) => self.stopped(Some(&fetched), began),
+        }
+    }
+
+    /// A model that is missing here is worth handing on only if there is somebody to hand it to: else its submitter
+    /// would wait for minutes to read what is known now.
+    async fn without_false_hope(&self, failure: Failure, service: &str) -> Failure {
+        if failure.reason != Reason::ModelNotFound || !failure.hosts_fault {
+            return failure;
+        }
+        match others_serve(&self.shared.link, &self.shared.space, self.worker, service).await {
+            Ok(false) => Failure { hosts_fault: false, ..failure },
+            Ok(true) | Err(_) => failure,
         }
     }
 
@@ -172,7 +221,7 @@ impl Run<'_> {
                 let message = format!("the job ran longer than the {} s allowed and was stopped", limit.as_secs_f64());
                 self.failed(&Failure::new(Reason::JobTimeout, message), fetched, began)
             }
-            Some(Stop::Lost) => Ended::ThrownAway,
+            Some(Stop::Lost | Stop::Moved) => Ended::ThrownAway,
             Some(Stop::Released) => Ended::released(false, "the worker is stopping"),
             // A connector that says cancelled without having been told to.
             None => self.failed(
@@ -192,7 +241,11 @@ impl Run<'_> {
             attestation: record.completion(&in_their_shape),
             reference_result: in_their_shape.to_string(),
         };
-        Ended::HandIn { outcome: settle::Outcome::Completed(completion), failure: None, outputs: outcome.outputs.len() }
+        Ended::HandIn {
+            outcome: settle::Outcome::Completed(Box::new(completion)),
+            failure: None,
+            outputs: outcome.outputs.len(),
+        }
     }
 
     fn failed(&self, failure: &Failure, fetched: Option<&Fetched>, began: Instant) -> Ended {
@@ -213,7 +266,11 @@ impl Run<'_> {
             attestations,
             final_copy,
         };
-        Ended::HandIn { outcome: settle::Outcome::Failed(attempt), failure: Some(failure.clone()), outputs: 0 }
+        Ended::HandIn {
+            outcome: settle::Outcome::Failed(Box::new(attempt)),
+            failure: Some(failure.clone()),
+            outputs: 0,
+        }
     }
 
     fn record<'b>(&'b self, fetched: &'b Fetched, began: Instant) -> Record<'b> {

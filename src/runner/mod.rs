@@ -4,6 +4,7 @@
 mod avoided;
 pub mod engine;
 mod fetch;
+mod idle;
 mod job;
 mod ledger;
 mod progress;
@@ -12,3 +13,4 @@ pub mod retry;
 mod shape;
 pub mod shared;
 pub mod slot;
+mod work;

@@ -65,7 +65,7 @@ pub async fn forward(shared: &Shared, hold: &Hold, mut reports: watch::Receiver<
                 send(shared, hold, &progress).await;
                 budget.spend(progress.fraction);
                 unsent = None;
-                tokio::time::sleep(SHORTEST_PAUSE).await;
+                pause(&mut reports).await;
             } else {
                 unsent = Some(progress);
             }
@@ -81,6 +81,20 @@ pub async fn forward(shared: &Shared, hold: &Hold, mut reports: watch::Receiver<
     }
 }
 
+/// A pause between two events. The end of the run ends it early: a job that is done must not wait for it.
+async fn pause(reports: &mut watch::Receiver<Option<Progress>>) {
+    let mut news = false;
+    let listening = async {
+        while reports.changed().await.is_ok() {
+            news = true;
+        }
+    };
+    let _ = tokio::time::timeout(SHORTEST_PAUSE, listening).await;
+    if news {
+        reports.mark_changed();
+    }
+}
+
 async fn send(shared: &Shared, hold: &Hold, progress: &Progress) {
     let note = ProgressNote {
         percent: progress.fraction * 100.0,
@@ -91,6 +105,7 @@ async fn send(shared: &Shared, hold: &Hold, progress: &Progress) {
     // Lost progress is no loss: the next report replaces it.
     match shared.link.call(async |con| shared.space.progress(con, &hold.claim, &note).await).await {
         Ok(Answer::Cancel) => hold.stop(Stop::Cancelled),
+        Ok(Answer::Moved) => hold.stop(Stop::Moved),
         Ok(Answer::Lost) => hold.stop(Stop::Lost),
         Ok(Answer::Ok) | Err(_) => {}
     }
@@ -99,6 +114,7 @@ async fn send(shared: &Shared, hold: &Hold, progress: &Progress) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     #[test]
     fn a_fast_engine_stays_within_the_budget_and_keeps_one_event_for_the_end() {
@@ -114,6 +130,16 @@ mod tests {
         assert!(sent <= 9, "{sent} events");
         assert!(sent >= 8, "{sent} events");
         assert!(budget.left >= 1);
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_with_the_run_and_forgets_nothing_that_was_reported_meanwhile() {
+        let (sink, mut receiver) = Sink::new();
+        sink.report(Progress { fraction: 1.0, ..Progress::default() });
+        drop(sink);
+        assert_eq!(pause(&mut receiver).now_or_never(), Some(()), "it waits for nothing");
+        assert!(receiver.changed().await.is_ok(), "the last report is still to be sent");
+        assert!(receiver.changed().await.is_err());
     }
 
     #[test]

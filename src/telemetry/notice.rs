@@ -6,6 +6,7 @@ use tracing::{error, info, warn};
 
 /// Something worth telling.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "fields carry the names under which they are logged")]
 pub enum Notice<'a> {
     /// The agent runs.
     Started { workers: &'a [String], machine: &'a str, version: &'a str },
@@ -29,6 +30,10 @@ pub enum Notice<'a> {
     EngineUnhealthy { engine: &'a str, why: &'a str },
     /// A job is held.
     Claimed { worker: &'a str, job: &'a str, attempt: u64 },
+    /// A job that an earlier process of this worker held is taken up again.
+    TakenUp { worker: &'a str, job: &'a str, started: bool },
+    /// The end of a job that an earlier process could not hand in has been handed in.
+    HandedIn { worker: &'a str, job: &'a str, became: String },
     /// A job's result was accepted.
     Completed { worker: &'a str, job: &'a str, outputs: usize, took: Duration },
     /// An attempt failed.
@@ -58,29 +63,31 @@ pub fn tell(notice: Notice<'_>) {
     use Notice::*;
     match notice {
         Started { workers, machine, version } => {
-            info!(workers = workers.join(","), machine, version, "gpu-worker started")
+            info!(workers = workers.join(","), machine, version, "gpu-worker started");
         }
         Stopped => info!("gpu-worker stopped"),
         Draining { running, allowed } => {
-            info!(running, allowed_seconds = allowed.as_secs(), "draining: no more claims, running jobs may finish")
+            info!(running, allowed_seconds = allowed.as_secs(), "draining: no more claims, running jobs may finish");
         }
         RedisLost { error } => warn!(error, "Redis cannot be reached; running jobs go on, trying again"),
         RedisRefuses { error } => error!(error, "Redis refuses what the agent asks of it"),
         RedisBack { after } => info!(outage_ms = after.as_millis() as u64, "Redis is back"),
         Registered { worker, instance } => info!(worker, instance, "registered"),
         Superseded { worker, by } => {
-            error!(worker, by, "another process with this worker id has started after this one; stopping")
+            error!(worker, by, "another process with this worker id has started after this one; stopping");
         }
         EngineHealthy { engine, version, models } => {
-            info!(engine, version = version.unwrap_or("unknown"), models, "engine is healthy")
+            info!(engine, version = version.unwrap_or("unknown"), models, "engine is healthy");
         }
         EngineUnhealthy { engine, why } => warn!(engine, why, "engine cannot take work; its services are not offered"),
         Claimed { worker, job, attempt } => info!(worker, job, attempt, "claimed"),
+        TakenUp { worker, job, started } => info!(worker, job, started, "taken up after a restart"),
+        HandedIn { worker, job, became } => info!(worker, job, became, "handed in after a restart"),
         Completed { worker, job, outputs, took } => {
-            info!(worker, job, outputs, took_ms = took.as_millis() as u64, "completed")
+            info!(worker, job, outputs, took_ms = took.as_millis() as u64, "completed");
         }
         Failed { worker, job, kind, reason, message, then } => {
-            warn!(worker, job, kind, reason, message, then, "attempt failed")
+            warn!(worker, job, kind, reason, message, then, "attempt failed");
         }
         Cancelled { worker, job } => info!(worker, job, "cancelled"),
         Released { worker, job, why } => info!(worker, job, why, "given back"),
@@ -88,10 +95,10 @@ pub fn tell(notice: Notice<'_>) {
         Rejected { job, why } => warn!(job, why, "job refused: it cannot be understood"),
         Expelled { id } => warn!(id, "an id that cannot be used was taken out of the queue"),
         TooManyClasses => {
-            warn!("too many different sets of requirements wait; further foreign jobs are not indexed yet")
+            warn!("too many different sets of requirements wait; further foreign jobs are not indexed yet");
         }
         Ticked { reaped, given_up, purged, time_jumped } => {
-            info!(reaped, given_up, purged, time_jumped, "tick")
+            info!(reaped, given_up, purged, time_jumped, "tick");
         }
         Hardware { note } => info!(note, "hardware"),
         Config { warning } => warn!(warning, "configuration"),

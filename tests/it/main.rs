@@ -13,4 +13,6 @@ mod end_to_end;
 mod hardware;
 mod hostile;
 mod imports;
+mod protocol;
+mod returning;
 mod support;

@@ -19,6 +19,7 @@ use super::progress::Tracker;
 use super::settings::Timing;
 use super::socket::{Event, Socket};
 use crate::failure::{Failure, Reason};
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 pub(super) struct Follow<'a, 'g> {
@@ -36,7 +37,8 @@ pub(super) struct Follow<'a, 'g> {
     locate_at: Instant,
     /// The last sign of life, by whatever way.
     alive: Instant,
-    refused_since: Option<Instant>,
+    /// Since when every answer was a refusal or not ComfyUI's.
+    useless_since: Option<Instant>,
 }
 
 impl<'a, 'g> Follow<'a, 'g> {
@@ -65,12 +67,12 @@ impl<'a, 'g> Follow<'a, 'g> {
             locate_at: if sure { now + timing.locate } else { now },
             doubt,
             alive: now,
-            refused_since: None,
+            useless_since: None,
         }
     }
 
     /// Dropping this future at any point is harmless: it only asks.
-    pub async fn to_end(mut self) -> Result<Entry, Failure> {
+    pub async fn until_ended(mut self) -> Result<Entry, Failure> {
         loop {
             tokio::select! {
                 biased;
@@ -118,7 +120,7 @@ impl<'a, 'g> Follow<'a, 'g> {
         }
     }
 
-    fn pause(&self) -> std::time::Duration {
+    fn pause(&self) -> Duration {
         match self.settling_until {
             Some(until) if Instant::now() < until => self.timing.settle_poll,
             _ if self.socket.is_none() || self.reconnected => self.timing.poll,
@@ -134,7 +136,7 @@ impl<'a, 'g> Follow<'a, 'g> {
         };
         let now = Instant::now();
         if seen.is_ok() {
-            (self.alive, self.refused_since) = (now, None);
+            (self.alive, self.useless_since) = (now, None);
         }
         self.look_at = now + self.pause();
         match seen {
@@ -170,15 +172,16 @@ impl<'a, 'g> Follow<'a, 'g> {
         // The next look asks the queue: a server that comes back has forgotten everything.
         self.locate_at = now;
         self.look_at = now + self.timing.poll;
-        let refused_for = match trouble {
-            Trouble::Refused => now - *self.refused_since.get_or_insert(now),
-            _ => {
-                self.refused_since = None;
-                std::time::Duration::ZERO
+        let useless_for = match trouble {
+            // Slow or cut off, which a busy server is too.
+            Trouble::Silent | Trouble::Broken => {
+                self.useless_since = None;
+                Duration::ZERO
             }
+            _ => now - *self.useless_since.get_or_insert(now),
         };
-        if refused_for >= self.timing.refused {
-            return Err(trouble.failure("asking for the run"));
+        if useless_for >= self.timing.refused {
+            return Err(self.doubt.take().unwrap_or_else(|| trouble.failure("asking for the run")));
         }
         if now - self.alive >= self.timing.unreachable {
             let waited = self.timing.unreachable.as_secs();

@@ -63,11 +63,15 @@ impl Graph {
         self.nodes.contains_key(id)
     }
 
+    pub fn class(&self, id: &str) -> Option<&str> {
+        self.nodes.get(id)?.get("class_type")?.as_str()
+    }
+
     /// What to call a node in front of a person: its title, else its class.
     pub fn title(&self, id: &str) -> Option<String> {
         let node = self.nodes.get(id)?;
         let title = node.pointer("/_meta/title").and_then(Value::as_str).filter(|title| !title.trim().is_empty());
-        let name = title.or_else(|| node.get("class_type")?.as_str())?;
+        let name = title.or_else(|| self.class(id))?;
         Some(name.chars().take(80).collect())
     }
 
@@ -91,6 +95,7 @@ fn check_node(id: &str, node: &Value) -> Result<(), Failure> {
         let what = format!("node `{id}` of the workflow has no class_type; {EXPORT}");
         return Err(Failure::new(Reason::InvalidFormat, what));
     };
+    let class: String = class.chars().take(80).collect();
     if !node.get("inputs").is_some_and(Value::is_object) {
         let what =
             format!("node `{id}` ({class}) of the workflow has no inputs; give `\"inputs\": {{}}` if it needs none");
@@ -131,4 +136,30 @@ fn mark_start(job: &Job) -> String {
 
 fn mark_end(prompt_id: &str) -> String {
     prompt_id.chars().take(8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_taken_off_again_and_nothing_else_is() {
+        let prompt = "1a2b3c4d-0000-4000-8000-000000000000";
+        let job = |id: &str, attempt| Job {
+            id: id.to_owned(),
+            attempt,
+            service: String::new(),
+            payload: Value::Null,
+            ctx: Value::Null,
+        };
+        let marked = format!("fox{}_00001_.png", mark(&job("j-1", 3), prompt));
+        assert_eq!(marked, "fox_j-1-3-1a2b3c4d_00001_.png");
+        // An earlier attempt's file, taken up by a later one.
+        assert_eq!(unmarked(&marked, &job("j-1", 4), prompt), "fox_00001_.png");
+        assert_eq!(unmarked(&marked, &job("j-2", 3), prompt), marked);
+        assert_eq!(unmarked("fox_j-1-x-1a2b3c4d.png", &job("j-1", 3), prompt), "fox_j-1-x-1a2b3c4d.png");
+        let long = job(&"a".repeat(128), 1);
+        assert!(mark(&long, prompt).len() < 70);
+        assert_eq!(unmarked(&format!("ü{}.png", mark(&long, prompt)), &long, prompt), "ü.png");
+    }
 }

@@ -99,13 +99,19 @@ impl Http {
         let request = self.client.request(method, url);
         match (&self.api_key, &self.username) {
             (Some(key), _) => request.bearer_auth(key.expose_secret()),
-            (None, Some(name)) => request.basic_auth(name, self.password.as_ref().map(|word| word.expose_secret())),
+            (None, Some(name)) => {
+                request.basic_auth(name, self.password.as_ref().map(secrecy::ExposeSecret::expose_secret))
+            }
             (None, None) => request,
         }
     }
 
     pub async fn get(&self, path: &[&str], limit: Duration) -> Result<Answer, Trouble> {
-        read(self.request(Method::GET, path, &[]), limit).await
+        match read(self.request(Method::GET, path, &[]), limit).await {
+            // A connection kept from before a restart breaks at its first use; only a fresh one tells of the server.
+            Err(Trouble::Broken) => read(self.request(Method::GET, path, &[]), limit).await,
+            answer => answer,
+        }
     }
 
     pub async fn post(&self, path: &[&str], body: &Value, limit: Duration) -> Result<Answer, Trouble> {

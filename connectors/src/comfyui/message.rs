@@ -73,3 +73,27 @@ impl NodeState {
 fn number(data: &Value, name: &str) -> f64 {
     data.get(name).and_then(Value::as_f64).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_messages_that_name_our_prompt_are_taken() {
+        let read = |text: &str| Message::read(text, "ours");
+        assert_eq!(read(r#"{"type":"executing","data":{"node":null,"prompt_id":"ours"}}"#), Some(Message::Over));
+        for not_ours in [
+            r#"{"type":"executing","data":{"node":null,"prompt_id":"another"}}"#,
+            // What a client is told that connects in mid-run: it names no prompt.
+            r#"{"type":"executing","data":{"node":"2"}}"#,
+            r#"{"type":"status","data":{"status":{"exec_info":{"queue_remaining":1}}}}"#,
+            r#"{"type":"crystools.monitor","data":{"prompt_id":"ours"}}"#,
+            r#"{"type":"progress","data":{"prompt_id":"ours","value":1}}"#,
+            r#"{"data":[]}"#,
+            "not json",
+            "",
+        ] {
+            assert_eq!(read(not_ours), None, "{not_ours}");
+        }
+    }
+}

@@ -16,6 +16,7 @@ mod run;
 mod settings;
 mod socket;
 mod stop;
+mod submit;
 mod verdict;
 
 pub use settings::{Settings, Timing};

@@ -43,6 +43,7 @@ struct Fault {
 
 fn faults_of(id: &str, node: &Value, graph: &Graph) -> Vec<Fault> {
     let class = node.get("class_type").and_then(Value::as_str).unwrap_or("unknown class");
+    let (id, class) = (&*short(id, 80), &*short(class, 80));
     let errors = node.get("errors").and_then(Value::as_array);
     errors.into_iter().flatten().map(|error| fault(id, class, error, graph)).collect()
 }
@@ -52,7 +53,7 @@ fn fault(id: &str, class: &str, error: &Value, graph: &Graph) -> Fault {
     let input = error.pointer("/extra_info/input_name").and_then(Value::as_str);
     let config = error.pointer("/extra_info/input_config");
     let node = match input {
-        Some(input) => format!("node {id} ({class}), input `{input}`"),
+        Some(input) => format!("node {id} ({class}), input `{}`", short(input, 80)),
         None => format!("node {id} ({class})"),
     };
     let own = |reason, what: String| Fault { reason, hosts: false, said: format!("{node}: {what}") };
@@ -99,19 +100,24 @@ fn without_nodes(error: &Value, graph: &Graph) -> Failure {
         // 0.3.64 says `invalid_prompt` for it and names the class in its message alone.
         kind @ ("missing_node_type" | "invalid_prompt") => {
             let id = text("/extra_info/node_id")
-                .or_else(|| Some(text("/details")?.strip_prefix("Node ID '#")?.strip_suffix('\'')?));
-            let class = text("/extra_info/class_type").map(str::to_owned);
-            let title = id.and_then(|id| graph.title(id));
-            match (class.or(title), id) {
+                .or_else(|| text("/details")?.strip_prefix("Node ID '#")?.strip_suffix('\''));
+            let class = text("/extra_info/class_type").or_else(|| graph.class(id?));
+            match (class, id) {
                 (Some(class), Some(id)) => Failure::of_host(
                     Reason::ComponentError,
                     format!(
-                        "node {id} ({class}): this ComfyUI has no such node class; install the custom node that brings it"
+                        "node {} ({}): this ComfyUI has no such node class; install the custom node that brings it",
+                        short(id, 80),
+                        short(class, 80)
                     ),
                 ),
                 _ => Failure::new(Reason::InvalidPayload, format!("ComfyUI refuses the workflow: {kind}")),
             }
         }
+        "prompt_outputs_failed_validation" => Failure::new(
+            Reason::InvalidPayload,
+            "ComfyUI refuses the workflow without naming a node; older releases do so when nodes depend on each other in a cycle",
+        ),
         "prompt_no_outputs" => Failure::new(
             Reason::InvalidPayload,
             "the workflow has no output node, so there is nothing to run; add one such as SaveImage",

@@ -12,17 +12,17 @@ use super::ComfyUi;
 use super::api::{Entry, Place};
 use super::follow::Follow;
 use super::graph::{Graph, mark};
-use super::http::{Answer, Trouble};
+use super::http::Trouble;
 use super::progress::Tracker;
 use super::socket::Socket;
 use super::verdict::{self, Verdict};
-use super::{outputs, refusal, stop};
+use super::{outputs, stop};
 use crate::contract::{Interrupted, Job, Outcome, Reattached, RunContext, RunError};
 use crate::failure::{Failure, Reason};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// One attempt under one prompt id. The id is the client id as well: fresh for each attempt, and known after a crash.
 pub(super) struct Attempt<'a> {
@@ -57,7 +57,11 @@ impl Attempt<'_> {
         if !self.is_known().await? {
             return Ok(Reattached::Unknown);
         }
-        let socket = self.open_socket().await?;
+        let socket = tokio::select! {
+            biased;
+            () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
+            socket = self.open_socket() => socket?,
+        };
         self.finish(socket, None, taken_up).await.map(Reattached::Done)
     }
 
@@ -92,73 +96,6 @@ impl Attempt<'_> {
         }
     }
 
-    /// `Ok(None)`: it is queued. `Ok(Some)`: it may be; the failure is for the case that it turns out not to be.
-    async fn submit(&self) -> Result<Option<Failure>, RunError> {
-        let timing = &self.comfy.settings.timing;
-        let body = json!({
-            "prompt": self.graph.to_value(),
-            "prompt_id": self.id,
-            "client_id": self.id,
-            "extra_data": { "gpu_worker": { "job_id": self.job.id, "attempt": self.job.attempt } },
-        });
-        let path = ["prompt"];
-        let post = self.comfy.api.http.post(&path, &body, timing.submit);
-        tokio::pin!(post);
-        let answer = tokio::select! {
-            answer = &mut post => answer,
-            () = self.ctx.cancel.cancelled() => {
-                // Cut off now, it might be queued after we have looked for it.
-                let _ = timeout(timing.submit_grace, post).await;
-                return Err(self.cancelled().await);
-            }
-        };
-        match answer {
-            Ok(answer) if answer.status == 200 => self.accepted(&answer).await,
-            Ok(answer) => {
-                let said = answer.json::<Value>().ok().filter(|_| answer.status == 400);
-                let refused = said.and_then(|said| refusal::failure(&said, self.graph));
-                let Some(refused) = refused else {
-                    let trouble = Trouble::Status { status: answer.status, retry_after: answer.retry_after };
-                    return Ok(Some(trouble.failure("submitting the workflow")));
-                };
-                match self.comfy.api.locate(self.id).await {
-                    Ok(Place::Nowhere) | Err(_) => Err(refused.into()),
-                    Ok(_) => Ok(Some(refused)),
-                }
-            }
-            Err(trouble) => Ok(Some(trouble.failure("submitting the workflow"))),
-        }
-    }
-
-    async fn accepted(&self, answer: &Answer) -> Result<Option<Failure>, RunError> {
-        let Ok(said) = answer.json::<Value>() else {
-            return Ok(Some(Trouble::Nonsense.failure("submitting the workflow")));
-        };
-        match said.get("prompt_id").and_then(Value::as_str) {
-            Some(id) if id == self.id => {}
-            Some(other) => {
-                self.stop(other).await;
-                let what =
-                    "this ComfyUI ignores prompt ids, so a run could not be found again; update it to 0.3.45 or newer";
-                return Err(Failure::of_host(Reason::DependencyError, what).into());
-            }
-            None => return Ok(Some(Trouble::Nonsense.failure("submitting the workflow"))),
-        }
-        // Part of the graph would run, and its success would look like that of the whole.
-        let partly = said.get("node_errors").and_then(Value::as_object).is_some_and(|errors| !errors.is_empty());
-        match refusal::failure(&said, self.graph) {
-            Some(failure) => {
-                self.stop(self.id).await;
-                Err(failure.into())
-            }
-            None if partly => {
-                self.stop(self.id).await;
-                Err(Failure::new(Reason::InvalidPayload, "ComfyUI would run only a part of the workflow").into())
-            }
-            None => Ok(None),
-        }
-    }
-
     async fn finish(
         &self,
         socket: Option<Socket>,
@@ -171,7 +108,7 @@ impl Attempt<'_> {
         let entry = tokio::select! {
             biased;
             () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
-            entry = Follow::new(&self.comfy.api, timing, self.id, &mut tracker, socket, doubt).to_end() => entry?,
+            entry = Follow::new(&self.comfy.api, timing, self.id, &mut tracker, socket, doubt).until_ended() => entry?,
         };
         let mut timings =
             BTreeMap::from([("run_ms".to_owned(), run_time(&entry).unwrap_or_else(|| ms(since.elapsed())))]);
@@ -219,12 +156,12 @@ impl Attempt<'_> {
     }
 
     /// Stops our prompt; whatever the server says, the run is over for us.
-    async fn cancelled(&self) -> RunError {
+    pub(super) async fn cancelled(&self) -> RunError {
         self.stop(self.id).await;
         RunError::Cancelled
     }
 
-    async fn stop(&self, id: &str) {
+    pub(super) async fn stop(&self, id: &str) {
         match stop::stop(&self.comfy.api, &self.comfy.settings.timing, id).await {
             Ok(Interrupted::Stopped | Interrupted::NothingToStop) => {}
             Ok(Interrupted::StillRunning) => tracing::warn!(

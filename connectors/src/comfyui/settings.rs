@@ -102,7 +102,8 @@ pub struct Timing {
     pub second_look: Duration,
     /// Time between pings; each must be answered before the next.
     pub ping: Duration,
-    /// How long the server may refuse connections before the run is given up (a restart forgets the run anyway).
+    /// How long the server may refuse connections, or give answers that are of no use, before the run is given up
+    /// (a restart forgets the run anyway).
     pub refused: Duration,
     /// How long the server may give no sign of life at all before the run is given up.
     pub unreachable: Duration,

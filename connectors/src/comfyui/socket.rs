@@ -76,7 +76,7 @@ async fn upgrade(http: &Http, client_id: &str) -> Result<WebSocketStream<Upgrade
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(Trouble::Status { status: response.status().as_u16(), retry_after: None });
     }
-    let accepted = response.headers().get(header::SEC_WEBSOCKET_ACCEPT).map(|value| value.as_bytes());
+    let accepted = response.headers().get(header::SEC_WEBSOCKET_ACCEPT).map(reqwest::header::HeaderValue::as_bytes);
     if accepted != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
         return Err(Trouble::Nonsense);
     }

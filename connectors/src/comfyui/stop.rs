@@ -14,50 +14,65 @@ use super::settings::Timing;
 use crate::contract::Interrupted;
 use crate::failure::Failure;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// An interrupt only sets a flag that nodes look at; asking again more often changes nothing.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn stop(api: &Api, timing: &Timing, id: &str) -> Result<Interrupted, Failure> {
-    let deadline = Instant::now() + timing.stop;
-    let (mut seen_alive, mut looked_twice) = (false, false);
-    let mut asked: Option<(bool, Instant)> = None;
-    loop {
-        let trouble = match api.locate(id).await {
-            // A submission that was cut off may still be on its way in.
-            Ok(Place::Nowhere) if !seen_alive && !std::mem::replace(&mut looked_twice, true) => {
-                sleep(timing.second_look).await;
-                continue;
-            }
-            Ok(Place::Ended(_) | Place::Nowhere) => {
-                return Ok(if seen_alive { Interrupted::Stopped } else { Interrupted::NothingToStop });
-            }
-            Ok(place) => {
-                seen_alive = true;
-                let runs = matches!(place, Place::Running);
-                // A prompt that began between look and deletion needs the other call.
-                let due = asked.is_none_or(|(ran, at)| ran != runs || at.elapsed() >= ASK_AGAIN);
-                if due {
-                    asked = Some((runs, Instant::now()));
-                    ask(api, id, runs).await.err()
-                } else {
-                    None
-                }
-            }
-            Err(trouble) => Some(trouble),
-        };
-        match trouble {
-            // Nobody listens: whatever ran there has ended with the server.
-            Some(Trouble::Refused) if seen_alive => return Ok(Interrupted::Stopped),
-            Some(trouble) if Instant::now() >= deadline => return Err(trouble.failure("stopping a run")),
-            _ if Instant::now() >= deadline => return Ok(Interrupted::StillRunning),
-            _ => sleep(timing.stop_poll).await,
-        }
+    let mut stopping = Stopping { seen_alive: false, looked_twice: false, asked: None, trouble: None };
+    match timeout(timing.stop, stopping.until_gone(api, timing, id)).await {
+        Ok(gone) => Ok(gone),
+        Err(_) if stopping.seen_alive && stopping.trouble.is_none() => Ok(Interrupted::StillRunning),
+        Err(_) => Err(stopping.trouble.unwrap_or(Trouble::Silent).failure("stopping a run")),
     }
 }
 
-async fn ask(api: &Api, id: &str, runs: bool) -> Result<(), Trouble> {
+struct Stopping {
+    seen_alive: bool,
+    looked_twice: bool,
+    /// Whether it ran when it was last asked to stop, and when that was.
+    asked: Option<(bool, Instant)>,
+    /// Why the last question has no answer.
+    trouble: Option<Trouble>,
+}
+
+impl Stopping {
+    async fn until_gone(&mut self, api: &Api, timing: &Timing, id: &str) -> Interrupted {
+        loop {
+            let pause = match api.locate(id).await {
+                Ok(Place::Running) => self.ask(api, id, true, timing).await,
+                Ok(Place::Pending(_)) => self.ask(api, id, false, timing).await,
+                // A submission that was cut off may still be on its way in.
+                Ok(Place::Nowhere) if !self.seen_alive && !std::mem::replace(&mut self.looked_twice, true) => {
+                    timing.second_look
+                }
+                // Where nobody listens nobody works: queue and run end with the process.
+                Ok(Place::Ended(_) | Place::Nowhere) | Err(Trouble::Refused) => {
+                    return if self.seen_alive { Interrupted::Stopped } else { Interrupted::NothingToStop };
+                }
+                Err(trouble) => {
+                    self.trouble = Some(trouble);
+                    timing.stop_poll
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    async fn ask(&mut self, api: &Api, id: &str, runs: bool, timing: &Timing) -> Duration {
+        self.seen_alive = true;
+        self.trouble = None;
+        // A prompt that began between look and deletion needs the other call.
+        if self.asked.is_none_or(|(ran, at)| ran != runs || at.elapsed() >= ASK_AGAIN) {
+            self.asked = Some((runs, Instant::now()));
+            self.trouble = tell(api, id, runs).await.err();
+        }
+        timing.stop_poll
+    }
+}
+
+async fn tell(api: &Api, id: &str, runs: bool) -> Result<(), Trouble> {
     if api.cancel_job(id).await? {
         return Ok(());
     }

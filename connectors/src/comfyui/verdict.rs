@@ -34,9 +34,9 @@ pub(super) fn read(entry: &Entry, graph: Option<&Graph>) -> Verdict {
 
 fn of_error(error: &Value, graph: Option<&Graph>) -> Failure {
     let text = |name: &str| error.get(name).and_then(Value::as_str);
-    let exception = text("exception_type").unwrap_or("unknown exception");
-    let class = text("node_type").unwrap_or("unknown class");
-    let node = format!("node {} ({class})", text("node_id").unwrap_or("?"));
+    let short = |name: &str| text(name).map_or_else(|| "?".to_owned(), |text| text.chars().take(80).collect());
+    let exception = &*short("exception_type");
+    let node = format!("node {} ({})", short("node_id"), short("node_type"));
     let said = text("exception_message").unwrap_or_default();
     if exception.ends_with("OutOfMemoryError") || said.contains("CUDA out of memory") {
         let what = format!("{node} ran out of GPU memory ({exception}); smaller sizes, batches or models need less");

@@ -3,6 +3,7 @@
 
 use super::{Bench, Bounds, Subject, ensure, within};
 use crate::contract::{Interrupted, RunError};
+use std::fmt::Debug;
 use std::future::Future;
 
 pub(super) async fn before_start(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
@@ -97,23 +98,21 @@ async fn under_way(subject: &dyn Subject, bounds: &Bounds, bench: &Bench) -> Res
     Ok(id)
 }
 
-/// Drives the run and whoever stops it; the run has `bounds.stop` from then on.
-async fn stopping<R>(
+/// Drives the run and whoever stops it; each has `bounds.stop` from the other's end on.
+async fn stopping<R: Debug>(
     bounds: &Bounds,
     run: impl Future<Output = R>,
     stop: impl Future<Output = Result<String, String>>,
 ) -> Result<(R, String), String> {
     tokio::pin!(run, stop);
-    let mut ended = None;
-    let id = loop {
-        tokio::select! {
-            id = &mut stop => break id?,
-            end = &mut run, if ended.is_none() => ended = Some(end),
+    tokio::select! {
+        id = &mut stop => {
+            let id = id?;
+            Ok((within(bounds.stop, "stopping", run).await?, id))
         }
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => within(bounds.stop, "stopping", run).await?,
-    };
-    Ok((ended, id))
+        ended = &mut run => match within(bounds.stop, "what followed", stop).await {
+            Ok(Ok(id)) => Ok((ended, id)),
+            Ok(Err(fault)) | Err(fault) => Err(format!("{fault} (the run had ended as {ended:?})")),
+        },
+    }
 }

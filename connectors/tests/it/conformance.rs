@@ -1,16 +1,21 @@
 //! The conformance suite on every connector of the registry.
 //! In: a subject each. Out: a list of faults, which must be empty.
 
+use crate::comfyui::{connector, steps_graph};
 use async_trait::async_trait;
 use connectors::conformance::{self, Bounds, Subject, job};
 use connectors::contract::{Connector, Job};
 use connectors::failure::FailureType;
 use connectors::simulation::Simulation;
-use serde_json::json;
+use serde_json::{Value, json};
+use stand_ins::comfyui::{Options, Release, StandIn};
 use std::sync::Arc;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(10);
 
 pub async fn assert_conforms(subject: &dyn Subject) {
-    let verdicts = conformance::run(subject, &Bounds::default()).await;
+    let verdicts = conformance::run(subject, &Bounds { probe: SOON, run: SOON, stop: SOON }).await;
     if let Some(faults) = conformance::faults(&verdicts) {
         panic!("{} does not conform:\n{faults}", subject.connector().name());
     }
@@ -51,4 +56,51 @@ impl Subject for Simulated {
 #[tokio::test]
 async fn simulation_conforms() {
     assert_conforms(&Simulated { connector: Arc::new(Simulation::new([])) }).await;
+}
+
+struct Comfy {
+    connector: Arc<dyn Connector>,
+    server: StandIn,
+}
+
+#[async_trait]
+impl Subject for Comfy {
+    fn connector(&self) -> Arc<dyn Connector> {
+        self.connector.clone()
+    }
+
+    fn ok_job(&self, id: &str) -> Job {
+        let color = id.bytes().fold(7, |color: u32, byte| (color * 31 + byte as u32) & 0xff_ffff);
+        job(id, "comfyui", json!({ "workflow": steps_graph(color, 2, 0.001) }))
+    }
+
+    fn slow_job(&self, id: &str) -> Job {
+        job(id, "comfyui", json!({ "workflow": steps_graph(1, 9_000, 0.01) }))
+    }
+
+    fn failing_job(&self, id: &str) -> (Job, FailureType) {
+        let mut graph = steps_graph(2, 1, 0.001);
+        graph["2"] =
+            json!({ "class_type": "LabFail", "inputs": { "image": ["1", 0], "kind": "ValueError", "salt": 1 } });
+        (job(id, "comfyui", graph), FailureType::SystemError)
+    }
+
+    async fn engine_works_on(&self, id: &str) -> bool {
+        let queue: Value = reqwest::get(format!("{}/queue", self.server.url())).await.unwrap().json().await.unwrap();
+        let (running, pending) =
+            (queue["queue_running"].as_array().unwrap(), queue["queue_pending"].as_array().unwrap());
+        running.iter().chain(pending).any(|item| item[1] == id)
+    }
+
+    async fn engine_jobs_taken(&self) -> u64 {
+        self.server.executions().len() as u64
+    }
+}
+
+#[tokio::test]
+async fn comfyui_conforms_on_both_releases() {
+    for release in [Release::V0_27_0, Release::V0_3_64] {
+        let server = StandIn::start(Options { release, ..Options::default() }).await.unwrap();
+        assert_conforms(&Comfy { connector: Arc::new(connector(&server.url())), server }).await;
+    }
 }

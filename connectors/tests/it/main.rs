@@ -1,5 +1,20 @@
 //! The crate's integration tests, one binary.
 //! In: the connectors and engines that answer on loopback. Out: proof by name.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that unwraps says where it broke; clippy.toml covers test functions, not what they call"
+)]
+
+mod comfyui;
+mod comfyui_cancel;
+mod comfyui_probe;
+mod comfyui_refusals;
+mod comfyui_trouble;
 mod conformance;
+mod points;
+mod replay;
+mod replayed;
 mod simulation;

@@ -80,3 +80,24 @@ fn describe(name: &str, class: &Class, server: &Server) -> Value {
     }
     info
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalog_is_readable_and_its_links_have_a_source() {
+        assert!(CLASSES.len() > 25);
+        let made: Vec<&String> = CLASSES.values().flat_map(|class| &class.output).collect();
+        for (name, class) in CLASSES.iter() {
+            for (input, spec) in class.required.iter().chain(&class.optional) {
+                let kind = spec[0].as_str().unwrap_or("COMBO");
+                let plain = ["INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "*"].contains(&kind);
+                assert!(
+                    plain || kind.starts_with('@') || made.contains(&&kind.to_owned()),
+                    "{name}.{input}: nothing makes {kind}"
+                );
+            }
+        }
+    }
+}

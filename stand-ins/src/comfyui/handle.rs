@@ -56,6 +56,7 @@ impl StandIn {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens, always on loopback.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -75,6 +76,7 @@ impl StandIn {
         self.server.written().clone()
     }
 
+    /// Where its `output` files lie.
     pub fn output_folder(&self) -> PathBuf {
         self.server.folders.output()
     }
@@ -99,6 +101,7 @@ impl StandIn {
         self.server.wire.set_frozen(true);
     }
 
+    /// Ends [`StandIn::freeze`].
     pub fn thaw(&self) {
         self.server.wire.set_frozen(false);
     }
@@ -141,6 +144,7 @@ impl StandIn {
         self.server.pace.set_stepped(by_hand);
     }
 
+    /// Lets this many steps pass while they are stepped by hand.
     pub fn allow_steps(&self, steps: u32) {
         self.server.pace.allow(steps);
     }

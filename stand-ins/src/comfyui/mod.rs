@@ -2,22 +2,26 @@
 //! In: a listener or none, options, and faults called for while it runs. Out: HTTP and websocket answers, files that say `stand-in`.
 //!
 //! ```text
-//!  routes -> submit -> validate -> ledger(queue) -> run -> works -> saving -> folders
-//!     |                                              |  \-> cache
-//!     '-> hub (websockets) <------ messages ---------'-> ledger(history)
+//!  routes -> submit -> validate -> ledger(queue) -> run -> execute -> works -> saving -> folders
+//!     |                                              |       |  '-> cache
+//!     '-> hub (websockets) <------ messages <--------+-------'
+//!                                                    '-> ledger(history)
 //!  wire lies under all connections: frozen, cut, down.   pace: clock or test decides when a step ends.
 //! ```
 
 mod cache;
 mod catalog;
+mod execute;
 mod folders;
 mod handle;
 mod hub;
 mod info;
+mod inspect;
 mod jobs;
 mod ledger;
 mod messages;
 mod options;
+mod order;
 mod pace;
 mod picture;
 mod routes;
@@ -25,6 +29,7 @@ mod run;
 mod saving;
 mod server;
 mod submit;
+mod telling;
 mod upload;
 mod validate;
 mod values;

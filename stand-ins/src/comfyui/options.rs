@@ -15,6 +15,7 @@ pub enum Release {
 }
 
 impl Release {
+    /// As `/system_stats` tells it.
     pub fn version(self) -> &'static str {
         match self {
             Release::V0_27_0 => "0.27.0",
@@ -30,6 +31,7 @@ impl Release {
 /// How a stand-in behaves from its start.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Which release it answers as.
     pub release: Release,
     /// Time of one sampling step of KSampler. Nodes with a `seconds` input take that instead.
     pub step_time: Duration,
@@ -41,6 +43,7 @@ pub struct Options {
     pub cached_graphs: usize,
     /// Largest request body, in bytes; 100 MiB on a real server.
     pub max_upload_size: usize,
+    /// Misbehaviour from the start on.
     pub quirks: Quirks,
 }
 
@@ -66,6 +69,7 @@ pub struct Quirks {
     /// `execution_success` and `executing` with a null node are never sent: the end shows in history alone.
     pub withhold_endings: bool,
     /// Time between `execution_success` and the history entry; stalls of 0.7 s were recorded.
+    /// When steps are allowed by hand this is one of them.
     pub history_delay: Duration,
     /// An interrupt acts only when the running node has ended.
     pub interrupts_wait_for_node_end: bool,

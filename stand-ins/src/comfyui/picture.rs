@@ -123,3 +123,26 @@ fn chunk(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
         !file[start..].iter().fold(!0u32, |crc, byte| CRC_TABLE[((crc ^ u32::from(*byte)) & 0xFF) as usize] ^ crc >> 8);
     file.extend(crc.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_whole_with_and_without_its_texts() {
+        let with = png(96, 32, 0x20_4060, &[("prompt", "{}".to_owned())]);
+        let without = without_texts(&with);
+        assert_eq!(without, png(96, 32, 0x20_4060, &[]));
+        assert!(with.windows(4).any(|part| part == b"tEXt"));
+        assert!(without.ends_with(b"IEND\xAE\x42\x60\x82"));
+    }
+
+    #[test]
+    fn the_letters_are_there_in_every_size() {
+        for (width, height) in [(64, 64), (512, 768), (8, 8), (1, 1), (1024, 16)] {
+            let data = pixels(width, height, 0);
+            assert_eq!(data.len(), (width as usize * 3 + 1) * height as usize);
+            assert!(width < 64 || data.contains(&255));
+        }
+    }
+}

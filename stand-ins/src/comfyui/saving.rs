@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::cache::Made;
+use super::execute::Stop;
 use super::messages::{ANIMATION_WEBP, PictureFormat};
 use super::picture;
-use super::run::Stop;
 use super::works::{Thing, Work};
 
 /// A save class: kind in the outputs, folder, what follows the number, and the bytes.
@@ -93,7 +93,7 @@ pub(crate) async fn save(work: &mut Work<'_, '_>, class: &str) -> Result<Option<
         for (at, path) in targets.iter().enumerate() {
             match pictures.get(at) {
                 Some((width, height, tint, texts)) => {
-                    std::fs::write(path, picture::png(*width, *height, *tint, texts))?
+                    std::fs::write(path, picture::png(*width, *height, *tint, texts))?;
                 }
                 None => std::fs::write(path, &content)?,
             }

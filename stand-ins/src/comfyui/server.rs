@@ -21,6 +21,7 @@ use super::wire::Wire;
 /// One run of one prompt, for tests to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execution {
+    /// As submitted.
     pub prompt_id: String,
     /// Nodes that did work, in order; cached ones are absent.
     pub nodes: Vec<String>,

@@ -59,7 +59,7 @@ pub(crate) async fn post_prompt(State(server): State<Arc<Server>>, body: Bytes) 
         validate::Verdict::Accepted(accepted) => accepted,
     };
     let create_time = now_ms();
-    let mut extra_data = body.get_mut("extra_data").map(Value::take).unwrap_or_else(|| json!({}));
+    let mut extra_data = body.get_mut("extra_data").map_or_else(|| json!({}), Value::take);
     let Some(extra) = extra_data.as_object_mut() else {
         return trouble();
     };

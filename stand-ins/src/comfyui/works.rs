@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::cache::{Made, link};
+use super::execute::{Run, Stop};
 use super::messages::{PREVIEW_JPEG, PictureFormat};
 use super::picture;
-use super::run::{Run, Stop};
 use super::saving;
 
 /// A value on a link between nodes.

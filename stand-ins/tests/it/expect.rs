@@ -118,7 +118,7 @@ impl Names {
 
     fn walk(&mut self, path: &str, key: &str, recorded: &Value, actual: &Value, differences: &mut Vec<String>) {
         let mut differ = |what: &str| {
-            differences.push(format!("{path}: {what}: recorded {} but got {}", short(recorded), short(actual)))
+            differences.push(format!("{path}: {what}: recorded {} but got {}", short(recorded), short(actual)));
         };
         if OWN.contains(&key) {
             return;
@@ -185,7 +185,7 @@ impl Names {
             }
             (Value::Number(_), Value::Number(_)) if key == "queue_remaining" && self.any_length => {}
             (Value::Number(one), Value::Number(other)) if SAME.contains(&key) && one.as_f64() != other.as_f64() => {
-                differ("number")
+                differ("number");
             }
             (Value::String(one), Value::String(other)) if SAME.contains(&key) => {
                 let node = self.any_branch && key.contains("node") || one.contains(" not in [");

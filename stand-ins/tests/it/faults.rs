@@ -22,9 +22,11 @@ async fn status(server: &StandIn, method: &str, path: &str, body: Option<Value>)
     request.send().await.expect("an answer").status().as_u16()
 }
 
-/// Answered within a time that is long for a request on loopback.
-async fn answers(server: &StandIn, path: &str) -> bool {
-    client::http().get(format!("{}{path}", server.url())).timeout(Duration::from_millis(200)).send().await.is_ok()
+/// No answer within a time that is long for a request on loopback.
+async fn hangs(server: &StandIn, method: &str, path: &str, body: Value) -> bool {
+    let request = client::http().request(method.parse().expect("method"), format!("{}{path}", server.url()));
+    let answer = request.json(&body).timeout(Duration::from_millis(200)).send().await;
+    answer.is_err_and(|error| error.is_timeout())
 }
 
 #[tokio::test]
@@ -76,7 +78,7 @@ async fn a_frozen_server_keeps_its_sockets_and_goes_on_when_thawed() {
     server.starving().await;
     server.freeze();
     server.allow_steps(2);
-    assert!(!answers(&server, "/queue").await);
+    assert!(hangs(&server, "GET", "/queue", Value::Null).await);
     server.thaw();
     socket.until_idle(&id).await;
     assert_eq!(server.runs_of(&id), 1);
@@ -136,11 +138,13 @@ async fn endings_can_be_withheld() {
 async fn a_route_can_hang_alone() {
     let server = started().await;
     server.quirks(|quirks| quirks.hanging_routes.extend(["GET /history/{id}".to_owned()]));
-    assert!(!answers(&server, "/history/some-id").await);
-    assert!(!answers(&server, "/api/history/some-id").await);
-    assert!(answers(&server, "/history").await && answers(&server, "/queue").await);
+    assert!(hangs(&server, "GET", "/history/some-id", Value::Null).await);
+    assert!(hangs(&server, "GET", "/api/history/some-id", Value::Null).await);
+    for path in ["/history", "/queue"] {
+        assert_eq!(status(&server, "GET", path, None).await, 200);
+    }
     server.quirks(|quirks| quirks.hanging_routes.clear());
-    assert!(answers(&server, "/history/some-id").await);
+    assert_eq!(status(&server, "GET", "/history/some-id", None).await, 200);
 }
 
 #[tokio::test]
@@ -166,6 +170,26 @@ async fn a_refused_submission_may_be_queued_all_the_same() {
     assert_eq!(status(&server, "POST", "/prompt", Some(body)).await, 500);
     until_ended(&server, id).await;
     assert_eq!(server.runs_of(id), 1);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_submission_may_never_come() {
+    let server = started().await;
+    server.quirks(|quirks| quirks.swallow_prompt_answer = true);
+    let id = "5f0c1a52-0d6f-4c55-9d0e-1f2a3b4c5d6e";
+    let body = json!({"prompt": graph(steps(1, 1), "swallowed"), "prompt_id": id});
+    assert!(hangs(&server, "POST", "/prompt", body).await);
+    until_ended(&server, id).await;
+    assert_eq!(server.runs_of(id), 1);
+}
+
+#[tokio::test]
+async fn a_killed_server_refuses_connections_until_it_is_revived() {
+    let server = started().await;
+    server.kill().await;
+    assert!(tokio::net::TcpStream::connect(server.address()).await.is_err());
+    server.revive().await;
+    assert_eq!(status(&server, "GET", "/system_stats", None).await, 200);
 }
 
 #[tokio::test]
