@@ -199,7 +199,17 @@ const STOP_LONGEST: Duration = Duration::from_secs(75);
 
 fn heard(shared: &Arc<Shared>, slots: &[Arc<Slot>], publisher: &Publisher, hint: Hint) {
     match hint {
-        Hint::Listening => {}
+        // What was said before has not been heard: look for classes that were born and cancels that were asked for.
+        Hint::Listening => {
+            for slot in slots {
+                let (shared, worker) = (shared.clone(), slot.worker.clone());
+                tokio::spawn(async move { wake::call(&shared.link, &shared.space, &worker).await });
+            }
+            let shared = shared.clone();
+            tokio::spawn(
+                async move { lease::renew(&shared.link, &shared.space, &shared.holds, shared.limits.lease).await },
+            );
+        }
         Hint::Born { class, definition } => {
             for slot in slots.iter().filter(|slot| slot.hear_birth(&class, &definition)) {
                 let (shared, worker) = (shared.clone(), slot.worker.clone());

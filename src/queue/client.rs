@@ -8,6 +8,7 @@ use crate::protocol::event::Event;
 use crate::protocol::ids::{is_legal_job_id, new_job_id};
 use crate::protocol::order::{OrderFields, order};
 use crate::protocol::submit::{NewJob, QueueLimits, Submitted};
+use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamRangeReply, StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, RedisResult};
 use serde_json::Value;
@@ -187,19 +188,28 @@ pub async fn submit(
 /// All fields of a job but the payload and what may hold credentials; `None` if there is no such job.
 pub async fn job(link: &Link, space: &Space, id: &str) -> RedisResult<Option<BTreeMap<String, String>>> {
     let key = space.key("job:") + id;
-    let (names, values) = link
-        .call(async |con| {
-            let mut names: Vec<Vec<u8>> = con.hkeys(&key).await?;
-            names.retain(|name| name != b"payload" && name != b"ctx");
-            // `status` is asked for in any case: HMGET needs a name.
-            names.push(b"status".to_vec());
-            let values: Vec<Option<Vec<u8>>> = redis::cmd("HMGET").arg(&key).arg(&names).query_async(con).await?;
-            Ok((names, values))
-        })
-        .await?;
+    let (names, values) = link.call(async |con| small_fields(con, &key).await).await?;
     let fields: BTreeMap<String, String> =
         names.into_iter().zip(values).filter_map(|(name, value)| Some((lossy(name), lossy(value?)))).collect();
     Ok((!fields.is_empty()).then_some(fields))
+}
+
+/// Names and values as they stood at one moment, without reading what may be megabytes.
+async fn small_fields(con: &mut MultiplexedConnection, key: &str) -> RedisResult<(Vec<Vec<u8>>, Vec<Option<Vec<u8>>>)> {
+    let mut all: Vec<Vec<u8>> = con.hkeys(key).await?;
+    loop {
+        let mut names: Vec<Vec<u8>> =
+            all.iter().filter(|name| *name != b"payload" && *name != b"ctx").cloned().collect();
+        // HMGET needs a name.
+        names.push(b"status".to_vec());
+        let mut pipe = redis::pipe();
+        pipe.atomic().cmd("HKEYS").arg(key).cmd("HMGET").arg(key).arg(&names);
+        let (now, values): (Vec<Vec<u8>>, Vec<Option<Vec<u8>>>) = pipe.query_async(con).await?;
+        if now == all {
+            return Ok((names, values));
+        }
+        all = now;
+    }
 }
 
 /// What somebody else's program wrote need not be UTF-8.
@@ -211,7 +221,7 @@ fn lossy(bytes: Vec<u8>) -> String {
 pub struct Follower {
     stream: String,
     last: String,
-    connection: Option<redis::aio::MultiplexedConnection>,
+    connection: Option<MultiplexedConnection>,
 }
 
 impl Follower {

@@ -142,3 +142,37 @@ async fn an_engine_that_hangs_holds_up_neither_start_nor_the_other_engine() {
     queue.reaches(&waiting, "completed").await;
     assert!(!agent.log().contains("ERROR"), "{}", agent.log());
 }
+
+#[tokio::test]
+async fn what_is_said_while_nobody_listens_is_made_up_for() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    // Neither the poll nor the lease comes round within the test's patience.
+    let env =
+        [("POLL_INTERVAL_MS", "600000"), ("LEASE_SECONDS", "3600"), ("CONCURRENT_JOBS", "2"), ("MACHINE_ID", "ears")];
+    let agent = Agent::spawn(&server, "deaf", &env);
+    agent.registered(&server, "deaf-0").await;
+    agent.registered(&server, "deaf-1").await;
+    let running = queue.submit(endless()).await;
+    queue.reaches(&running, "in_progress").await;
+    let mut other_class = quick();
+    other_class["requirements"] = json!({"timeout_minutes": 7});
+    // The agent hears that its ears are gone, and rests before it opens new ones.
+    // All progress is told, the other worker is blocked, and the agent listens: only what it hears can move it now.
+    until("nothing more happens", || async {
+        let told = queue.field(&running, "progress").await == "100";
+        let clients: String = server.run(&["CLIENT", "LIST"]).await;
+        let blocked = clients.lines().any(|line| line.contains(" flags=b ") && line.contains(" cmd=blpop "));
+        // The last channel that it subscribes to.
+        let (_, listeners): (String, u64) = server.run(&["PUBSUB", "NUMSUB", "machine:status:ears"]).await;
+        (told && blocked && listeners > 0).then_some(())
+    })
+    .await;
+    let killed: u64 = server.run(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    assert!(killed > 0);
+    let asked = queue.link.call(async |con| queue.space.cancel(con, &running, "unheard").await).await.unwrap();
+    assert!(matches!(asked, gpu_worker::protocol::operate::Cancelled::Requested { .. }));
+    let born = queue.submit(other_class).await;
+    queue.reaches(&born, "completed").await;
+    queue.reaches(&running, "cancelled").await;
+}
