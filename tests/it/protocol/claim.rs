@@ -123,6 +123,21 @@ async fn stale_entries_in_front_are_dropped_and_do_not_let_a_worse_job_pass() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_taken_off_the_queue_is_not_claimed() {
+    let scene = Scene::start().await;
+    for id in ["off", "over"] {
+        scene.submit(id).await;
+    }
+    // Somebody holds it back, or an end of it was recorded whatever its status says.
+    let _: u64 = scene.run(&["ZREM", "jobs:pending", "off"]).await;
+    let life = scene.field("over", "created_at").await.unwrap();
+    scene.set("over", &[("final", &format!("completed w9|x {life}"))]).await;
+    assert!(scene.claim("w1").await.is_none());
+    assert_eq!(scene.field("off", "status").await.as_deref(), Some("pending"));
+    assert_eq!(scene.field("over", "status").await.as_deref(), Some("completed"));
+}
+
+#[tokio::test]
 async fn any_number_of_stale_entries_ends_in_the_good_job_behind_them() {
     let scene = Scene::start().await;
     for n in 0..150 {

@@ -2,7 +2,7 @@
 
 use super::invariants::check;
 use super::scene::{Scene, class_of, job, with};
-use gpu_worker::protocol::order::Order;
+use gpu_worker::protocol::order::{Order, OrderFields, order};
 use gpu_worker::protocol::submit::{QueueLimits, Submitted};
 
 const NO_LIMITS: QueueLimits = QueueLimits { waiting: 1000, classes: 1000 };
@@ -20,29 +20,22 @@ async fn a_submitted_job_is_in_every_index_and_leaves_a_token_for_its_class() {
     assert_eq!((&hash["created_at"], &hash["life"]), (&life, &life));
     assert_eq!((hash["id"].as_str(), hash["retry_count"].as_str()), ("j1", "0"));
     assert_eq!(hash["class"], class);
-    let order = Order::parse(&hash["order"]).unwrap();
-    assert_eq!(order.priority(), 50);
-    assert!((before..=after).contains(&order.time_ms()));
-    assert_eq!(life.parse::<jiff_ms::Ms>().unwrap().0, order.time_ms());
-    assert_eq!(scene.score("jobs:pending", "j1").await, Some(50e15 - (order.time_ms() / 1000) as f64));
-    assert_eq!(scene.score(&format!("jobs:class:{class}"), "j1").await, Some(order.value() as f64));
-    assert_eq!(scene.score("jobs:heads", &class).await, Some(order.value() as f64));
+    let place = Order::parse(&hash["order"]).unwrap();
+    assert_eq!(place.priority(), 50);
+    assert!((before..=after).contains(&place.time_ms()));
+    assert_eq!(time_ms(&life), place.time_ms());
+    assert_eq!(scene.score("jobs:pending", "j1").await, Some(50e15 - (place.time_ms() / 1000) as f64));
+    assert_eq!(scene.score(&format!("jobs:class:{class}"), "j1").await, Some(place.value() as f64));
+    assert_eq!(scene.score("jobs:heads", &class).await, Some(place.value() as f64));
     let tokens: Vec<String> = scene.run(&["LRANGE", &format!("jobs:wake:{class}"), "0", "-1"]).await;
     assert_eq!(tokens, [class.as_str()]);
     assert_eq!(scene.events("j1").await, ["job_submitted"]);
     check(&scene).await;
 }
 
-/// `created_at` as the scripts write it, which have no calendar of their own.
-mod jiff_ms {
-    pub struct Ms(pub u64);
-    impl std::str::FromStr for Ms {
-        type Err = String;
-        fn from_str(text: &str) -> Result<Self, String> {
-            let fields = gpu_worker::protocol::order::OrderFields { created_at: Some(text), ..Default::default() };
-            Ok(Ms(gpu_worker::protocol::order::order(&fields, 0).time_ms()))
-        }
-    }
+/// The time that `created_at` tells. The scripts write it without a calendar's help.
+fn time_ms(created_at: &str) -> u64 {
+    order(&OrderFields { created_at: Some(created_at), ..OrderFields::default() }, 0).time_ms()
 }
 
 #[tokio::test]
