@@ -211,6 +211,22 @@ async fn a_wanted_cancellation_is_told_to_the_holder_and_its_end_is_stored() {
     assert_eq!(ear.on("cancel_job").len(), 1);
 }
 
+#[tokio::test]
+async fn the_reference_s_result_hashes_do_not_grow_without_end() {
+    let scene = Scene::start().await;
+    let fill = "for i = 1, 10010 do redis.call('HSET', KEYS[1], 'old' .. i, '{}') end";
+    for hash in ["jobs:completed", "jobs:failed"] {
+        let _: Option<String> = scene.run(&["EVAL", fill, "1", hash]).await;
+    }
+    let claim = scene.held("a", "w1").await;
+    scene.complete(&claim).await;
+    let claim = scene.held("b", "w1").await;
+    scene.fail(&claim, Verdict::Never).await;
+    for hash in ["jobs:completed", "jobs:failed"] {
+        assert_eq!(scene.run::<u64>(&["HLEN", hash]).await, 10_009, "{hash}");
+    }
+}
+
 /// Everything that can be told about three jobs.
 async fn three_lives(scene: &Scene) {
     let by_prefix = with(job("a", "simulation"), &[]);

@@ -165,3 +165,14 @@ async fn a_job_whose_class_died_meanwhile_is_indexed_again_at_its_old_order() {
     assert_eq!(scene.field("a", "order").await, order);
     check(&scene).await;
 }
+
+#[tokio::test]
+async fn behind_a_long_queue_the_first_claim_writes_the_first_event() {
+    let scene = Scene::start().await;
+    let fill = "for i = 1, 100000 do redis.call('ZADD', 'jobs:pending', i, 'waiting' .. i) end";
+    let _: Option<String> = scene.run(&["EVAL", fill, "0"]).await;
+    scene.submit("a").await;
+    assert!(scene.events("a").await.is_empty());
+    assert_eq!(scene.claim("w1").await.unwrap().id, "a");
+    assert_eq!(scene.events("a").await, ["job_submitted", "assigned"]);
+}
