@@ -149,6 +149,26 @@ async fn a_class_lives_on_for_a_minute_so_that_equal_jobs_change_no_version() {
 }
 
 #[tokio::test]
+async fn a_class_in_use_does_not_die() {
+    let scene = Scene::start().await;
+    scene.submit("a").await;
+    let class = class_of("simulation").id().to_string();
+    let _: u64 = scene.run(&["ZADD", "jobs:classes:idle", "1", &class]).await;
+    scene.tick().await;
+    assert_eq!(scene.run::<u64>(&["HEXISTS", "jobs:classes", &class]).await, 1);
+    check(&scene).await;
+}
+
+#[tokio::test]
+async fn a_log_that_an_earlier_job_of_this_id_left_behind_is_not_continued() {
+    let scene = Scene::start().await;
+    let _: String = scene.run(&["XADD", "job:events:a", "*", "type", "completion"]).await;
+    scene.submit("a").await;
+    assert_eq!(scene.events("a").await, ["job_submitted"]);
+    check(&scene).await;
+}
+
+#[tokio::test]
 async fn a_job_whose_class_died_meanwhile_is_indexed_again_at_its_old_order() {
     let scene = Scene::start().await;
     let mut later = with(job("a", "simulation"), &[("priority", "70")]);
