@@ -14,9 +14,6 @@ if state then
   return { 'lost', state }
 end
 if not mine(job, token, attempt, life) then return { 'lost', job.status } end
-local previous = job.worker_id
-leave(id, job)
-if previous ~= worker then redis.call('HDEL', active_key(worker), id) end
 job.worker_id = worker
 job.attempts = math.max(job.attempts, attempt)
 finish(id, job, 'completed', token, { 'worker_id', worker, 'claim', token, 'attempt', int(job.attempts), 'result', ARGV[10],

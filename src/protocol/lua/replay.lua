@@ -7,7 +7,6 @@ if not job then return { 'unknown' } end
 local state = ended(job)
 if state == 'completed' or not state then return { 'exists', state or job.status } end
 adopt_end(id, job)
-leave(id, job)
 local at = NOW
 local created_at = iso(at)
 if created_at == job.created_at then

@@ -123,6 +123,48 @@ async fn stale_entries_in_front_are_dropped_and_do_not_let_a_worse_job_pass() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_taken_off_the_queue_is_not_claimed() {
+    let scene = Scene::start().await;
+    for id in ["off", "over"] {
+        scene.submit(id).await;
+    }
+    // Somebody holds it back, or an end of it was recorded whatever its status says.
+    let _: u64 = scene.run(&["ZREM", "jobs:pending", "off"]).await;
+    let life = scene.field("over", "created_at").await.unwrap();
+    scene.set("over", &[("final", &format!("completed w9|x {life}"))]).await;
+    assert!(scene.claim("w1").await.is_none());
+    assert_eq!(scene.field("off", "status").await.as_deref(), Some("pending"));
+    assert_eq!(scene.field("over", "status").await.as_deref(), Some("completed"));
+}
+
+#[tokio::test]
+async fn a_new_life_is_not_claimed_from_the_class_of_the_earlier_one() {
+    let scene = Scene::start().await;
+    // In front, and for others: what is behind it is not indexed by the claim.
+    scene.submit_as(at_service("front", "comfyui", 900)).await;
+    scene.submit("a").await;
+    scene.foreign("a", &[("created_at", "2026-07-07T07:07:07.000Z"), ("service_required", "comfyui")]).await;
+    assert!(scene.claim_job("w1", &["simulation"]).await.is_none());
+    scene.sweep().await;
+    check(&scene).await;
+    assert_eq!(scene.claim_job("w2", &["comfyui"]).await.unwrap().0.id, "front");
+    assert_eq!(scene.claim_job("w2", &["comfyui"]).await.unwrap().0.id, "a");
+}
+
+fn at_service(id: &str, service: &str, priority: u64) -> NewJob {
+    let mut job = with(job(id, service), &[("priority", &priority.to_string())]);
+    job.priority = priority;
+    job
+}
+
+#[tokio::test]
+async fn a_job_is_avoided_for_a_while_only() {
+    let scene = Scene::start().await;
+    scene.submit_as(with(job("a", "simulation"), &[("avoid", "w1 1")])).await;
+    assert_eq!(scene.claim("w1").await.unwrap().id, "a");
+}
+
+#[tokio::test]
 async fn any_number_of_stale_entries_ends_in_the_good_job_behind_them() {
     let scene = Scene::start().await;
     for n in 0..150 {

@@ -3,6 +3,7 @@
 use super::scene::Scene;
 use crate::support::until;
 use futures_util::StreamExt;
+use gpu_worker::protocol::ids::new_job_id;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 
@@ -54,14 +55,10 @@ impl Ear {
 
     /// Everything that was published before this call has been heard.
     pub async fn caught_up(&self, scene: &Scene) {
-        let mark = uuid_text();
+        let mark = new_job_id();
         let _: u64 = scene.run(&["PUBLISH", "mark", &format!("\"{mark}\"")]).await;
         self.wait("mark", |json| json == mark.as_str()).await;
     }
-}
-
-fn uuid_text() -> String {
-    gpu_worker::protocol::ids::new_job_id()
 }
 
 impl Drop for Ear {

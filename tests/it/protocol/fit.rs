@@ -19,7 +19,8 @@ fn jobs_of_one_class_are_claimed_by_priority_then_time_then_id_whoever_wrote_the
         for (n, (priority, workflow, time, ours)) in jobs.iter().enumerate() {
             // Ids that do not rise with time.
             let id = format!("{}-{n}", (n * 7) % 5);
-            let created = format!("{:.3}", jiff_text(*time));
+            // Seconds with decimals: one of the spellings that are understood.
+            let created = format!("{:.3}", *time as f64 / 1000.0);
             let fields: [(&str, &str); 3] =
                 [("priority", priority), ("workflow_priority", workflow), ("created_at", &created)];
             let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
@@ -45,11 +46,6 @@ fn jobs_of_one_class_are_claimed_by_priority_then_time_then_id_whoever_wrote_the
         assert!(claimed.windows(2).all(|pair| pair[0] < pair[1]), "the order is not strict");
         check(scene).await;
     });
-}
-
-/// Seconds with decimals: one of the spellings of `created_at` that are understood.
-fn jiff_text(ms: u64) -> f64 {
-    ms as f64 / 1000.0
 }
 
 #[derive(Debug, Clone, Copy)]

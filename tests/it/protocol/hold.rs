@@ -183,6 +183,13 @@ async fn complete_repairs_a_claim_that_a_failover_forgot() {
     let claim = scene.claim("w1").await.unwrap();
     forget_claim(&scene, "a", &before).await;
     assert_eq!(scene.complete(&claim).await, Settled::Accepted);
+    let hash = scene.hash("a").await;
+    let seen = |name: &str| hash.get(name).map(String::as_str);
+    assert_eq!(
+        (seen("claim"), seen("attempt"), seen("worker_id")),
+        (Some(claim.token.as_str()), Some("1"), Some("w1"))
+    );
+    assert_eq!(scene.last_event("a").await["attempt"], 1);
     check(&scene).await;
 }
 

@@ -2,7 +2,7 @@
 
 use super::invariants::check;
 use super::scene::{Scene, class_of, job, with};
-use gpu_worker::protocol::order::Order;
+use gpu_worker::protocol::order::{Order, OrderFields, order};
 use gpu_worker::protocol::submit::{QueueLimits, Submitted};
 
 const NO_LIMITS: QueueLimits = QueueLimits { waiting: 1000, classes: 1000 };
@@ -20,29 +20,22 @@ async fn a_submitted_job_is_in_every_index_and_leaves_a_token_for_its_class() {
     assert_eq!((&hash["created_at"], &hash["life"]), (&life, &life));
     assert_eq!((hash["id"].as_str(), hash["retry_count"].as_str()), ("j1", "0"));
     assert_eq!(hash["class"], class);
-    let order = Order::parse(&hash["order"]).unwrap();
-    assert_eq!(order.priority(), 50);
-    assert!((before..=after).contains(&order.time_ms()));
-    assert_eq!(life.parse::<jiff_ms::Ms>().unwrap().0, order.time_ms());
-    assert_eq!(scene.score("jobs:pending", "j1").await, Some(50e15 - (order.time_ms() / 1000) as f64));
-    assert_eq!(scene.score(&format!("jobs:class:{class}"), "j1").await, Some(order.value() as f64));
-    assert_eq!(scene.score("jobs:heads", &class).await, Some(order.value() as f64));
+    let place = Order::parse(&hash["order"]).unwrap();
+    assert_eq!(place.priority(), 50);
+    assert!((before..=after).contains(&place.time_ms()));
+    assert_eq!(time_ms(&life), place.time_ms());
+    assert_eq!(scene.score("jobs:pending", "j1").await, Some(50e15 - (place.time_ms() / 1000) as f64));
+    assert_eq!(scene.score(&format!("jobs:class:{class}"), "j1").await, Some(place.value() as f64));
+    assert_eq!(scene.score("jobs:heads", &class).await, Some(place.value() as f64));
     let tokens: Vec<String> = scene.run(&["LRANGE", &format!("jobs:wake:{class}"), "0", "-1"]).await;
     assert_eq!(tokens, [class.as_str()]);
     assert_eq!(scene.events("j1").await, ["job_submitted"]);
     check(&scene).await;
 }
 
-/// `created_at` as the scripts write it, which have no calendar of their own.
-mod jiff_ms {
-    pub struct Ms(pub u64);
-    impl std::str::FromStr for Ms {
-        type Err = String;
-        fn from_str(text: &str) -> Result<Self, String> {
-            let fields = gpu_worker::protocol::order::OrderFields { created_at: Some(text), ..Default::default() };
-            Ok(Ms(gpu_worker::protocol::order::order(&fields, 0).time_ms()))
-        }
-    }
+/// The time that `created_at` tells. The scripts write it without a calendar's help.
+fn time_ms(created_at: &str) -> u64 {
+    order(&OrderFields { created_at: Some(created_at), ..OrderFields::default() }, 0).time_ms()
 }
 
 #[tokio::test]
@@ -156,6 +149,26 @@ async fn a_class_lives_on_for_a_minute_so_that_equal_jobs_change_no_version() {
 }
 
 #[tokio::test]
+async fn a_class_in_use_does_not_die() {
+    let scene = Scene::start().await;
+    scene.submit("a").await;
+    let class = class_of("simulation").id().to_string();
+    let _: u64 = scene.run(&["ZADD", "jobs:classes:idle", "1", &class]).await;
+    scene.tick().await;
+    assert_eq!(scene.run::<u64>(&["HEXISTS", "jobs:classes", &class]).await, 1);
+    check(&scene).await;
+}
+
+#[tokio::test]
+async fn a_log_that_an_earlier_job_of_this_id_left_behind_is_not_continued() {
+    let scene = Scene::start().await;
+    let _: String = scene.run(&["XADD", "job:events:a", "*", "type", "completion"]).await;
+    scene.submit("a").await;
+    assert_eq!(scene.events("a").await, ["job_submitted"]);
+    check(&scene).await;
+}
+
+#[tokio::test]
 async fn a_job_whose_class_died_meanwhile_is_indexed_again_at_its_old_order() {
     let scene = Scene::start().await;
     let mut later = with(job("a", "simulation"), &[("priority", "70")]);
@@ -171,4 +184,15 @@ async fn a_job_whose_class_died_meanwhile_is_indexed_again_at_its_old_order() {
     assert_eq!(scene.claim("w1").await.unwrap().id, "a");
     assert_eq!(scene.field("a", "order").await, order);
     check(&scene).await;
+}
+
+#[tokio::test]
+async fn behind_a_long_queue_the_first_claim_writes_the_first_event() {
+    let scene = Scene::start().await;
+    let fill = "for i = 1, 100000 do redis.call('ZADD', 'jobs:pending', i, 'waiting' .. i) end";
+    let _: Option<String> = scene.run(&["EVAL", fill, "0"]).await;
+    scene.submit("a").await;
+    assert!(scene.events("a").await.is_empty());
+    assert_eq!(scene.claim("w1").await.unwrap().id, "a");
+    assert_eq!(scene.events("a").await, ["job_submitted", "assigned"]);
 }

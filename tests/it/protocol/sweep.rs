@@ -59,6 +59,16 @@ async fn an_indexed_job_that_fell_out_of_its_class_is_put_back() {
 }
 
 #[tokio::test]
+async fn a_new_life_of_an_indexed_job_is_indexed_anew() {
+    let scene = Scene::start().await;
+    scene.submit("a").await;
+    scene.foreign("a", &[("created_at", "2026-07-07T07:07:07.000Z"), ("service_required", "comfyui")]).await;
+    scene.sweep().await;
+    assert_eq!(scene.field("a", "class").await, Some(class_of("comfyui").id().to_string()));
+    check(&scene).await;
+}
+
+#[tokio::test]
 async fn the_walk_is_paged_and_comes_to_an_end() {
     let scene = Scene::start().await;
     for n in 0..401 {

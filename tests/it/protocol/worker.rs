@@ -29,7 +29,7 @@ async fn a_registered_worker_has_a_record_a_heartbeat_and_a_place_among_the_acti
     let connected = worker("connected_at").await.unwrap();
     assert!(connected.ends_with('Z'));
     let ttl: i64 = scene.run(&["TTL", "worker:w1:heartbeat"]).await;
-    assert!((50..=60).contains(&ttl));
+    assert!((1..=60).contains(&ttl));
     assert_eq!(scene.run::<Vec<String>>(&["SMEMBERS", "workers:active"]).await, ["w1"]);
     // The same process again: the whole record, the same instance.
     let _: u64 = scene.run(&["DEL", "worker:w1:heartbeat", "workers:active"]).await;

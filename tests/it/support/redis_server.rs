@@ -116,13 +116,15 @@ fn spawn(port: u16, durable: bool, folder: &std::path::Path) -> Child {
 
 async fn connect(url: &str, child: &mut Child) -> Option<MultiplexedConnection> {
     let client = redis::Client::open(url).expect("the URL is good");
+    // The client's own limit of half a second is too short for a loaded machine.
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(super::PATIENCE));
     let mut pulse = tokio::time::interval(std::time::Duration::from_millis(5));
     loop {
         pulse.tick().await;
         if child.try_wait().expect("a child").is_some() {
             return None;
         }
-        if let Ok(mut con) = client.get_multiplexed_async_connection().await
+        if let Ok(mut con) = client.get_multiplexed_async_connection_with_config(&config).await
             && redis::cmd("PING").exec_async(&mut con).await.is_ok()
         {
             return Some(con);
