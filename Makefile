@@ -20,7 +20,7 @@ export CARGO CARGO_FLAGS TARGET_DIR DIST_DIR GLIBC
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps: ## Install what building and testing need beside Rust (a C compiler, redis-server); starts no service
@@ -41,6 +41,11 @@ test: deps ## All tests, against a real redis-server that they start themselves
 .PHONY: bench
 bench: deps ## Figures beside yardsticks of the same run, with the release build (NAME=claim: one section)
 	$(CARGO) bench $(CARGO_FLAGS) --bench bench -- $(NAME)
+
+.PHONY: test-redis-6
+test-redis-6: deps ## The protocol's tests on Redis 6.2.5, the oldest release that is supported
+	@scripts/deps --check
+	@scripts/test-redis-6
 
 .PHONY: check
 check: check-format check-lint check-imports check-dependencies check-scripts ## Format, lints, import table, licences and sources, shell scripts

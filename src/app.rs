@@ -15,7 +15,8 @@ pub use build::{Built, Driven, drivers, limits, space};
 use crate::config::Config;
 use crate::hardware::Sample;
 use crate::queue::hints::{self, Hint};
-use crate::queue::holds::Stop;
+use crate::queue::holds::{Holds, Stop};
+use crate::queue::journal::Journal;
 use crate::queue::link::{Link, unless};
 use crate::queue::{lease, sweep, tick, wake};
 use crate::runner::shared::{Shared, publish_announcements};
@@ -52,7 +53,8 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
     let shared = Arc::new(Shared {
         link,
         space: space(config),
-        holds: Default::default(),
+        holds: Holds::default(),
+        journal: Journal::at(&config.state_dir),
         limits: limits(config),
         shutdown,
         machine: config.identity.machine_id.clone(),
@@ -148,6 +150,10 @@ impl Agent {
                 beats
                     .keep(beat, until, || {
                         gone.cancel();
+                        // The newer process takes the jobs over, and the engine's work with them.
+                        for hold in shared.holds.all() {
+                            hold.stop(Stop::Moved);
+                        }
                         shared.shutdown.drain.cancel();
                         shared.shutdown.now.cancel();
                     })
@@ -198,6 +204,11 @@ fn heard(shared: &Arc<Shared>, slots: &[Arc<Slot>], publisher: &Publisher, hint:
             for slot in slots.iter().filter(|slot| slot.hear_birth(&class, &definition)) {
                 let (shared, worker) = (shared.clone(), slot.worker.clone());
                 tokio::spawn(async move { wake::call(&shared.link, &shared.space, &worker).await });
+            }
+        }
+        Hint::Started { worker } => {
+            for slot in slots.iter().filter(|slot| slot.worker == worker) {
+                slot.beat_now.notify_one();
             }
         }
         // The hint may be forged or late: what Redis says of the lease decides.

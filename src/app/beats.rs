@@ -67,6 +67,7 @@ impl Heartbeat {
                 () = slot.shared.shutdown.drain.cancelled() => break,
                 () = stop.cancelled() => return,
                 _ = offers.changed() => {}
+                () = slot.beat_now.notified() => {}
                 () = tokio::time::sleep(pause) => self.look().await,
             }
         }

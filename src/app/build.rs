@@ -17,8 +17,12 @@ use connectors::registry;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long a start waits for what engines say of themselves.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// The queue's place in Redis, as configured.
 pub fn space(config: &Config) -> Space {
@@ -120,7 +124,8 @@ impl Built {
         }
         // Side by side: neither a slow driver nor a dead engine holds up the other.
         let asked = futures_util::future::join_all(engines.iter().map(|engine| engine.probe()));
-        let (inventory, _) = tokio::join!(sampler.inventory(), asked);
+        // An engine that hangs is asked again later; the others and Redis do not wait for it.
+        let (inventory, _) = tokio::join!(sampler.inventory(), tokio::time::timeout(FIRST_LOOK, asked));
         for note in &inventory.notes {
             tell(Notice::Hardware { note: &note.text });
         }

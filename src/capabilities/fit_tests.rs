@@ -1,9 +1,9 @@
 //! Fitting: missing fields, reasons in words, and what holds on any input.
 //! In: classes and workers. Out: failures.
 
-use super::super::Capabilities;
-use super::super::worker::tests::{parts, reference_worker};
 use super::*;
+use crate::capabilities::Capabilities;
+use crate::capabilities::worker::tests::{parts, reference_worker};
 use proptest::prelude::*;
 
 fn job<'a>(requirements: &'a str) -> impl Fn(&str) -> Option<&'a str> {

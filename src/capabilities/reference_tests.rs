@@ -2,9 +2,9 @@
 //! reference was taken from its own matching function, run on Redis 7.0.15.
 //! In: requirements, job fields, worker. Out: failures.
 
-use super::super::worker::tests::{parts, reference_worker};
-use super::super::{Capabilities, Parts};
 use super::*;
+use crate::capabilities::worker::tests::{parts, reference_worker};
+use crate::capabilities::{Capabilities, Parts};
 use crate::config::Isolation;
 use Answer::{Error, Match, No};
 use std::collections::HashMap;

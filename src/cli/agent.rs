@@ -16,6 +16,9 @@ pub(super) async fn run(chosen: &Chosen) -> Result<Exit, Failed> {
     if config.engines.a1111.is_some() {
         tell(Notice::Config { warning: "a1111 is configured, but this release has no connector for it".to_owned() });
     }
+    // A worker that can store nothing would fail every job that it takes.
+    std::fs::create_dir_all(&config.output_dir)
+        .map_err(|error| Failed::usage(format!("OUTPUT_DIR={}: {error}", config.output_dir.display())))?;
     let shutdown = Shutdown::default();
     // Before anything can block: a signal during start-up counts.
     let signals = tokio::spawn(follow_signals(shutdown.clone()));

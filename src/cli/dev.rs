@@ -3,6 +3,7 @@
 
 use super::local_redis::LocalRedis;
 use super::session::Session;
+use super::temporary::Folder;
 use super::{Chosen, Exit, Failed, submit, watch};
 use crate::app::{self, Built};
 use crate::config::Config;
@@ -29,11 +30,11 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
-    let folder = Folder::new()?;
+    let folder = Folder::new("gpu-worker-dev")?;
     let shutdown = Shutdown::default();
     tokio::spawn(follow_signals(shutdown.clone()));
-    let redis = LocalRedis::start(&folder.0).await?;
-    let result = with_redis(chosen, &args, &folder.0, &redis.url, &shutdown).await;
+    let redis = LocalRedis::start(folder.path()).await?;
+    let result = with_redis(chosen, &args, folder.path(), &redis.url, &shutdown).await;
     redis.stop().await;
     result
 }
@@ -48,7 +49,10 @@ async fn with_redis(
     let own_engine = std::env::var("COMFYUI_URL").ok().filter(|url| !url.is_empty());
     let stand_in = match own_engine {
         Some(_) => None,
-        None => Some(StandIn::start(Options { step_time: Duration::from_millis(60), ..Options::default() }).await?),
+        None => {
+            let (step_time, folder) = (Duration::from_millis(60), Some(folder.join("comfyui")));
+            Some(StandIn::start(Options { step_time, folder, ..Options::default() }).await?)
+        }
     };
     let mut chosen = Chosen { redis: Some(redis_url.to_owned()), ..chosen.clone() };
     let outputs = args.outputs.clone().unwrap_or_else(|| folder.join("outputs"));
@@ -150,21 +154,4 @@ async fn use_present_checkpoint(body: &mut Value, config: &Config) -> Result<(),
         *wanted = Value::String(first.clone());
     }
     Ok(())
-}
-
-/// A temporary folder, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self, Failed> {
-        let path = std::env::temp_dir().join(format!("gpu-worker-dev-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -13,6 +13,7 @@ mod render;
 mod session;
 mod stand_in;
 mod submit;
+mod temporary;
 mod watch;
 mod workers;
 

@@ -65,9 +65,19 @@ pub(super) fn shown_url(config: &Config) -> String {
     }
 }
 
+fn refuses_us(error: &redis::RedisError) -> bool {
+    error.kind() == redis::ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+}
+
 pub(super) fn unreachable(config: &Config, error: &redis::RedisError) -> Failed {
+    let at = shown_url(config);
+    if refuses_us(error) {
+        let hint = "Put a user name and password that it knows into HUB_REDIS_URL: redis://USER:PASSWORD@HOST:6379";
+        return Failed::new(Exit::Unreachable, format!("Redis at {at} does not let us in: {error}\n{hint}"));
+    }
     let hint = "Is it running? Name another with --redis URL or HUB_REDIS_URL.";
-    Failed::new(Exit::Unreachable, format!("cannot reach Redis at {}: {error}\n{hint}", shown_url(config)))
+    Failed::new(Exit::Unreachable, format!("cannot reach Redis at {at}: {error}\n{hint}"))
 }
 
 /// An error of Redis in the middle of a command.

@@ -67,6 +67,11 @@ pub(super) fn read_job(file: &Path, max_payload_bytes: u64) -> Result<Value, Fai
     if text.len() as u64 > most {
         return Err(Failed::usage(format!("{name} is larger than a job may be ({most} bytes)")));
     }
+    if text.trim_ascii().is_empty() {
+        return Err(Failed::usage(format!(
+            "{name} is empty; a job is a JSON object such as examples/simulation-job.json"
+        )));
+    }
     serde_json::from_slice(&text).map_err(|error| Failed::usage(format!("{name} is not JSON: {error}")))
 }
 

@@ -22,10 +22,10 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
-    let session = Session::open(chosen).await?;
     if !is_legal_job_id(&args.job) {
         return Err(Failed::usage("a job id is 1 to 128 letters, digits, `_` or `-`"));
     }
+    let session = Session::open(chosen).await?;
     follow(&session, &args.job, args.json).await
 }
 
@@ -59,7 +59,11 @@ pub(super) async fn follow(session: &Session, id: &str, json: bool) -> Result<Ex
                 screen.note("Redis is away; waiting for it");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            Err(error) => return Err(redis_failed(&error)),
+            // Something else than an event log stands under its name: the job itself still tells how it ended.
+            Err(error) => {
+                let ended = ended_silently(session, id, &mut screen).await?;
+                return ended.ok_or_else(|| redis_failed(&error));
+            }
         }
     }
 }

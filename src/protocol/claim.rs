@@ -37,7 +37,10 @@ pub enum ClaimReply {
         definitions: Option<Vec<(String, String)>>,
     },
     /// The queue begins with a job that is not indexed yet.
-    Index,
+    Index {
+        /// That job, as far as its id is text.
+        id: String,
+    },
     /// Many stale entries were dropped; ask again at once.
     More,
     /// Nothing that fits.
@@ -100,7 +103,7 @@ impl Space {
                 });
                 ClaimReply::Classes { version: reply.text(1), definitions }
             }
-            "index" => ClaimReply::Index,
+            "index" => ClaimReply::Index { id: reply.text(1) },
             "more" => ClaimReply::More,
             "none" => ClaimReply::Nothing { next_due_ms: u64::try_from(reply.int(1)).ok() },
             _ => return Err(reply.unknown()),

@@ -30,6 +30,8 @@ pub struct ToIndex {
 pub enum Indexed {
     /// It can be claimed.
     Indexed,
+    /// It could be claimed already.
+    Kept,
     /// Its hash is gone; the id left the queue.
     Gone,
     /// It had ended; the id left the queue.
@@ -76,6 +78,7 @@ impl Space {
             .map(|word| {
                 Ok(match word.as_str() {
                     "indexed" => Indexed::Indexed,
+                    "kept" => Indexed::Kept,
                     "gone" => Indexed::Gone,
                     "ended" => Indexed::Ended,
                     "changed" => Indexed::Changed,

@@ -4,6 +4,7 @@
 use super::script::{Reply, Space, lua};
 use redis::RedisResult;
 use redis::aio::ConnectionLike;
+use serde::{Deserialize, Serialize};
 
 lua!(START, "start.lua");
 lua!(PROGRESS, "progress.lua");
@@ -17,6 +18,8 @@ pub enum Hold {
     Ok,
     /// Somebody wants the job stopped.
     Cancel,
+    /// A newer process of the same worker has taken the job over, and the engine's work with it.
+    Moved,
     /// The job is not this holder's any more.
     Lost,
 }
@@ -26,6 +29,7 @@ impl Hold {
         Ok(match word {
             "ok" => Self::Ok,
             "cancel" => Self::Cancel,
+            "moved" => Self::Moved,
             "lost" => Self::Lost,
             _ => return Err(reply.unknown()),
         })
@@ -33,7 +37,7 @@ impl Hold {
 }
 
 /// A held job, as its holder knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The job's id.
     pub id: String,

@@ -5,6 +5,7 @@ use super::hold::Claim;
 use super::script::{Reply, Space, lua};
 use redis::RedisResult;
 use redis::aio::ConnectionLike;
+use serde::{Deserialize, Serialize};
 
 lua!(COMPLETE, "complete.lua");
 lua!(FAIL, "fail.lua");
@@ -52,7 +53,7 @@ impl Settled {
 pub type Attestation = (String, String);
 
 /// A result to be accepted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Completion {
     /// Our result, JSON.
     pub result: String,
@@ -63,7 +64,7 @@ pub struct Completion {
 }
 
 /// What a failed attempt costs the job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// It fails for good.
     Never,
@@ -88,7 +89,7 @@ impl Verdict {
 }
 
 /// A failed attempt.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FailedAttempt {
     /// What it costs.
     pub verdict: Verdict,

@@ -41,6 +41,10 @@ pub struct Claimer {
     verdicts: BTreeMap<String, bool>,
     fitting: BTreeSet<String>,
     packed: String,
+    /// Classes made without a job field that this worker must know. Jobs that come back still land in them.
+    incomplete: BTreeSet<String>,
+    /// A job at the front of the queue that cannot be indexed: it must not stop those behind it.
+    stuck: Option<String>,
     /// A claim whose answer was lost: asked again with the same token, it answers the same job.
     unanswered: Option<String>,
 }
@@ -55,6 +59,8 @@ impl Claimer {
             verdicts: BTreeMap::new(),
             fitting: BTreeSet::new(),
             packed: String::new(),
+            incomplete: BTreeSet::new(),
+            stuck: None,
             unanswered: None,
         }
     }
@@ -65,6 +71,7 @@ impl Claimer {
         self.verdicts.clear();
         self.fitting.clear();
         self.packed.clear();
+        self.incomplete.clear();
     }
 
     /// The classes that fit, as far as is known.
@@ -112,6 +119,7 @@ impl Claimer {
                     self.unanswered = None;
                     return Ok(Asked::Job(job, token));
                 }
+                ClaimReply::Nothing { .. } if self.complete(link, space).await? => force = false,
                 ClaimReply::Nothing { next_due_ms } => {
                     self.unanswered = None;
                     return Ok(Asked::Nothing(next_due_ms.map(Duration::from_millis)));
@@ -126,8 +134,13 @@ impl Claimer {
                     // It changes faster than it can be read: what is known must do for now.
                     force = learned >= 2;
                 }
-                // Nothing of the page could be settled: it must not stop the jobs behind it.
-                ClaimReply::Index => force = index_front(link, space).await?.settled == 0,
+                ClaimReply::Index { id } => {
+                    if self.stuck.as_ref() != Some(&id) {
+                        let settled = index_front(link, space).await?.settled;
+                        self.stuck = (settled == 0).then_some(id);
+                    }
+                    force = self.stuck.is_some();
+                }
                 ClaimReply::More => {}
             }
         }
@@ -146,6 +159,7 @@ impl Claimer {
         let present: BTreeSet<&str> = definitions.iter().map(|(class, _)| class.as_str()).collect();
         self.verdicts.retain(|class, _| present.contains(class.as_str()));
         self.fitting.retain(|class| present.contains(class.as_str()));
+        self.incomplete.retain(|class| present.contains(class.as_str()));
         self.packed = self.fitting.iter().map(String::as_str).collect();
         for (class, definition) in &definitions {
             if self.verdicts.contains_key(class) {
@@ -153,12 +167,28 @@ impl Claimer {
             }
             let judgement = judge(definition);
             if judgement == Judgement::Incomplete {
-                while reclassify(link, space, class).await?.settled >= super::index::PAGE {}
+                self.incomplete.insert(class.clone());
             }
             self.learn(class, judgement);
         }
+        self.complete(link, space).await?;
         self.version = version;
         Ok(())
+    }
+
+    /// Has the jobs of incomplete classes indexed anew; true if there were any.
+    async fn complete(&self, link: &Link, space: &Space) -> RedisResult<bool> {
+        let mut any = false;
+        for class in &self.incomplete {
+            loop {
+                let settled = reclassify(link, space, class).await?.settled;
+                any |= settled > 0;
+                if settled < super::index::PAGE {
+                    break;
+                }
+            }
+        }
+        Ok(any)
     }
 }
 

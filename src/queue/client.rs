@@ -187,10 +187,24 @@ pub async fn submit(
 /// All fields of a job but the payload and what may hold credentials; `None` if there is no such job.
 pub async fn job(link: &Link, space: &Space, id: &str) -> RedisResult<Option<BTreeMap<String, String>>> {
     let key = space.key("job:") + id;
-    let mut fields: BTreeMap<String, String> = link.call(async |con| con.hgetall(&key).await).await?;
-    fields.remove("payload");
-    fields.remove("ctx");
+    let (names, values) = link
+        .call(async |con| {
+            let mut names: Vec<Vec<u8>> = con.hkeys(&key).await?;
+            names.retain(|name| name != b"payload" && name != b"ctx");
+            // `status` is asked for in any case: HMGET needs a name.
+            names.push(b"status".to_vec());
+            let values: Vec<Option<Vec<u8>>> = redis::cmd("HMGET").arg(&key).arg(&names).query_async(con).await?;
+            Ok((names, values))
+        })
+        .await?;
+    let fields: BTreeMap<String, String> =
+        names.into_iter().zip(values).filter_map(|(name, value)| Some((lossy(name), lossy(value?)))).collect();
     Ok((!fields.is_empty()).then_some(fields))
+}
+
+/// What somebody else's program wrote need not be UTF-8.
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Events of a job, from its first or from behind the last one seen.
@@ -231,7 +245,7 @@ impl Follower {
 }
 
 fn event(entry: redis::streams::StreamId) -> Event {
-    let text = |value: &redis::Value| redis::from_redis_value_ref::<String>(value).unwrap_or_default();
+    let text = |value: &redis::Value| redis::from_redis_value_ref(value).map(lossy).unwrap_or_default();
     // The map has no order of its own: by name, with `type` first.
     let mut fields: Vec<(String, String)> = entry.map.iter().map(|(name, value)| (name.clone(), text(value))).collect();
     fields.sort_by(|a, b| (a.0 != "type", &a.0).cmp(&(b.0 != "type", &b.0)));
@@ -272,30 +286,34 @@ pub struct JobLine {
 pub async fn jobs(link: &Link, space: &Space, most: usize) -> RedisResult<Vec<JobLine>> {
     link.call(async |con| {
         let last = most as isize - 1;
-        let mut ids: Vec<String> = con.zrange(space.key("jobs:leases"), 0, last).await?;
-        ids.extend(con.zrevrange::<_, Vec<String>>(space.key("jobs:pending"), 0, last).await?);
-        ids.extend(con.zrange::<_, Vec<String>>(space.key("jobs:delayed"), 0, last).await?);
+        let mut ids: Vec<Vec<u8>> = con.zrange(space.key("jobs:leases"), 0, last).await?;
+        ids.extend(con.zrevrange::<_, Vec<Vec<u8>>>(space.key("jobs:pending"), 0, last).await?);
+        ids.extend(con.zrange::<_, Vec<Vec<u8>>>(space.key("jobs:delayed"), 0, last).await?);
         for ended in ["jobs:dead", "jobs:finished"] {
-            ids.extend(con.zrevrange::<_, Vec<String>>(space.key(ended), 0, last).await?);
+            ids.extend(con.zrevrange::<_, Vec<Vec<u8>>>(space.key(ended), 0, last).await?);
         }
         let mut seen = BTreeSet::new();
         ids.retain(|id| seen.insert(id.clone()));
+        // A pipeline of nothing is refused by the library.
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
         const READ: [&str; 8] =
             ["status", "service_required", "priority", "worker_id", "attempt", "progress", "created_at", "error"];
         for id in &ids {
-            pipe.cmd("HMGET").arg(space.key("job:") + id).arg(&READ);
+            pipe.cmd("HMGET").arg([space.key("job:").as_bytes(), id].concat()).arg(&READ);
         }
-        let rows: Vec<RedisResult<Vec<Option<String>>>> = pipe.query_async(con).await?;
+        let rows: Vec<RedisResult<Vec<Option<Vec<u8>>>>> = pipe.query_async(con).await?;
         Ok(ids
             .into_iter()
             .zip(rows)
             .filter_map(|(id, row)| {
-                let mut row = row.ok()?.into_iter().map(Option::unwrap_or_default);
+                let mut row = row.ok()?.into_iter().map(|value| lossy(value.unwrap_or_default()));
                 let mut next = || row.next().unwrap_or_default();
                 Some(JobLine {
-                    id,
+                    id: lossy(id),
                     status: next(),
                     service: next(),
                     priority: next(),
@@ -329,7 +347,8 @@ pub async fn workers(link: &Link, space: &Space) -> RedisResult<Vec<WorkerLine>>
         ids.sort();
         let mut lines = Vec::with_capacity(ids.len());
         for id in ids {
-            let record: BTreeMap<String, String> = con.hgetall(space.key("worker:") + &id).await.unwrap_or_default();
+            let record: BTreeMap<Vec<u8>, Vec<u8>> = con.hgetall(space.key("worker:") + &id).await.unwrap_or_default();
+            let record = record.into_iter().map(|(name, value)| (lossy(name), lossy(value))).collect();
             let alive: bool = con.exists(space.key("worker:") + &id + ":heartbeat").await?;
             lines.push(WorkerLine { id, alive, record });
         }

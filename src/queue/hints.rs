@@ -24,6 +24,11 @@ pub enum Hint {
         /// Its definition.
         definition: String,
     },
+    /// A process has started under this worker id; it may be this one.
+    Started {
+        /// The id.
+        worker: String,
+    },
     /// Somebody wants this job stopped.
     Cancel {
         /// The job.
@@ -40,6 +45,11 @@ pub enum Hint {
 struct BornMessage {
     class: String,
     definition: String,
+}
+
+#[derive(Deserialize)]
+struct StartedMessage {
+    worker: String,
 }
 
 #[derive(Deserialize)]
@@ -74,9 +84,11 @@ async fn listen_once(
 ) -> RedisResult<()> {
     let mut listener = link.listener().await?;
     let (born, cancel) = (space.key("jobs:classes:born"), space.key("cancel_job"));
+    let started = space.key("jobs:workers:started");
     let status = machine.map(|machine| space.key("machine:status:") + machine);
     listener.subscribe(&born).await?;
     listener.subscribe(&cancel).await?;
+    listener.subscribe(&started).await?;
     if let Some(status) = &status {
         listener.subscribe(status).await?;
     }
@@ -86,7 +98,7 @@ async fn listen_once(
         beat();
         match tokio::time::timeout(QUIET_MAX, messages.next()).await {
             Ok(Some(message)) => {
-                if let Some(hint) = read(&message, &born, &cancel) {
+                if let Some(hint) = read(&message, &born, &cancel, &started) {
                     hear(hint);
                 }
             }
@@ -100,7 +112,7 @@ async fn listen_once(
     }
 }
 
-fn read(message: &Msg, born: &str, cancel: &str) -> Option<Hint> {
+fn read(message: &Msg, born: &str, cancel: &str, started: &str) -> Option<Hint> {
     let channel = message.get_channel_name();
     let payload = message.get_payload_bytes();
     if channel == born {
@@ -109,6 +121,9 @@ fn read(message: &Msg, born: &str, cancel: &str) -> Option<Hint> {
     } else if channel == cancel {
         let CancelMessage { job_id } = serde_json::from_slice(payload).ok()?;
         Some(Hint::Cancel { job_id })
+    } else if channel == started {
+        let StartedMessage { worker } = serde_json::from_slice(payload).ok()?;
+        Some(Hint::Started { worker })
     } else {
         Some(Hint::MachineStatus { json: String::from_utf8_lossy(payload).into_owned() })
     }

@@ -14,6 +14,8 @@ pub enum Stop {
     Cancelled,
     /// It ran longer than it may.
     TimedOut,
+    /// A newer process of this worker has taken the job over: the engine's work must go on.
+    Moved,
     /// It is not ours any more.
     Lost,
     /// The worker stops: the job is given back.
@@ -26,19 +28,28 @@ pub struct Hold {
     /// What is held.
     pub claim: Claim,
     stop: CancellationToken,
+    engine_stop: CancellationToken,
     why: Arc<OnceLock<Stop>>,
 }
 
 impl Hold {
     /// Holds this claim.
     pub fn new(claim: Claim) -> Self {
-        Self { claim, stop: CancellationToken::new(), why: Arc::default() }
+        Self { claim, stop: CancellationToken::new(), engine_stop: CancellationToken::new(), why: Arc::default() }
     }
 
     /// Tells the run to stop.
     pub fn stop(&self, why: Stop) {
         let _ = self.why.set(why);
+        if self.why() != Some(Stop::Moved) {
+            self.engine_stop.cancel();
+        }
         self.stop.cancel();
+    }
+
+    /// Fires when the engine's work must stop.
+    pub fn engine_signal(&self) -> CancellationToken {
+        self.engine_stop.clone()
     }
 
     /// Fires when the run must stop.

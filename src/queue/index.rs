@@ -5,6 +5,7 @@ use super::link::Link;
 use crate::protocol::Space;
 use crate::protocol::class::Class;
 use crate::protocol::foreign::{Indexed, ToIndex};
+use crate::protocol::ids::is_legal_job_id;
 use crate::protocol::order::{OrderFields, order};
 use crate::protocol::submit::QueueLimits;
 use crate::telemetry::{Notice, tell};
@@ -24,7 +25,7 @@ const READ: [&str; 7] =
 pub struct IndexedPage {
     /// Jobs looked at.
     pub seen: usize,
-    /// Jobs that can now be claimed, or that left the queue.
+    /// Jobs that became claimable, or that left the queue.
     pub settled: usize,
 }
 
@@ -94,7 +95,7 @@ async fn index_page(link: &Link, space: &Space, ids: &[Vec<u8>]) -> RedisResult<
                     tell(Notice::Expelled { id: job.id.escape_ascii().to_string() });
                 }
                 Indexed::TooManyClasses => tell(Notice::TooManyClasses),
-                Indexed::Changed => {}
+                Indexed::Kept | Indexed::Changed => {}
             }
         }
         Ok(IndexedPage { seen: ids.len(), settled })
@@ -138,7 +139,8 @@ async fn read(
 }
 
 fn prepare(id: &[u8], fields: Option<&Fields>, extra: &BTreeSet<String>, now_ms: i64) -> Result<ToIndex, String> {
-    let Some(fields) = fields else {
+    // An id that no key can be named by is expelled, whatever stands in its hash.
+    let Some(fields) = fields.filter(|_| std::str::from_utf8(id).is_ok_and(is_legal_job_id)) else {
         return Ok(ToIndex {
             id: id.to_vec(),
             class: Default::default(),

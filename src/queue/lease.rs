@@ -21,6 +21,7 @@ pub async fn renew(link: &Link, space: &Space, holds: &Holds, lease: Duration) -
         match answer {
             Answer::Ok => {}
             Answer::Cancel => hold.stop(Stop::Cancelled),
+            Answer::Moved => hold.stop(Stop::Moved),
             Answer::Lost => hold.stop(Stop::Lost),
         }
     }

@@ -10,6 +10,7 @@
 use crate::telemetry::{Notice, tell};
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -17,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// Redis has fewer codes; scripts may invent more.
+const REFUSALS_MAX: usize = 50;
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -33,6 +37,8 @@ struct State {
     /// Told apart from connections opened later, so that a late error does not close a fresh one.
     generation: u64,
     lost_since: Option<Instant>,
+    /// When each kind of refusal was told last.
+    refused: BTreeMap<String, Instant>,
 }
 
 impl Link {
@@ -103,17 +109,31 @@ impl Link {
     pub async fn call<T>(&self, run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> RedisResult<T> {
         let (mut con, generation) = self.connection().await?;
         let result = run(&mut con).await;
-        if let Err(error) = &result
-            && breaks_connection(error)
-        {
-            let mut state = self.state();
-            if state.generation == generation {
-                state.open = None;
+        match &result {
+            Err(error) if breaks_connection(error) => {
+                let mut state = self.state();
+                if state.generation == generation {
+                    state.open = None;
+                }
+                drop(state);
+                self.note_loss(error);
             }
-            drop(state);
-            self.note_loss(error);
+            Err(error) => self.note_refusal(error),
+            Ok(_) => {}
         }
         result
+    }
+
+    /// Callers try again, so without this an agent that may do nothing would say nothing.
+    fn note_refusal(&self, error: &RedisError) {
+        let refusal = error.code().unwrap_or("no code").to_owned();
+        let mut state = self.state();
+        let fresh = state.refused.get(&refusal).is_some_and(|at| at.elapsed() < REFUSALS_TOLD_EVERY);
+        if !fresh && state.refused.len() < REFUSALS_MAX {
+            state.refused.insert(refusal, Instant::now());
+            drop(state);
+            tell(Notice::RedisRefuses { error: error.to_string() });
+        }
     }
 
     async fn open(&self, response_deadline: Option<Duration>) -> RedisResult<MultiplexedConnection> {

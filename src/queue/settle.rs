@@ -1,15 +1,17 @@
 //! Handing in how a run ended: repeated until Redis has it, harmless when it had it already.
 //! In: a claim and its outcome. Out: what became of it.
 
-use super::link::{Link, persist};
+use super::journal::Journal;
+use super::link::{Link, is_passing, persist};
 use crate::protocol::Space;
 use crate::protocol::hold::Claim;
 use crate::protocol::outcome::{Completion, FailedAttempt, Settled};
 use redis::RedisResult;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 /// How a run ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Outcome {
     /// With a result.
     Completed(Box<Completion>),
@@ -26,15 +28,30 @@ pub enum Outcome {
     Cancelled,
 }
 
-/// Hands it in. `None` if `give_up` fires while Redis is away: the lease then runs out, and somebody runs the job again.
+/// Hands it in; while Redis is away it is kept in the journal. `None` if `give_up` fires meanwhile: the next process of
+/// this worker hands it in.
 pub async fn hand_in(
     link: &Link,
     space: &Space,
+    journal: &Journal,
     claim: &Claim,
     outcome: &Outcome,
     give_up: &CancellationToken,
 ) -> Option<RedisResult<Settled>> {
-    persist(give_up, || attempt(link, space, claim, outcome)).await
+    let first = attempt(link, space, claim, outcome).await;
+    if !first.as_ref().is_err_and(is_passing) {
+        return Some(first);
+    }
+    let worker = claim.token.split('|').next().unwrap_or_default();
+    let kept = journal.keep(worker, claim, outcome);
+    if let Err(error) = &kept {
+        tracing::error!(job = claim.id, %error, "the end of a job could not be kept on disk (STATE_DIR)");
+    }
+    let settled = persist(give_up, || attempt(link, space, claim, outcome)).await?;
+    if let Ok(kept) = kept {
+        kept.forget();
+    }
+    Some(settled)
 }
 
 async fn attempt(link: &Link, space: &Space, claim: &Claim, outcome: &Outcome) -> RedisResult<Settled> {

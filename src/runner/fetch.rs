@@ -36,11 +36,24 @@ pub enum NotHere {
 /// Longest limit that a job may ask for, in minutes: a week.
 const LONGEST_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 
-/// Reads a claimed job.
+/// What is read of the hash besides `ctx` and what this worker's matching needs.
+const READ: [&str; 9] = [
+    "status",
+    "service_required",
+    "requirements",
+    "payload",
+    "workflow_id",
+    "current_step",
+    "total_steps",
+    "retry_count",
+    "max_retries",
+];
+
+/// Reads a claimed job. Without `capabilities` its fit is not asked: it ran here before.
 pub async fn fetch(
     shared: &Shared,
     claimed: &ClaimedJob,
-    capabilities: &Capabilities,
+    capabilities: Option<&Capabilities>,
 ) -> RedisResult<Result<Fetched, NotHere>> {
     let most = shared.limits.max_payload_bytes;
     if claimed.payload_bytes > most {
@@ -48,15 +61,35 @@ pub async fn fetch(
         return Ok(Err(NotHere::Unreadable(Failure::new(Reason::InvalidPayload, message))));
     }
     let key = shared.space.key("job:") + &claimed.id;
-    let raw: BTreeMap<String, Vec<u8>> =
-        shared.link.call(async |con| redis::cmd("HGETALL").arg(&key).query_async(con).await).await?;
+    // By name and never whole: a foreign hash may hold anything, of any size.
+    let needed = capabilities.map(Capabilities::needed_job_fields).unwrap_or_default();
+    let names: Vec<&str> =
+        READ.into_iter().chain(needed.iter().map(String::as_str).filter(|name| !READ.contains(name))).collect();
+    let (values, ctx_bytes): (Vec<Option<Vec<u8>>>, u64) = shared
+        .link
+        .call(async |con| {
+            let mut pipe = redis::pipe();
+            pipe.cmd("HMGET").arg(&key).arg(&names).cmd("HSTRLEN").arg(&key).arg("ctx");
+            pipe.query_async(con).await
+        })
+        .await?;
+    if ctx_bytes > most {
+        let message = format!("ctx is {ctx_bytes} bytes, more than the {most} allowed");
+        return Ok(Err(NotHere::Unreadable(Failure::new(Reason::InvalidPayload, message))));
+    }
+    let mut raw: BTreeMap<String, Vec<u8>> =
+        names.into_iter().zip(values).filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    if ctx_bytes > 0 {
+        let ctx = shared.link.call(async |con| redis::cmd("HGET").arg(&key).arg("ctx").query_async(con).await).await?;
+        raw.insert("ctx".to_owned(), ctx);
+    }
     Ok(read(shared, claimed, capabilities, raw))
 }
 
 fn read(
     shared: &Shared,
     claimed: &ClaimedJob,
-    capabilities: &Capabilities,
+    capabilities: Option<&Capabilities>,
     mut raw: BTreeMap<String, Vec<u8>>,
 ) -> Result<Fetched, NotHere> {
     if raw.is_empty() {
@@ -68,7 +101,7 @@ fn read(
     let fields: BTreeMap<String, String> =
         raw.into_iter().map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect();
     let get = |name: &str| fields.get(name).map(String::as_str);
-    match fit_job(get, capabilities) {
+    match capabilities.map_or(Ok(Fit::Fits), |capabilities| fit_job(get, capabilities)) {
         Ok(Fit::Fits) => {}
         Ok(Fit::Misfit(reasons)) => {
             return Err(NotHere::Misfit(reasons.first().map(ToString::to_string).unwrap_or_default()));

@@ -27,8 +27,9 @@ use crate::protocol::claim::ClaimedJob;
 use crate::protocol::outcome::{Completion, FailedAttempt};
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::{Hold, Stop};
+use crate::queue::link::unless;
 use crate::queue::settle;
-use connectors::contract::{Outcome, RunContext, RunError};
+use connectors::contract::{Outcome, Reattached, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,6 +57,16 @@ impl Ended {
     }
 }
 
+/// How long engines may take to come up before a job of an earlier process is given back.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// What an earlier process of this worker left of a job.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// The engine's id for the work, if it was about to get it.
+    pub service_job_id: Option<String>,
+}
+
 /// A job at work.
 pub struct Run<'a> {
     /// What all slots share.
@@ -71,10 +82,11 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Lives the job's life up to its end.
-    pub async fn live(&self, claimed: &ClaimedJob) -> Ended {
+    /// Lives the job's life up to its end. `earlier` is what an earlier process of this worker left of it.
+    pub async fn live(&self, claimed: &ClaimedJob, earlier: Option<&Earlier>) -> Ended {
+        let capabilities = earlier.is_none().then_some(self.capabilities);
         let fetched = loop {
-            match fetch(self.shared, claimed, self.capabilities).await {
+            match fetch(self.shared, claimed, capabilities).await {
                 Ok(Ok(fetched)) => break fetched,
                 Ok(Err(NotHere::Misfit(why))) => return Ended::released(true, format!("it does not fit: {why}")),
                 Ok(Err(NotHere::Gone)) => return Ended::ThrownAway,
@@ -90,25 +102,46 @@ impl Run<'_> {
         let serves = |engine: &&Arc<Engine>| {
             engine.is_healthy() && (service.is_empty() || engine.connector.services().contains(service))
         };
+        if earlier.is_some() {
+            self.engines_awake(&serves).await;
+        }
         let Some(engine) = self.engines.iter().find(serves) else {
             return Ended::released(false, "no engine of this worker can take it now");
         };
-        self.run(engine, fetched).await
+        self.run(engine, fetched, earlier.and_then(|earlier| earlier.service_job_id.clone())).await
     }
 
-    async fn run(&self, engine: &Arc<Engine>, fetched: Fetched) -> Ended {
+    /// After a restart of the whole machine the agent is up before its engines: the job is kept for them a while.
+    async fn engines_awake(&self, serves: &impl Fn(&&Arc<Engine>) -> bool) {
+        let waiting = async {
+            while !self.engines.iter().any(|engine| serves(&engine)) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let _ = tokio::time::timeout(ENGINE_PATIENCE, unless(&self.hold.signal(), waiting)).await;
+    }
+
+    async fn run(&self, engine: &Arc<Engine>, fetched: Fetched, resume: Option<String>) -> Ended {
         let began = Instant::now();
-        let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone()));
+        let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
         let (sink, reports) = Sink::new();
         let context = RunContext {
-            cancel: self.hold.signal(),
+            cancel: self.hold.engine_signal(),
             progress: sink,
             ledger: ledger.clone(),
             outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
         };
         let (connector, job) = (engine.connector.clone(), fetched.job.clone());
         // A task of its own: a connector that panics fails one job, not the agent.
-        let mut work = tokio::spawn(async move { connector.run(&job, &context).await });
+        let mut work = tokio::spawn(async move {
+            if let Some(id) = resume
+                && let Reattached::Done(outcome) = connector.reattach(&job, &id, &context).await?
+            {
+                return Ok(outcome);
+            }
+            // The engine never saw it, or has forgotten it.
+            connector.run(&job, &context).await
+        });
         let abandon = work.abort_handle();
         let forwarding = forward(self.shared, self.hold, reports);
         let working = async {
@@ -120,6 +153,8 @@ impl Run<'_> {
             });
             match watch.await {
                 Ok(Some(result)) => Some(result),
+                // The engine's work goes on, followed by the process that took the job over.
+                Ok(None) if self.hold.why() == Some(Stop::Moved) => None,
                 Ok(None) => tokio::time::timeout(STOP_GRACE, &mut work).await.ok(),
                 Err(_) => {
                     self.hold.stop(Stop::TimedOut);
@@ -151,7 +186,7 @@ impl Run<'_> {
             }
             None => {
                 // The connector did not come back: what it handed to the engine is stopped by its recorded id.
-                if let Some(id) = ledger.service_job_id() {
+                if let Some(id) = ledger.service_job_id().filter(|_| self.hold.why() != Some(Stop::Moved)) {
                     let interrupt = engine.connector.interrupt(&id);
                     let _ = tokio::time::timeout(STOP_GRACE, interrupt).await;
                 }
@@ -183,10 +218,10 @@ impl Run<'_> {
             Some(Stop::Cancelled) => Ended::cancelled(),
             Some(Stop::TimedOut) => {
                 let limit = fetched.map_or(self.shared.limits.timeout, |fetched| fetched.timeout);
-                let message = format!("the job ran longer than the {} s allowed and was stopped", limit.as_secs());
+                let message = format!("the job ran longer than the {} s allowed and was stopped", limit.as_secs_f64());
                 self.failed(&Failure::new(Reason::JobTimeout, message), fetched, began)
             }
-            Some(Stop::Lost) => Ended::ThrownAway,
+            Some(Stop::Lost | Stop::Moved) => Ended::ThrownAway,
             Some(Stop::Released) => Ended::released(false, "the worker is stopping"),
             // A connector that says cancelled without having been told to.
             None => self.failed(
@@ -214,6 +249,7 @@ impl Run<'_> {
     }
 
     fn failed(&self, failure: &Failure, fetched: Option<&Fetched>, began: Instant) -> Ended {
+        let failure = &Failure { message: shape::sentence(&failure.message), ..failure.clone() };
         let records = fetched.map(|fetched| {
             let record = self.record(fetched, began);
             (record.failure(failure), record.final_copy())

@@ -17,9 +17,9 @@ pub struct RedisLedger {
 }
 
 impl RedisLedger {
-    /// The ledger of this hold.
-    pub fn new(shared: Arc<Shared>, hold: Hold) -> Self {
-        Self { shared, hold, recorded: Mutex::default() }
+    /// The ledger of this hold; `recorded` is what an earlier process of this worker has stored.
+    pub fn new(shared: Arc<Shared>, hold: Hold, recorded: Option<String>) -> Self {
+        Self { shared, hold, recorded: Mutex::new(recorded) }
     }
 
     /// The engine's id, once recorded.
@@ -37,8 +37,8 @@ impl Ledger for RedisLedger {
         match persist(&self.hold.signal(), start).await {
             Some(Ok(Answer::Ok)) => {}
             Some(Ok(Answer::Cancel)) => self.hold.stop(Stop::Cancelled),
-            Some(Ok(Answer::Lost)) => {
-                self.hold.stop(Stop::Lost);
+            Some(Ok(answer @ (Answer::Moved | Answer::Lost))) => {
+                self.hold.stop(if answer == Answer::Moved { Stop::Moved } else { Stop::Lost });
                 return Err(Lost);
             }
             Some(Err(error)) => {

@@ -1,8 +1,10 @@
 //! One job's life on this machine, and the slots that live it again and again.
 //! In: claimed jobs, engines, orders to stop. Out: progress, outputs, settled jobs.
 
+mod avoided;
 pub mod engine;
 mod fetch;
+mod idle;
 mod job;
 mod ledger;
 mod progress;
@@ -11,3 +13,4 @@ pub mod retry;
 mod shape;
 pub mod shared;
 pub mod slot;
+mod work;

@@ -105,6 +105,7 @@ async fn send(shared: &Shared, hold: &Hold, progress: &Progress) {
     // Lost progress is no loss: the next report replaces it.
     match shared.link.call(async |con| shared.space.progress(con, &hold.claim, &note).await).await {
         Ok(Answer::Cancel) => hold.stop(Stop::Cancelled),
+        Ok(Answer::Moved) => hold.stop(Stop::Moved),
         Ok(Answer::Lost) => hold.stop(Stop::Lost),
         Ok(Answer::Ok) | Err(_) => {}
     }

@@ -36,6 +36,18 @@ pub fn clean(value: &Value) -> Value {
     }
 }
 
+/// Longest message of a failure, in characters.
+const SENTENCE_MAX: usize = 2000;
+
+/// A message as people may see it: an engine's own words may hold what a terminal would obey, and have no end.
+pub fn sentence(message: &str) -> String {
+    let mut said: String = message.chars().take(SENTENCE_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if message.chars().nth(SENTENCE_MAX).is_some() {
+        said.push('…');
+    }
+    said
+}
+
 fn is_base64(text: &str) -> bool {
     let body = text.strip_prefix("data:").and_then(|rest| rest.split_once(',')).map_or(text, |(_, body)| body);
     body.len() >= BASE64_MAX
@@ -45,6 +57,12 @@ fn is_base64(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_has_an_end_and_nothing_that_a_terminal_obeys() {
+        assert_eq!(sentence("node \u{1b}[2J failed\nhere"), "node  [2J failed here");
+        assert_eq!(sentence(&"x".repeat(5000)).chars().count(), SENTENCE_MAX + 1);
+    }
 
     #[test]
     fn base64_and_endless_texts_stay_out_of_redis() {

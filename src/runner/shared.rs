@@ -4,6 +4,7 @@
 use crate::protocol::Space;
 use crate::queue::announce;
 use crate::queue::holds::Holds;
+use crate::queue::journal::Journal;
 use crate::queue::link::Link;
 use crate::service::shutdown::Shutdown;
 use serde_json::Value;
@@ -38,6 +39,8 @@ pub struct Shared {
     pub space: Space,
     /// What this process holds.
     pub holds: Holds,
+    /// Ends of jobs that Redis has not confirmed.
+    pub journal: Journal,
     /// Times and sizes.
     pub limits: Limits,
     /// Orders to stop.

@@ -16,6 +16,8 @@ pub enum Notice<'a> {
     Draining { running: usize, allowed: Duration },
     /// Redis cannot be reached; told once an outage.
     RedisLost { error: String },
+    /// Redis answers, but refuses a call: rights, memory, a key of a wrong type.
+    RedisRefuses { error: String },
     /// Redis answers again.
     RedisBack { after: Duration },
     /// A worker is registered.
@@ -28,6 +30,10 @@ pub enum Notice<'a> {
     EngineUnhealthy { engine: &'a str, why: &'a str },
     /// A job is held.
     Claimed { worker: &'a str, job: &'a str, attempt: u64 },
+    /// A job that an earlier process of this worker held is taken up again.
+    TakenUp { worker: &'a str, job: &'a str, started: bool },
+    /// The end of a job that an earlier process could not hand in has been handed in.
+    HandedIn { worker: &'a str, job: &'a str, became: String },
     /// A job's result was accepted.
     Completed { worker: &'a str, job: &'a str, outputs: usize, took: Duration },
     /// An attempt failed.
@@ -64,6 +70,7 @@ pub fn tell(notice: Notice<'_>) {
             info!(running, allowed_seconds = allowed.as_secs(), "draining: no more claims, running jobs may finish");
         }
         RedisLost { error } => warn!(error, "Redis cannot be reached; running jobs go on, trying again"),
+        RedisRefuses { error } => error!(error, "Redis refuses what the agent asks of it"),
         RedisBack { after } => info!(outage_ms = after.as_millis() as u64, "Redis is back"),
         Registered { worker, instance } => info!(worker, instance, "registered"),
         Superseded { worker, by } => {
@@ -74,6 +81,8 @@ pub fn tell(notice: Notice<'_>) {
         }
         EngineUnhealthy { engine, why } => warn!(engine, why, "engine cannot take work; its services are not offered"),
         Claimed { worker, job, attempt } => info!(worker, job, attempt, "claimed"),
+        TakenUp { worker, job, started } => info!(worker, job, started, "taken up after a restart"),
+        HandedIn { worker, job, became } => info!(worker, job, became, "handed in after a restart"),
         Completed { worker, job, outputs, took } => {
             info!(worker, job, outputs, took_ms = took.as_millis() as u64, "completed");
         }

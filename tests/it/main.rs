@@ -8,7 +8,11 @@
     reason = "a test that unwraps says where it broke; clippy.toml covers test functions, not what they call"
 )]
 
+mod agent;
 mod end_to_end;
 mod hardware;
+mod hostile;
 mod imports;
+mod protocol;
+mod returning;
 mod support;

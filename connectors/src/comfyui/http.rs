@@ -99,7 +99,9 @@ impl Http {
         let request = self.client.request(method, url);
         match (&self.api_key, &self.username) {
             (Some(key), _) => request.bearer_auth(key.expose_secret()),
-            (None, Some(name)) => request.basic_auth(name, self.password.as_ref().map(secrecy::ExposeSecret::expose_secret)),
+            (None, Some(name)) => {
+                request.basic_auth(name, self.password.as_ref().map(secrecy::ExposeSecret::expose_secret))
+            }
             (None, None) => request,
         }
     }

@@ -75,6 +75,8 @@ impl Side {
             "timeout_minutes" | "max_rate_per_hour" => self.amount(&path, value),
             other => match other.strip_prefix("hardware.") {
                 Some(part) => self.hardware_part(part, value),
+                // A list with something other than names in it would be met by nobody, ever.
+                None if other.starts_with("models.") && value.is_array() && !self.exclude => self.words(other, value),
                 None => self.custom(&path, value),
             },
         }

@@ -42,8 +42,6 @@ if not force then
   end
 end
 
-local budget = 64
-
 local function take(id, job)
   leave(id, job)
   local submitted = job.attempts == 0 and redis.call('EXISTS', key('job:events:' .. id)) == 0
@@ -77,69 +75,88 @@ local function avoided(job)
   return whom == worker and tonumber(till) > NOW
 end
 
--- The first valid job of the class that does not avoid the caller. Entries that their hash contradicts are dropped.
-local function from_class(class)
-  local rank = 0
-  while budget > 0 and rank < 8 do
-    budget = budget - 1
-    local id = redis.call('ZRANGE', class_key(class), rank, rank)[1]
+-- How many stale entries are dropped, and how many jobs that avoid the caller are passed over, in one call.
+local drops, passes = 64, 512
+
+-- The first job of the class that the caller may take. Entries that their hash contradicts are dropped.
+local function first_of(class)
+  local rank, undisturbed = 0, true
+  while drops > 0 and passes > 0 and rank < 8 do
+    local entry = redis.call('ZRANGE', class_key(class), rank, rank, 'WITHSCORES')
+    local id = entry[1]
     if not id then
       if rank == 0 then update_head(class) end
       return nil
     end
     local job = load(id)
-    if not job then
-      leave(id, { class = class })
-    elseif ended(job) then
-      leave_class(id, class)
-      adopt_end(id, job)
-    elseif job.status ~= 'pending' or job.class ~= class or job.life ~= job.created_at
-      or not redis.call('ZSCORE', PENDING, id) then
-      leave_class(id, class)
-      if job.class == class then redis.call('HDEL', job_key(id), 'class') end
-    elseif avoided(job) then
-      rank = rank + 1
+    if job and job.status == 'pending' and job.class == class and job.life == job.created_at and not ended(job)
+      and redis.call('ZSCORE', PENDING, id) then
+      if not avoided(job) then
+        return { id = id, job = job, class = class, order = tonumber(entry[2]), undisturbed = undisturbed }
+      end
+      rank, passes = rank + 1, passes - 1
     else
-      return take(id, job)
+      drops = drops - 1
+      leave_class(id, class)
+      if not job then
+        leave(id, {})
+      elseif not adopt_end(id, job) and job.class == class then
+        redis.call('HDEL', job_key(id), 'class')
+      end
     end
+    undisturbed = false
   end
   return nil
 end
 
--- 5. Best fitting class first.
-local many = #fitting / 16
-if many > 0 and many <= 32 then
-  local ids = {}
-  for i = 1, many do ids[i] = string.sub(fitting, i * 16 - 15, i * 16) end
+-- 5. Best fitting class first. Where its first entry is stale or avoids the caller, other classes may have a better job
+-- than what comes next in it.
+local best
+
+local function sooner(order, class, than)
+  return order < than.order or order == than.order and class < than.class
+end
+
+-- Looks at one more class, in the order of the heads; true once no further class can have a better job.
+local function decided(class, head)
+  if best and not sooner(head or tonumber(redis.call('ZSCORE', HEADS, class)), class, best) then return true end
+  local found = first_of(class)
+  if found and (not best or sooner(found.order, class, best)) then best = found end
+  return drops <= 0 or best and best.undisturbed
+end
+
+local function search_few(ids)
   local scores, heads = redis.call('ZMSCORE', HEADS, unpack(ids)), {}
-  for i = 1, many do
-    if scores[i] then heads[#heads + 1] = { tonumber(scores[i]), ids[i] } end
+  for i, id in ipairs(ids) do
+    if scores[i] then heads[#heads + 1] = { order = tonumber(scores[i]), class = id } end
   end
-  table.sort(heads, function(a, b) if a[1] ~= b[1] then return a[1] < b[1] end return a[2] < b[2] end)
+  table.sort(heads, function(a, b) return sooner(a.order, a.class, b) end)
   for _, head in ipairs(heads) do
-    local found = from_class(head[2])
-    if found then return found end
-    if budget <= 0 then return { 'more' } end
-  end
-elseif many > 32 then
-  local fits = {}
-  for i = 1, many do fits[string.sub(fitting, i * 16 - 15, i * 16)] = true end
-  local from, page = 0, 100
-  while true do
-    local heads = redis.call('ZRANGE', HEADS, from, from + page - 1)
-    local gone = 0
-    for _, class in ipairs(heads) do
-      if fits[class] then
-        local found = from_class(class)
-        if found then return found end
-        if budget <= 0 then return { 'more' } end
-        if not redis.call('ZSCORE', HEADS, class) then gone = gone + 1 end
-      end
-    end
-    if #heads < page then break end
-    from = from + page - gone
+    if decided(head.class, head.order) then return end
   end
 end
+
+local function search_all(ids)
+  local fits, from, page = {}, 0, 100
+  for _, id in ipairs(ids) do fits[id] = true end
+  while true do
+    local heads, before = redis.call('ZRANGE', HEADS, from, from + page - 1), drops
+    for _, class in ipairs(heads) do
+      if fits[class] and decided(class) then return end
+    end
+    -- What was dropped has moved other classes into this page: then it is looked at again.
+    if drops == before then
+      if #heads < page then return end
+      from = from + page
+    end
+  end
+end
+
+local ids = {}
+for i = 1, #fitting, 16 do ids[#ids + 1] = string.sub(fitting, i, i + 15) end
+if #ids > 32 then search_all(ids) elseif #ids > 0 then search_few(ids) end
+if drops <= 0 then return { 'more' } end
+if best then return take(best.id, best.job) end
 
 local next_due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
 return { 'none', next_due and int(math.max(0, tonumber(next_due) - NOW)) or '-1' }

@@ -27,8 +27,7 @@ if REFERENCE then
   local shape = { json = ARGV[11] }
   redis.call('HSET', key('jobs:completed'), id,
     json_object({ 'success', { json = 'true' }, 'data', shape, 'completed_at', iso(NOW) }))
-  redis.call('EXPIRE', key('jobs:completed'), '86400')
-  clip(key('jobs:completed'))
+  keep(key('jobs:completed'), '86400')
   publish('complete_job', workflow_numbers(job, { 'job_id', id, 'worker_id', worker, 'progress', 100, 'status', 'completed',
     'message', 'Job completed', 'result', shape, 'timestamp', { json = int(NOW) } }))
 end

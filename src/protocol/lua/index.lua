@@ -1,6 +1,6 @@
 -- Puts foreign jobs (HSET and ZADD by somebody else's program) into their classes.
 -- ARGV: 6 most classes, then for each job: id, class, definition, order, created_at as read, '1' if the hash exists
--- Answers a word for each: indexed | gone | ended | changed | expelled | classes_full
+-- Answers a word for each: indexed | kept (was already) | gone | ended | changed | expelled | classes_full
 local most, answers = tonumber(ARGV[6]), {}
 
 local function index(id, class, definition, order, life, exists)
@@ -16,15 +16,15 @@ local function index(id, class, definition, order, life, exists)
   if exists ~= '1' or job.created_at ~= life or job.status ~= 'pending' and not ENDED[job.status] then return 'changed' end
   if adopt_end(id, job) then return 'ended' end
   if not redis.call('ZSCORE', PENDING, id) then return 'changed' end
+  if job.class == class and job.order == order and job.life == life and redis.call('ZSCORE', class_key(class), id) then
+    return 'kept'
+  end
   if not bear(class, definition, most) then return 'classes_full' end
   leave_class(id, job.class)
   redis.call('ZREM', DELAYED, id)
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', job_key(id), 'cancel_requested')
-  if job.life and job.life ~= life then
-    redis.call('HDEL', job_key(id), 'final', 'result', 'claim', 'done', 'error', 'stalled', 'handed_on', 'attempt')
-    redis.call('DEL', key('job:events:' .. id))
-  end
+  begin_life(id, job)
   redis.call('HSET', job_key(id), 'class', class, 'order', order, 'life', life)
   redis.call('ZADD', class_key(class), order, id)
   redis.call('ZREM', IDLE, class)

@@ -88,6 +88,12 @@ local function mine(job, token, attempt, life)
     and (job.claim == token or job.attempts < attempt)
 end
 
+-- Why a token holds no longer: a newer process of the same worker has taken the job over, or somebody else has it.
+local function loss(job, token)
+  local moved = job and job.claim and job.claim ~= token and worker_of(job.claim) == worker_of(token) and held(job, job.claim)
+  return moved and 'moved' or 'lost'
+end
+
 local function json_text(value)
   if type(value) == 'table' then return value.json end
   if type(value) == 'number' then return string.format('%.14g', value) end
@@ -210,12 +216,37 @@ local function bear(class, definition, most)
   return true
 end
 
+-- Ours of a job's fields that belong to one life alone.
+local OF_LIFE = { 'final', 'result', 'claim', 'done', 'attempt', 'stalled', 'handed_on', 'avoid', 'cancel_requested',
+  'service_job_id', 'progress', 'progress_message', 'progress_at' }
+local OF_PAST = { 'error', 'failure_type', 'failure_reason', 'started_at', 'completed_at', 'failed_at', 'cancelled_at' }
+
+-- Where another program has given the id a new life, whatever is left of the earlier one goes, its event log too.
+local function begin_life(id, job)
+  local last = job.final and string.match(job.final, '^%S+ %S+ (.*)$')
+  if (not job.life or job.life == job.created_at) and (not last or last == job.created_at) then return end
+  redis.call('HDEL', job_key(id), unpack(OF_LIFE))
+  for _, name in ipairs(OF_LIFE) do job[name] = nil end
+  job.attempts = 0
+  redis.call('DEL', key('job:events:' .. id))
+  redis.call('ZREM', key('jobs:finished'), id)
+  redis.call('ZREM', key('jobs:dead'), id)
+  if job.status ~= 'pending' then return end
+  redis.call('HDEL', job_key(id), unpack(OF_PAST))
+  if job.worker_id and job.worker_id ~= '' then
+    redis.call('HDEL', active_key(job.worker_id), id)
+    redis.call('HSET', job_key(id), 'worker_id', '')
+    job.worker_id = ''
+  end
+end
+
 local STAMP = { completed = 'completed_at', failed = 'failed_at', cancelled = 'cancelled_at' }
 local LAST_EVENT = { completed = 'completion', failed = 'failure', cancelled = 'cancellation' }
 
 -- Ends the job in this life: leaves every index, writes what lasts, tells it.
 local function finish(id, job, state, token, fields, extra)
   leave(id, job)
+  begin_life(id, job)
   redis.call('HSET', job_key(id), 'status', state, 'final', state .. ' ' .. token .. ' ' .. job.created_at,
     STAMP[state], iso(NOW), unpack(fields))
   redis.call('HDEL', job_key(id), 'cancel_requested', 'avoid')
@@ -240,7 +271,9 @@ local function adopt_end(id, job)
   return true
 end
 
-local function clip(hash)
+-- The reference's result hashes live on for a while after each write, and do not grow without end.
+local function keep(hash, seconds)
+  redis.call('EXPIRE', hash, seconds)
   local excess = redis.call('HLEN', hash) - 10000
   if excess > 0 then
     local some = redis.call('HRANDFIELD', hash, 2)
@@ -269,7 +302,7 @@ local function tell_failure(job, message, retries)
   local failed_at = iso(NOW)
   redis.call('HSET', key('jobs:failed'), job.id,
     json_object({ 'error', message, 'failed_at', failed_at, 'retry_count', retries }))
-  clip(key('jobs:failed'))
+  keep(key('jobs:failed'), '604800')
   publish('job_failed', workflow_numbers(job, { 'job_id', job.id, 'worker_id', job.worker_id or '', 'status', 'failed',
     'error', message, 'failed_at', failed_at, 'retry_count', retries, 'can_retry', { json = 'false' },
     'timestamp', { json = int(NOW) } }))
@@ -279,7 +312,7 @@ local function tell_cancelled(job)
   if not REFERENCE then return end
   redis.call('HSET', key('jobs:failed'), job.id, json_object({ 'error', 'Job cancelled by user', 'failed_at', iso(NOW),
     'cancelled', { json = 'true' } }))
-  clip(key('jobs:failed'))
+  keep(key('jobs:failed'), '604800')
 end
 
 local function finish_cancelled(id, job, token, reason)

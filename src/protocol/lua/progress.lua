@@ -1,9 +1,9 @@
 -- Records how far the work is.
 -- ARGV: 6 id, 7 token, 8 progress 0-100, 9 message, 10 node or '', 11 step or '', 12 steps or ''
--- Answers: {'ok'} | {'cancel'} | {'lost'}
+-- Answers: {'ok'} | {'cancel'} | {'moved'} | {'lost'}
 local id, token, progress, message = ARGV[6], ARGV[7], tonumber(ARGV[8]) or 0, ARGV[9]
 local job = load(id)
-if not job or not held(job, token) then return { 'lost' } end
+if not job or not held(job, token) then return { loss(job, token) } end
 redis.call('HSET', job_key(id), 'progress', json_text(progress), 'progress_message', message, 'progress_at', iso(NOW))
 local extra = { 'progress', progress, 'message', message }
 for i, name in ipairs({ 'node', 'step', 'steps' }) do

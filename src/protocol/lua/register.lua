@@ -22,6 +22,9 @@ redis.call('HSETNX', hash, 'connected_at', iso(NOW))
 redis.call('EXPIRE', hash, math.floor(tonumber(ARGV[9]) * 2))
 redis.call('SET', key('worker:' .. worker .. ':heartbeat'), iso(NOW), 'EX', ARGV[9])
 redis.call('SADD', key('workers:active'), worker)
+-- An older process of this id looks at once instead of at its next heartbeat.
+if ARGV[7] == '' then publish('jobs:workers:started', { 'worker', worker }) end
 local added = 0
 for name in string.gmatch(ARGV[10], '[^,]+') do added = added + redis.call('SADD', key('jobs:class:fields'), name) end
-return { 'ok', instance, redis.call('HGET', key('worker:' .. worker .. ':control'), 'state') or '', int(added) }
+local desired = redis.pcall('HGET', key('worker:' .. worker .. ':control'), 'state')
+return { 'ok', instance, type(desired) == 'string' and desired or '', int(added) }

@@ -1,6 +1,6 @@
 -- Asserts everything that an agent holds: leases go on, a job that waited meanwhile is taken back.
 -- ARGV: 6 lease ms, then for each job: id, token, attempt, life
--- Answers a word for each: ok | cancel | lost
+-- Answers a word for each: ok | cancel | moved | lost
 local lease, answers = tonumber(ARGV[6]), {}
 
 local function renew(id, token, attempt, life)
@@ -8,8 +8,9 @@ local function renew(id, token, attempt, life)
   local job = load(id)
   if not job or not mine(job, token, attempt, life) then
     if job then adopt_end(id, job) end
-    if not job or job.worker_id ~= worker or job.claim ~= token then redis.call('HDEL', active_key(worker), id) end
-    return 'lost'
+    local why = loss(job, token)
+    if why == 'lost' then redis.call('HDEL', active_key(worker), id) end
+    return why
   end
   if not held(job, token) then
     leave(id, job)

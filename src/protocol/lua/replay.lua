@@ -8,18 +8,29 @@ local state = ended(job)
 if state == 'completed' or not state then return { 'exists', state or job.status } end
 adopt_end(id, job)
 leave(id, job)
-local created_at = iso(NOW)
-if created_at == job.created_at then created_at = iso(NOW + 1) end
+local at = NOW
+local created_at = iso(at)
+if created_at == job.created_at then
+  at = at + 1
+  created_at = iso(at)
+end
 redis.call('HDEL', job_key(id), 'final', 'result', 'claim', 'done', 'error', 'failure_type', 'failure_reason', 'stalled',
-  'handed_on', 'attempt', 'avoid', 'cancel_requested', 'class', 'order', 'life', 'progress', 'progress_message',
-  'progress_at', 'service_job_id', 'started_at', 'failed_at', 'cancelled_at')
+  'handed_on', 'attempt', 'avoid', 'cancel_requested', 'order', 'life', 'progress', 'progress_message', 'progress_at',
+  'service_job_id', 'started_at', 'failed_at', 'cancelled_at')
 redis.call('HSET', job_key(id), 'status', 'pending', 'created_at', created_at, 'worker_id', '', 'retry_count', '0')
+local before = number(job.order)
+if before then
+  -- The priority that it had, and the time that counts in this life.
+  local t = number(job.workflow_datetime)
+  if not t or t <= 0 or t % 1 ~= 0 then t = at end
+  redis.call('HSET', job_key(id), 'life', created_at,
+    'order', int(before - before % T43 + math.min(t, T43 - 1)))
+end
 redis.call('ZREM', key('jobs:finished'), id)
 redis.call('ZREM', key('jobs:dead'), id)
 if REFERENCE then redis.call('HDEL', key('jobs:failed'), id) end
 redis.call('DEL', key('job:events:' .. id))
 local fresh = load(id)
-fresh.order = int((1023 - math.max(0, math.min(1023, number(fresh.priority) or 50))) * T43 + NOW)
 event(fresh, 'job_submitted', { 'service', fresh.service_required or '', 'message', 'replayed' })
 enqueue(id, fresh)
 return { 'ok', created_at }

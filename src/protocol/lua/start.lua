@@ -1,9 +1,9 @@
 -- The engine is about to get the work: its id for it becomes durable first.
 -- ARGV: 6 id, 7 token, 8 the engine's id
--- Answers: {'ok'} | {'cancel'} | {'lost'}
+-- Answers: {'ok'} | {'cancel'} | {'moved'} | {'lost'}
 local id, token, service_job = ARGV[6], ARGV[7], ARGV[8]
 local job = load(id)
-if not job or not held(job, token) then return { 'lost' } end
+if not job or not held(job, token) then return { loss(job, token) } end
 local first = job.status == 'assigned'
 redis.call('HSET', job_key(id), 'status', 'in_progress', 'service_job_id', service_job)
 if first then

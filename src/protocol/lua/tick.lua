@@ -7,9 +7,11 @@ redis.call('SET', key('jobs:tick'), int(NOW))
 
 local reaped, gone, jumped = 0, 0, '0'
 if last and (NOW - last > lease / 2 or NOW < last) then
-  -- Time stood still or jumped, or nobody looked: every holder gets one more lease.
+  -- Time stood still or jumped, or nobody looked: every holder gets one more lease, and none a shorter one than it has,
+  -- for leases differ among agents. Where time went back, what is left of them means nothing.
   jumped = '1'
-  for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do redis.call('ZADD', LEASES, int(NOW + lease), id) end
+  local how = NOW < last and 'XX' or 'GT'
+  for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do redis.call('ZADD', LEASES, how, int(NOW + lease), id) end
 end
 
 local function reap(id)

@@ -5,7 +5,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 /// A command of the program, with nothing of the caller's environment but what is given.
 pub fn command(server_url: &str, folder: &std::path::Path, env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-worker"));
+    // Whatever becomes of the test, nothing of it goes on running.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_gpu-worker")]);
     command.env_clear().envs(std::env::vars().filter(|(name, _)| name == "PATH" || name.starts_with("LLVM_")));
     command.env("HOME", folder).env("HUB_REDIS_URL", server_url).envs(env.iter().copied()).current_dir(folder);
     command
@@ -36,10 +38,15 @@ impl Agent {
 
     /// Starts an agent without waiting.
     pub fn spawn(server: &RedisServer, worker: &str, env: &[(&str, &str)]) -> Self {
+        Self::spawn_at(&server.url, worker, env)
+    }
+
+    /// Starts an agent for a Redis that may not be there.
+    pub fn spawn_at(redis_url: &str, worker: &str, env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let log = std::fs::File::create(folder.path().join("log")).expect("a log file");
         let outputs = folder.path().join("outputs");
-        let mut command = command(&server.url, folder.path(), &[("SERVICES", "simulation"), ("WORKER_ID", worker)]);
+        let mut command = command(redis_url, folder.path(), &[("SERVICES", "simulation"), ("WORKER_ID", worker)]);
         command.env("OUTPUT_DIR", outputs).env("WORKER_DASHBOARD_ENABLED", "false").env("LOG_FORMAT", "json");
         command.envs(env.iter().copied()).arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("the agent starts");
@@ -61,6 +68,11 @@ impl Agent {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// Waits until it has logged this.
+    pub async fn logged(&self, text: &str) {
+        until(&format!("{} logs {text:?}", self.worker), || async { self.log().contains(text).then_some(()) }).await;
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
@@ -69,8 +81,10 @@ impl Agent {
 
     /// Waits for its end; answers its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
+        let log = self.folder.path().join("log");
         let child = std::cell::RefCell::new(&mut self.child);
-        until("the agent ends", || async { child.borrow_mut().try_wait().expect("a child").map(|s| s.code()) }).await
+        let what = format!("the agent {} ends, see {}", self.worker, log.display());
+        until(&what, || async { child.borrow_mut().try_wait().expect("a child").map(|s| s.code()) }).await
     }
 }
 

@@ -10,34 +10,63 @@ pub struct RedisServer {
     pub url: String,
     pub con: MultiplexedConnection,
     child: Child,
-    _folder: tempfile::TempDir,
+    port: u16,
+    durable: bool,
+    folder: tempfile::TempDir,
 }
 
 impl RedisServer {
     /// Starts one. `REDIS_SERVER` names another program than `redis-server`, such as an older release.
     pub async fn start() -> Self {
-        let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        Self::start_somewhere(false).await
+    }
+
+    /// Starts one that keeps what it acknowledged over [`RedisServer::kill`] and [`RedisServer::revive`].
+    pub async fn start_durable() -> Self {
+        Self::start_somewhere(true).await
+    }
+
+    async fn start_somewhere(durable: bool) -> Self {
         for _ in 0..20 {
-            let folder = tempfile::tempdir().expect("a temporary folder");
             // Another program may take the port before the server binds it: then the next one is tried.
-            let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-            let mut child = Command::new("setpriv")
-                .args(["--pdeathsig", "KILL", &program, "--bind", "127.0.0.1", "--port", &port.to_string()])
-                .args(["--save", "", "--appendonly", "no", "--dir"])
-                .arg(folder.path())
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("redis-server is installed by `make deps`");
-            let url = format!("redis://127.0.0.1:{port}/");
-            if let Some(con) = connect(&url, &mut child).await {
-                return Self { url, con, child, _folder: folder };
+            if let Some(server) = Self::start_at(free_port(), durable).await {
+                return server;
             }
-            let _ = child.kill();
-            let _ = child.wait();
         }
         panic!("redis-server does not start");
+    }
+
+    /// Starts one on this port; `None` if somebody else has it.
+    pub async fn start_at(port: u16, durable: bool) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("redis://127.0.0.1:{port}/");
+        let mut child = spawn(port, durable, folder.path());
+        match connect(&url, &mut child).await {
+            Some(con) => Some(Self { url, con, child, port, durable, folder }),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                None
+            }
+        }
+    }
+
+    /// Ends it as a power failure does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("redis-server can be killed");
+        self.child.wait().expect("redis-server ends");
+    }
+
+    /// Stops it where it stands, connections and all, until `CONT`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill").success());
+    }
+
+    /// Starts it again where it was, with what it had kept.
+    pub async fn revive(&mut self) {
+        self.child = spawn(self.port, self.durable, self.folder.path());
+        self.con = connect(&self.url, &mut self.child).await.expect("redis-server comes back");
     }
 
     /// The queue at the root of this server, as the reference has it.
@@ -71,6 +100,20 @@ impl RedisServer {
     }
 }
 
+/// A port that nobody listened on a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+}
+
+fn spawn(port: u16, durable: bool, folder: &std::path::Path) -> Child {
+    let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", &program, "--bind", "127.0.0.1", "--port", &port.to_string()]);
+    command.args(["--save", "", "--appendonly", if durable { "yes" } else { "no" }, "--appendfsync", "always"]);
+    command.arg("--dir").arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("redis-server is installed by `make deps`")
+}
+
 async fn connect(url: &str, child: &mut Child) -> Option<MultiplexedConnection> {
     let client = redis::Client::open(url).expect("the URL is good");
     let mut pulse = tokio::time::interval(std::time::Duration::from_millis(5));
@@ -79,7 +122,9 @@ async fn connect(url: &str, child: &mut Child) -> Option<MultiplexedConnection> 
         if child.try_wait().expect("a child").is_some() {
             return None;
         }
-        if let Ok(con) = client.get_multiplexed_async_connection().await {
+        if let Ok(mut con) = client.get_multiplexed_async_connection().await
+            && redis::cmd("PING").exec_async(&mut con).await.is_ok()
+        {
             return Some(con);
         }
     }

@@ -1,0 +1,83 @@
+//! Ends of jobs that Redis has not confirmed: on disk until it has, so that an agent that dies meanwhile loses no result.
+//! In: a claim and how its run ended. Out: the same, after a restart.
+//!
+//! One file each, `{STATE_DIR}/journal/{worker}/{claim id}.json`, written whole or not at all. Handing in the same end
+//! twice is harmless, so a file that outlives its confirmation is, too.
+
+use super::settle::Outcome;
+use crate::protocol::hold::Claim;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Files of another version are left alone.
+const VERSION: u32 = 1;
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    folder: PathBuf,
+}
+
+/// An end that waits for its confirmation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    version: u32,
+    /// What was held.
+    pub claim: Claim,
+    /// How it ended.
+    pub outcome: Outcome,
+    #[serde(skip)]
+    path: PathBuf,
+}
+
+impl Journal {
+    /// The journal below a state folder; nothing is made yet.
+    pub fn at(state_dir: &Path) -> Self {
+        Self { folder: state_dir.join("journal") }
+    }
+
+    fn of_worker(&self, worker: &str) -> PathBuf {
+        // Worker ids may hold what a path must not.
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
+        self.folder.join(worker.chars().map(plain).collect::<String>())
+    }
+
+    /// Writes an end down, to the disk.
+    pub fn keep(&self, worker: &str, claim: &Claim, outcome: &Outcome) -> io::Result<Unconfirmed> {
+        let folder = self.of_worker(worker);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let claim_id = claim.token.rsplit('|').next().unwrap_or_default();
+        let path = folder.join(format!("{claim_id}.json"));
+        let part = folder.join(format!(".{claim_id}.part"));
+        let entry = Unconfirmed { version: VERSION, claim: claim.clone(), outcome: outcome.clone(), path };
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        file.write_all(&serde_json::to_vec(&entry)?)?;
+        file.sync_all()?;
+        fs::rename(&part, &entry.path)?;
+        fs::File::open(&folder)?.sync_all()?;
+        Ok(entry)
+    }
+
+    /// What a worker's earlier process could not hand in.
+    pub fn unconfirmed(&self, worker: &str) -> Vec<Unconfirmed> {
+        let Ok(files) = fs::read_dir(self.of_worker(worker)) else { return Vec::new() };
+        let read = |path: PathBuf| {
+            let entry: Unconfirmed = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            (entry.version == VERSION).then_some(Unconfirmed { path, ..entry })
+        };
+        let mut paths: Vec<PathBuf> = files.filter_map(|file| Some(file.ok()?.path())).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort();
+        paths.into_iter().filter_map(read).collect()
+    }
+}
+
+impl Unconfirmed {
+    /// Redis has it, or will never want it.
+    pub fn forget(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}

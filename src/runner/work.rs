@@ -1,0 +1,134 @@
+//! A slot at work: one job from its claim to the end that is handed in.
+//! In: a claimed job. Out: its end in Redis, the news of it in the log.
+
+use super::job::{Earlier, Ended, Run};
+use super::shared::{Announcement, Shared};
+use super::slot::Slot;
+use crate::capabilities::Capabilities;
+use crate::protocol::claim::ClaimedJob;
+use crate::protocol::hold::Claim;
+use crate::protocol::outcome::Settled;
+use crate::queue::announce::Doing;
+use crate::queue::holds::Hold;
+use crate::queue::settle;
+use crate::service::loops::Beat;
+use crate::telemetry::{Notice, tell};
+use connectors::failure::Reason;
+use std::time::{Duration, Instant};
+
+/// How long engines may take to accept a request to free memory.
+const FREE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What follows a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// Nothing that concerns this worker.
+    Settled,
+    /// The job waits for another attempt, for a while preferably by another worker.
+    Retry,
+}
+
+impl Slot {
+    pub(super) async fn work(
+        &self,
+        claimed: &ClaimedJob,
+        earlier: Option<Earlier>,
+        token: String,
+        capabilities: &Capabilities,
+        beat: &Beat,
+    ) -> After {
+        let began = Instant::now();
+        let claim = Claim { id: claimed.id.clone(), token, attempt: claimed.attempt, life: claimed.life.clone() };
+        let hold = Hold::new(claim);
+        self.shared.holds.add(hold.clone());
+        tell(Notice::Claimed { worker: &self.worker, job: &claimed.id, attempt: claimed.attempt });
+        self.now_doing(None, Some(&claimed.id));
+        let run = Run { shared: &self.shared, worker: &self.worker, engines: &self.engines, capabilities, hold: &hold };
+        let living = run.live(claimed, earlier.as_ref());
+        tokio::pin!(living);
+        // A long job is no hanging loop.
+        let ended = loop {
+            tokio::select! {
+                ended = &mut living => break ended,
+                () = tokio::time::sleep(Duration::from_secs(5)) => beat.tick(),
+            }
+        };
+        let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
+            if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));
+        let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
+        let after = self.hand_in(&hold, ended, began).await;
+        self.shared.holds.remove(&hold.claim);
+        self.now_doing(Some(&claimed.id), None);
+        if out_of_memory {
+            // What the failed run left on the card would fail the next one.
+            let freeing = self.engines.iter().map(|engine| engine.connector.free_memory());
+            let _ = tokio::time::timeout(FREE_DEADLINE, futures_util::future::join_all(freeing)).await;
+        }
+        if blames_us {
+            // A dead engine must not run through the queue: it is asked before the next claim, not at the next interval.
+            futures_util::future::join_all(self.engines.iter().map(|engine| engine.probe())).await;
+        }
+        after
+    }
+
+    async fn hand_in(&self, hold: &Hold, ended: Ended, began: Instant) -> After {
+        let Shared { link, space, shutdown, .. } = &*self.shared;
+        let (worker, job) = (self.worker.as_str(), hold.claim.id.as_str());
+        let Ended::HandIn { outcome, failure, outputs } = ended else {
+            tell(Notice::Lost { worker, job, state: "lost" });
+            return After::Settled;
+        };
+        let settled =
+            match settle::hand_in(link, space, &self.shared.journal, &hold.claim, &outcome, &shutdown.now).await {
+                Some(Ok(settled)) => settled,
+                Some(Err(error)) => {
+                    tracing::error!(worker, job, %error, "the end of a job was refused; its lease will run out");
+                    return After::Settled;
+                }
+                None => {
+                    tracing::error!(
+                        worker,
+                        job,
+                        "stopped before Redis came back; the next start hands the end of the job in"
+                    );
+                    return After::Settled;
+                }
+            };
+        let after = if matches!(settled, Settled::Retry { .. }) { After::Retry } else { After::Settled };
+        match (settled, &outcome, failure) {
+            (Settled::Lost { state }, ..) => tell(Notice::Lost { worker, job, state: &state }),
+            (Settled::Cancelled, ..) | (Settled::Accepted | Settled::Already, settle::Outcome::Cancelled, _) => {
+                tell(Notice::Cancelled { worker, job });
+            }
+            (_, settle::Outcome::Completed(_), _) => {
+                tell(Notice::Completed { worker, job, outputs, took: began.elapsed() });
+            }
+            (_, settle::Outcome::Released { reason, .. }, _) => tell(Notice::Released { worker, job, why: reason }),
+            (settled, _, Some(failure)) => {
+                let then = match settled {
+                    Settled::Retry { due_ms } => {
+                        let pause = due_ms.saturating_sub(crate::queue::announce::now_ms().max(0) as u64);
+                        format!("another attempt in {:.1} s", pause as f64 / 1000.0)
+                    }
+                    _ => "failed for good".to_owned(),
+                };
+                let (kind, reason) = (failure.kind().as_str(), failure.reason.as_str());
+                tell(Notice::Failed { worker, job, kind, reason, message: &failure.message, then });
+            }
+            (_, _, None) => {}
+        }
+        after
+    }
+
+    fn now_doing(&self, before: Option<&str>, now: Option<&str>) {
+        self.state().job = now.map(str::to_owned);
+        let messages = match self.shared.space.reference_events {
+            true => self.announced().changed(Doing { job: before }, Doing { job: now }),
+            false => Vec::new(),
+        };
+        let status = Doing { job: now }.status();
+        let record = Some((self.worker.clone(), status, now.unwrap_or_default().to_owned()));
+        // Sent by a task of its own: hints do not delay the job. No receiver: the agent is on its way out.
+        let _ = self.shared.announcements.send(Announcement { messages, record });
+    }
+}

@@ -1,0 +1,188 @@
+//! Failing: another attempt later, somewhere else, uncharged, or the end.
+
+use super::invariants::check;
+use super::scene::{Scene, failure, job, with};
+use gpu_worker::protocol::hold::Claim;
+use gpu_worker::protocol::outcome::{BACKOFF_MAX_MS, FailedAttempt, HAND_ONS_MAX, Settled, Verdict};
+
+async fn fail_as(scene: &Scene, claim: &Claim, failed: &FailedAttempt) -> Settled {
+    scene.space.fail(&mut scene.con(), claim, failed).await.unwrap()
+}
+
+/// Lets the pause pass and claims again, by a worker that is not avoided.
+async fn next_attempt(scene: &Scene, id: &str, n: u64) -> Claim {
+    scene.due(id).await;
+    scene.claim(&format!("next{n}")).await.expect("another attempt")
+}
+
+#[tokio::test]
+async fn a_failed_attempt_waits_for_its_turn_and_says_so() {
+    let scene = Scene::start().await;
+    let claim = scene.held("a", "w1").await;
+    let before = scene.now_ms().await;
+    let Settled::Retry { due_ms } = scene.fail(&claim, Verdict::Retry).await else { panic!("no retry") };
+    // The first pause is 1000 ms, and a jitter of one half puts the attempt at three quarters of it.
+    assert!((before + 750..=scene.now_ms().await + 750).contains(&due_ms));
+    assert_eq!(scene.score("jobs:delayed", "a").await, Some(due_ms as f64));
+    let hash = scene.hash("a").await;
+    let seen = |name: &str| hash.get(name).map(String::as_str);
+    assert_eq!((seen("status"), seen("worker_id"), seen("claim")), (Some("pending"), Some(""), None));
+    assert_eq!((seen("done"), seen("retry_count")), (Some(claim.token.as_str()), Some("1")));
+    assert_eq!((seen("failure_type"), seen("failure_reason")), (Some("service_error"), Some("service_down")));
+    assert_eq!((seen("error"), seen("last_failed_worker")), (Some("the engine is down"), Some("w1")));
+    let event = scene.last_event("a").await;
+    assert_eq!((&event["type"], &event["retry_count"]), (&"retry_scheduled".into(), &1.into()));
+    assert_eq!(event["due"].as_f64(), Some(due_ms as f64 / 1000.0));
+    assert_eq!(event["worker_id"], "w1");
+    check(&scene).await;
+}
+
+#[tokio::test]
+async fn failing_again_with_the_same_token_charges_nothing() {
+    let scene = Scene::start().await;
+    let claim = scene.held("a", "w1").await;
+    scene.fail(&claim, Verdict::Retry).await;
+    let before = scene.hash("a").await;
+    assert_eq!(scene.fail(&claim, Verdict::Retry).await, Settled::Already);
+    assert_eq!(scene.hash("a").await, before);
+    let next = next_attempt(&scene, "a", 1).await;
+    assert_eq!(scene.fail(&claim, Verdict::Retry).await, Settled::Lost { state: "assigned".to_owned() });
+    assert_eq!(scene.fail(&next, Verdict::Never).await, Settled::Failed);
+    assert_eq!(scene.fail(&next, Verdict::Never).await, Settled::Already);
+    assert_eq!(scene.fail(&claim, Verdict::Never).await, Settled::Lost { state: "failed".to_owned() });
+    check(&scene).await;
+}
+
+#[tokio::test]
+async fn a_permanent_failure_ends_the_job_at_its_first_attempt() {
+    let scene = Scene::start().await;
+    let claim = scene.held("a", "w1").await;
+    assert_eq!(scene.fail(&claim, Verdict::Never).await, Settled::Failed);
+    let hash = scene.hash("a").await;
+    assert_eq!((hash["status"].as_str(), hash["error"].as_str()), ("failed", "the engine is down"));
+    assert!(hash.contains_key("failed_at"));
+    let retention = scene.score("jobs:dead", "a").await.unwrap() - scene.now_ms().await as f64;
+    assert!((604_000_000.0..=604_800_000.0).contains(&retention));
+    assert_eq!(scene.last_event("a").await["failure_reason"], "service_down");
+    assert_eq!(scene.events("a").await, ["job_submitted", "assigned", "failure"]);
+    check(&scene).await;
+}
+
+#[tokio::test]
+async fn max_retries_counts_attempts_and_zero_is_one() {
+    let scene = Scene::start().await;
+    for (max_retries, attempts) in [("3", 3), ("1", 1), ("0", 1), ("-4", 1), ("2", 2), ("", 3), ("many", 3), ("nan", 3)]
+    {
+        let id = format!("j{}", max_retries.replace('-', "minus"));
+        scene.submit_as(with(job(&id, "simulation"), &[("max_retries", max_retries)])).await;
+        let mut claim = scene.claim("w1").await.unwrap();
+        for n in 1..attempts {
+            assert!(matches!(scene.fail(&claim, Verdict::Retry).await, Settled::Retry { .. }), "{max_retries:?}, {n}");
+            claim = next_attempt(&scene, &id, n).await;
+        }
+        assert_eq!(scene.fail(&claim, Verdict::Retry).await, Settled::Failed, "{max_retries:?}");
+        assert_eq!(scene.field(&id, "retry_count").await, Some(attempts.to_string()));
+        check(&scene).await;
+    }
+}
+
+#[tokio::test]
+async fn the_pause_doubles_lies_in_its_upper_half_and_is_capped() {
+    let scene = Scene::start().await;
+    for (id, jitter, share) in [("low", 0.0, 0.5), ("high", 1.0, 1.0)] {
+        scene.submit_as(with(job(id, "simulation"), &[("max_retries", "30")])).await;
+        let mut claim = scene.claim("first").await.unwrap();
+        for n in 1..12 {
+            let failed = FailedAttempt { jitter, backoff_ms: 1000, ..failure(Verdict::Retry) };
+            let before = scene.now_ms().await;
+            let Settled::Retry { due_ms } = fail_as(&scene, &claim, &failed).await else { panic!("no retry") };
+            let pause = ((1000 << (n - 1)).min(BACKOFF_MAX_MS) as f64 * share) as u64;
+            assert!((before + pause..=scene.now_ms().await + pause).contains(&due_ms), "{id}, attempt {n}");
+            claim = next_attempt(&scene, id, n).await;
+        }
+        scene.complete(&claim).await;
+    }
+}
+
+#[tokio::test]
+async fn a_pause_that_the_engine_asks_for_is_kept_up_to_the_cap() {
+    let scene = Scene::start().await;
+    for (id, asked, kept) in [("short", 20_000, 20_000), ("long", 86_400_000, BACKOFF_MAX_MS)] {
+        let claim = scene.held(id, "w1").await;
+        let failed = FailedAttempt { asked_pause_ms: asked, ..failure(Verdict::Retry) };
+        let before = scene.now_ms().await;
+        let Settled::Retry { due_ms } = fail_as(&scene, &claim, &failed).await else { panic!("no retry") };
+        assert!((before + kept..=scene.now_ms().await + kept).contains(&due_ms), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_s_fault_is_not_charged_but_only_so_often() {
+    let scene = Scene::start().await;
+    scene.submit_as(with(job("a", "simulation"), &[("max_retries", "2")])).await;
+    let mut claim = scene.claim("w1").await.unwrap();
+    for n in 1..=HAND_ONS_MAX {
+        assert!(matches!(scene.fail(&claim, Verdict::Uncharged).await, Settled::Retry { .. }), "hand-on {n}");
+        assert_eq!(scene.field("a", "retry_count").await.as_deref(), Some("0"));
+        claim = next_attempt(&scene, "a", n).await;
+    }
+    assert!(matches!(scene.fail(&claim, Verdict::Uncharged).await, Settled::Retry { .. }));
+    assert_eq!(scene.field("a", "retry_count").await.as_deref(), Some("1"));
+    claim = next_attempt(&scene, "a", 99).await;
+    assert_eq!(scene.fail(&claim, Verdict::Uncharged).await, Settled::Failed);
+    check(&scene).await;
+}
+
+#[tokio::test]
+async fn elsewhere_keeps_the_job_off_this_worker_longer_than_a_plain_retry() {
+    let scene = Scene::start().await;
+    let mut ends = Vec::new();
+    for (id, verdict) in [("a", Verdict::Retry), ("b", Verdict::Elsewhere)] {
+        let claim = scene.held(id, "w1").await;
+        let Settled::Retry { due_ms } = scene.fail(&claim, verdict).await else { panic!("no retry") };
+        let avoid = scene.field(id, "avoid").await.unwrap();
+        let (worker, till) = avoid.split_once(' ').unwrap();
+        assert_eq!(worker, "w1");
+        ends.push(till.parse::<u64>().unwrap() - due_ms);
+    }
+    assert_eq!(ends, [1000, 4 * BACKOFF_MAX_MS]);
+}
+
+#[tokio::test]
+async fn a_failure_with_a_wanted_cancellation_is_the_cancellation() {
+    let scene = Scene::start().await;
+    let claim = scene.held("a", "w1").await;
+    scene.space.cancel(&mut scene.con(), "a", "not needed").await.unwrap();
+    assert_eq!(scene.fail(&claim, Verdict::Retry).await, Settled::Cancelled);
+    assert_eq!(scene.field("a", "status").await.as_deref(), Some("cancelled"));
+    assert_eq!(scene.events("a").await.last().unwrap(), "cancellation");
+    check(&scene).await;
+    assert_eq!(scene.fail(&claim, Verdict::Retry).await, Settled::Already);
+}
+
+#[tokio::test]
+async fn a_failure_is_refused_unless_held() {
+    let scene = Scene::start().await;
+    let claim = scene.held("a", "w1").await;
+    let other = Claim { token: "w2|x".to_owned(), ..claim.clone() };
+    assert_eq!(scene.fail(&other, Verdict::Never).await, Settled::Lost { state: "assigned".to_owned() });
+    // Unlike a result, the failure of a stalled holder is of no use to anybody.
+    scene.stall("a").await;
+    assert_eq!(scene.fail(&claim, Verdict::Never).await, Settled::Lost { state: "pending".to_owned() });
+    check(&scene).await;
+    let gone = Claim { id: "nowhere".to_owned(), ..claim };
+    assert_eq!(scene.fail(&gone, Verdict::Never).await, Settled::Lost { state: "gone".to_owned() });
+    assert!(scene.hash("nowhere").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_job_keeps_its_place_through_all_attempts() {
+    let scene = Scene::start().await;
+    let claim = scene.held("a", "w1").await;
+    scene.submit("b").await;
+    let order = scene.field("a", "order").await;
+    scene.fail(&claim, Verdict::Retry).await;
+    scene.due("a").await;
+    assert_eq!(scene.field("a", "order").await, order);
+    assert_eq!(scene.claim("w2").await.unwrap().id, "a");
+}

@@ -1,0 +1,129 @@
+//! The return of an agent: killed at work and started again, it takes up what it held; no GPU work is repeated.
+
+use super::support::{Agent, RedisServer, cli, until};
+use serde_json::{Value, json};
+use stand_ins::comfyui::{Options, StandIn};
+
+fn workflow() -> Value {
+    json!({
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "v1-5-pruned-emaonly.safetensors"}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a lighthouse", "clip": ["1", 1]}},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+        "4": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0],
+              "latent_image": ["3", 0], "seed": 7, "steps": 4, "cfg": 7.0, "sampler_name": "euler",
+              "scheduler": "normal", "denoise": 1.0}},
+        "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+        "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "returning"}},
+    })
+}
+
+/// A stand-in whose sampler waits for the test, a Redis, and a job at work on an agent.
+struct AtWork {
+    server: RedisServer,
+    engine: StandIn,
+    agent: Agent,
+    id: String,
+}
+
+async fn at_work() -> AtWork {
+    let server = RedisServer::start().await;
+    let engine = StandIn::start(Options::default()).await.unwrap();
+    engine.step_by_hand(true);
+    let agent = Agent::start(&server, "w1", &env(&engine.url())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("graph.json");
+    std::fs::write(&file, workflow().to_string()).unwrap();
+    let output = cli(&server, &["submit", file.to_str().unwrap()]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let id = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    engine.starving().await;
+    AtWork { server, engine, agent, id }
+}
+
+fn env(url: &str) -> [(&'static str, &str); 3] {
+    [("SERVICES", "comfyui"), ("COMFYUI_URL", url), ("LEASE_SECONDS", "30")]
+}
+
+impl AtWork {
+    async fn prompt(&self) -> String {
+        self.server.hget(&format!("job:{}", self.id), "service_job_id").await.unwrap()
+    }
+
+    async fn completed(&self) {
+        until("the job is completed", || async {
+            let status = self.server.hget(&format!("job:{}", self.id), "status").await;
+            (status.as_deref() == Some("completed")).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_runs_on_is_followed_and_ran_once() {
+    let mut work = at_work().await;
+    let prompt = work.prompt().await;
+
+    work.agent.child.kill().unwrap();
+    work.agent.child.wait().unwrap();
+    let _again = Agent::start(&work.server, "w1", &env(&work.engine.url())).await;
+    until("the job is taken over", || async {
+        let claims: Vec<String> = work.server.run(&["HVALS", "jobs:active:w1"]).await;
+        let token = work.server.hget(&format!("job:{}", work.id), "claim").await.unwrap();
+        (claims.len() == 1 && !claims[0].contains("\"attempt\":2") && claims[0].contains(&token)).then_some(())
+    })
+    .await;
+    work.engine.step_by_hand(false);
+    work.completed().await;
+
+    assert_eq!(work.prompt().await, prompt, "the same prompt, not another one");
+    assert_eq!(work.engine.runs_of(&prompt), 1);
+    assert_eq!(work.engine.executions().len(), 1);
+    assert_eq!(work.server.hget(&format!("job:{}", work.id), "attempt").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_prompt_that_ended_meanwhile_is_collected() {
+    let mut work = at_work().await;
+    let prompt = work.prompt().await;
+
+    work.agent.child.kill().unwrap();
+    work.agent.child.wait().unwrap();
+    work.engine.step_by_hand(false);
+    until("the engine is done", || async { (work.engine.executions()[0].outcome == "success").then_some(()) }).await;
+    let _again = Agent::start(&work.server, "w1", &env(&work.engine.url())).await;
+    work.completed().await;
+
+    assert_eq!(work.engine.executions().len(), 1);
+    assert_eq!(work.engine.runs_of(&prompt), 1);
+}
+
+#[tokio::test]
+async fn a_prompt_that_the_engine_lost_is_submitted_again() {
+    let mut work = at_work().await;
+    let prompt = work.prompt().await;
+
+    work.agent.child.kill().unwrap();
+    work.agent.child.wait().unwrap();
+    work.engine.restart();
+    work.engine.step_by_hand(false);
+    let _again = Agent::start(&work.server, "w1", &env(&work.engine.url())).await;
+    work.completed().await;
+
+    assert_ne!(work.prompt().await, prompt);
+    assert_eq!(work.server.hget(&format!("job:{}", work.id), "retry_count").await.as_deref(), Some("0"));
+}
+
+#[tokio::test]
+async fn a_newer_process_of_the_same_id_takes_the_work_over_while_the_older_one_lives() {
+    let mut work = at_work().await;
+    let prompt = work.prompt().await;
+
+    let _newer = Agent::start(&work.server, "w1", &env(&work.engine.url())).await;
+    let ended = work.agent.ended().await;
+    work.engine.step_by_hand(false);
+    work.completed().await;
+
+    assert_eq!(ended, Some(0), "{}", work.agent.log());
+    assert_eq!(work.prompt().await, prompt);
+    assert_eq!(work.engine.executions().len(), 1, "the older process left the engine alone");
+}
