@@ -189,7 +189,7 @@ async fn point_08_no_answer_does_not_prove_that_it_was_not_queued() {
 
 #[tokio::test]
 async fn point_09_a_partly_valid_graph_is_refused_as_a_whole() {
-    // The last submission of this session is answered by 200 with node errors.
+    // The last submission of this recording is answered by 200 with node errors.
     for (release, nth) in [("0.27.0", 29), ("0.3.64", 29)] {
         let cut = Cut { no_socket: true, ..Cut::default() };
         let replay = Replay::start(&format!("{release}/prompt-validation-errors"), nth, cut).await;

@@ -5,21 +5,9 @@
 -- 25 a second key for the one that is final
 -- Answers: {'retry', due ms} | {'failed'} | {'cancelled'} | {'already', state} | {'lost', state}
 local id, token, verdict, kind, reason, message = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local worker = worker_of(token)
-local job = load(id)
-if not job then return { 'lost', 'gone' } end
-if job.done == token then return { 'already', job.status } end
-local state, by = ended(job)
-if state then
-  redis.call('HDEL', active_key(worker), id)
-  adopt_end(id, job)
-  return { by == token and 'already' or 'lost', state }
-end
-if not held(job, token) then return { 'lost', job.status } end
-if job.cancel_requested then
-  finish_cancelled(id, job, token, job.cancel_requested)
-  return { 'cancelled' }
-end
+local job, answered = to_hand_back(id, token)
+if not job then return answered end
+local worker = job.worker_id
 
 local function attest(name_at)
   if not REFERENCE then return end

@@ -320,6 +320,26 @@ local function finish_cancelled(id, job, token, reason)
   tell_cancelled(job)
 end
 
+-- The job that this token hands back without a result, or nil and what to answer instead: it was handed back before, it
+-- has ended, it is somebody else's, or it was to be cancelled and now is.
+local function to_hand_back(id, token)
+  local job = load(id)
+  if not job then return nil, { 'lost', 'gone' } end
+  if job.done == token then return nil, { 'already', job.status } end
+  local state, by = ended(job)
+  if state then
+    redis.call('HDEL', active_key(worker_of(token)), id)
+    adopt_end(id, job)
+    return nil, { by == token and 'already' or 'lost', state }
+  end
+  if not held(job, token) then return nil, { 'lost', job.status } end
+  if job.cancel_requested then
+    finish_cancelled(id, job, token, job.cancel_requested)
+    return nil, { 'cancelled' }
+  end
+  return job
+end
+
 local function tell_progress(job, progress, status, message)
   if not REFERENCE then return end
   publish('update_job_progress', { 'job_id', job.id, 'worker_id', job.worker_id or '', 'progress', progress,

@@ -2,21 +2,8 @@
 -- ARGV: 6 id, 7 token, 8 '1' = its class is to be made anew, 9 reason for people
 -- Answers: {'ok'} | {'cancelled'} | {'already', state} | {'lost', state}
 local id, token, unindex, reason = ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9]
-local worker = worker_of(token)
-local job = load(id)
-if not job then return { 'lost', 'gone' } end
-if job.done == token then return { 'already', job.status } end
-local state, by = ended(job)
-if state then
-  redis.call('HDEL', active_key(worker), id)
-  adopt_end(id, job)
-  return { by == token and 'already' or 'lost', state }
-end
-if not held(job, token) then return { 'lost', job.status } end
-if job.cancel_requested then
-  finish_cancelled(id, job, token, job.cancel_requested)
-  return { 'cancelled' }
-end
+local job, answered = to_hand_back(id, token)
+if not job then return answered end
 leave(id, job)
 redis.call('HSET', job_key(id), 'status', 'pending', 'worker_id', '', 'assigned_at', '', 'done', token)
 redis.call('HDEL', job_key(id), 'claim', 'service_job_id')
