@@ -76,7 +76,7 @@ impl Side {
             other => match other.strip_prefix("hardware.") {
                 Some(part) => self.hardware_part(part, value),
                 // A list with something other than names in it would be met by nobody, ever.
-                None if other.starts_with("models.") && value.is_array() && !self.exclude => self.words(other, value),
+                None if other.starts_with("models.") && is_list(&value) && !self.exclude => self.words(other, value),
                 None => self.custom(&path, value),
             },
         }
@@ -144,6 +144,7 @@ impl Side {
             Value::Null | Value::Bool(false) => return Ok(()),
             Value::String(text) => vec![Value::String(text)],
             Value::Array(items) => items,
+            value if is_list(&value) => Vec::new(),
             _ => return Err(wrong(key, "must be text or a list of texts")),
         };
         if !words.iter().all(Value::is_string) {
@@ -195,6 +196,11 @@ impl Side {
             value => self.keep(path, canonical(value)),
         }
     }
+}
+
+/// A list; `{}` is how some producers write an empty one.
+fn is_list(value: &Value) -> bool {
+    value.is_array() || value.as_object().is_some_and(Map::is_empty)
 }
 
 /// Lists say what must be contained, so their order and repetitions say nothing; `{}` is how some producers write `[]`.
