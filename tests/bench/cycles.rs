@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const JOBS: u64 = 2000;
+const ROUNDS: u64 = 10;
 
 pub async fn run(table: &mut Table) {
     let bare = bare(table).await;
@@ -63,14 +64,18 @@ async fn bare(table: &mut Table) -> Yardstick {
         "redis.call('HSET', 'bare:' .. KEYS[1], 'status', ARGV[1])
          redis.call('XADD', 'bare:events:' .. KEYS[1], '*', 'type', ARGV[1])",
     );
-    let began = Instant::now();
-    for _ in 0..JOBS {
-        let id: String = pop.key("bare:queue").arg("w").invoke_async(&mut con).await.expect("a bare job");
-        let _: redis::Value = stage.ask(redis::cmd("HGETALL").arg(format!("bare:{id}"))).await;
-        for state in ["started", "completed"] {
-            let () = set.key(&id).arg(state).invoke_async(&mut con).await.expect("a bare state");
+    // Several rounds: one alone may meet a busy moment of the machine.
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        for _ in 0..JOBS / ROUNDS {
+            let id: String = pop.key("bare:queue").arg("w").invoke_async(&mut con).await.expect("a bare job");
+            let _: redis::Value = stage.ask(redis::cmd("HGETALL").arg(format!("bare:{id}"))).await;
+            for state in ["started", "completed"] {
+                let () = set.key(&id).arg(state).invoke_async(&mut con).await.expect("a bare state");
+            }
         }
+        rates.push((JOBS / ROUNDS) as f64 / began.elapsed().as_secs_f64());
     }
-    let rate = JOBS as f64 / began.elapsed().as_secs_f64();
-    table.yardstick("pop, read, start, complete in bare scripts, one connection", "jobs/s", &[rate])
+    table.yardstick("pop, read, start, complete in bare scripts, one connection", "jobs/s", &rates)
 }
