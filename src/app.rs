@@ -210,8 +210,8 @@ fn heard(shared: &Arc<Shared>, slots: &[Arc<Slot>], publisher: &Publisher, hint:
                 async move { lease::renew(&shared.link, &shared.space, &shared.holds, shared.limits.lease).await },
             );
         }
-        Hint::Born { class, definition } => {
-            for slot in slots.iter().filter(|slot| slot.hear_birth(&class, &definition)) {
+        Hint::Born(birth) => {
+            for slot in slots.iter().filter(|slot| slot.hear_birth(&birth)) {
                 let (shared, worker) = (shared.clone(), slot.worker.clone());
                 tokio::spawn(async move { wake::call(&shared.link, &shared.space, &worker).await });
             }

@@ -1,7 +1,9 @@
 //! Configuration: one table of variables, read from flags, environment, env file and defaults.
 //! In: `Sources`. Out: `Loaded` with the typed `Config`, or a `Report` of every fault; texts for `config show`, `config check` and the documentation.
 //!
-//!     source (env_file) -> names -> resolve (address, value, nearest, mask) -> build (reader, engines, traits) -> settings
+//! ```text
+//! source (env_file) -> names -> resolve (address, value, nearest, mask) -> build (reader, engines, traits) -> settings
+//! ```
 
 mod address;
 mod build;

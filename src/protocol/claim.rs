@@ -65,6 +65,8 @@ pub struct ClaimedJob {
     pub life: String,
     /// The class it was claimed from.
     pub class: String,
+    /// Whether something else that fits may wait; if not, the next one leaves a token.
+    pub more: bool,
 }
 
 impl Space {
@@ -92,6 +94,7 @@ impl Space {
                 attempt: reply.count(4),
                 life: reply.text(5),
                 class: reply.text(6),
+                more: reply.text(7) != "0",
             }),
             "classes" => {
                 let rest = reply.texts(2);

@@ -21,6 +21,19 @@ pub enum Judgement {
     Incomplete,
 }
 
+/// A class that was born.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct Birth {
+    /// Its id.
+    pub class: String,
+    /// Its definition.
+    pub definition: String,
+    /// The version of the classes before.
+    pub previous: String,
+    /// And since.
+    pub version: String,
+}
+
 /// Rounds that one claim may take while the queue changes under it.
 const ROUNDS: usize = 12;
 
@@ -77,6 +90,14 @@ impl Claimer {
     /// The classes that fit, as far as is known.
     pub fn fitting(&self) -> &BTreeSet<String> {
         &self.fitting
+    }
+
+    /// Hears of a birth. Who knew all classes before it knows all of them with it.
+    pub fn learn_birth(&mut self, birth: &Birth, judgement: Judgement) {
+        self.learn(&birth.class, judgement);
+        if self.version == birth.previous && judgement != Judgement::Incomplete {
+            self.version.clone_from(&birth.version);
+        }
     }
 
     /// Hears of a new class. True if it fits and was not known to.

@@ -1,6 +1,7 @@
 //! Listening to what other processes say. Hints only: losing every one costs time, never a job.
 //! In: channels. Out: typed hints, in order of arrival.
 
+use super::claim::Birth;
 use super::link::{Link, unless};
 use crate::protocol::Space;
 use futures_util::StreamExt;
@@ -18,12 +19,7 @@ pub enum Hint {
     /// Listening (again): whatever was said before has not been heard.
     Listening,
     /// A class was born.
-    Born {
-        /// Its id.
-        class: String,
-        /// Its definition.
-        definition: String,
-    },
+    Born(Birth),
     /// A process has started under this worker id; it may be this one.
     Started {
         /// The id.
@@ -39,12 +35,6 @@ pub enum Hint {
         /// The message.
         json: String,
     },
-}
-
-#[derive(Deserialize)]
-struct BornMessage {
-    class: String,
-    definition: String,
 }
 
 #[derive(Deserialize)]
@@ -116,8 +106,7 @@ fn read(message: &Msg, born: &str, cancel: &str, started: &str) -> Option<Hint> 
     let channel = message.get_channel_name();
     let payload = message.get_payload_bytes();
     if channel == born {
-        let BornMessage { class, definition } = serde_json::from_slice(payload).ok()?;
-        Some(Hint::Born { class, definition })
+        Some(Hint::Born(serde_json::from_slice(payload).ok()?))
     } else if channel == cancel {
         let CancelMessage { job_id } = serde_json::from_slice(payload).ok()?;
         Some(Hint::Cancel { job_id })

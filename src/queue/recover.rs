@@ -47,6 +47,7 @@ pub async fn left_behind(link: &Link, space: &Space, worker: &str, lease: Durati
             attempt: adopted.attempt,
             life: adopted.life,
             class: String::new(),
+            more: true,
         };
         found.push(Recovered { claimed, token, service_job_id: adopted.service_job_id });
     }

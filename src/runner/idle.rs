@@ -5,7 +5,7 @@ use super::shared::Shared;
 use super::slot::{PAUSE, Slot};
 use crate::capabilities::{Capabilities, Fit, fit};
 use crate::protocol::class::Class;
-use crate::queue::claim::{Claimer, Judgement};
+use crate::queue::claim::{Birth, Claimer, Judgement};
 use crate::queue::link::unless;
 use crate::queue::wake::{self, Waiter, Woken};
 use std::collections::BTreeSet;
@@ -20,32 +20,34 @@ pub(super) enum Idled {
     Token(String),
     /// New classes are to be looked at.
     Called,
-    /// Without a reason.
+    /// Nothing came.
+    TimedOut,
+    /// For a reason that concerns no class: told to stop, or Redis is away.
     Nothing,
 }
 
 impl Slot {
     /// Hears that a class was born. True if the slot is idle and must wait anew with it on its list.
-    pub fn hear_birth(&self, class: &str, definition: &str) -> bool {
+    pub fn hear_birth(&self, birth: &Birth) -> bool {
         let capabilities = self.capabilities.borrow().clone();
         let mut state = self.state();
         // At work it need not know: its next claim sees the class.
-        let waits_for_it = state.blocked_on.as_ref().is_some_and(|classes| classes.contains(class));
+        let waits_for_it = state.blocked_on.as_ref().is_some_and(|classes| classes.contains(&birth.class));
         let is_full = state.born.len() >= BIRTHS_MAX;
-        if state.job.is_some() || waits_for_it || is_full || judge(&capabilities, definition) == Judgement::Misfit {
+        if state.job.is_some() || is_full {
             return false;
         }
-        state.born.push((class.to_owned(), definition.to_owned()));
-        state.blocked_on.is_some()
+        state.born.push(birth.clone());
+        state.blocked_on.is_some() && !waits_for_it && judge(&capabilities, &birth.definition) != Judgement::Misfit
     }
 
     /// Takes in the classes born since it last did. True if it need not look at them more closely before it waits.
     pub(super) fn learn_births(&self, claimer: &mut Claimer, judge: &dyn Fn(&str) -> Judgement) -> bool {
         let born = std::mem::take(&mut self.state().born);
         let simple = !born.is_empty();
-        born.into_iter().fold(simple, |simple, (class, definition)| {
-            let judgement = judge(&definition);
-            claimer.learn(&class, judgement);
+        born.into_iter().fold(simple, |simple, birth| {
+            let judgement = judge(&birth.definition);
+            claimer.learn_birth(&birth, judgement);
             simple && judgement != Judgement::Incomplete
         })
     }
@@ -80,6 +82,7 @@ impl Slot {
             }
             Ok(Woken::Class(class)) => Idled::Token(class),
             Ok(Woken::Called) if !shutdown.drain.is_cancelled() && !*self.paused.borrow() => Idled::Called,
+            Ok(Woken::TimedOut) if !shutdown.drain.is_cancelled() && !*self.paused.borrow() => Idled::TimedOut,
             Ok(_) => Idled::Nothing,
             Err(_) => {
                 unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;

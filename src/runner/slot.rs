@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::work::After;
 use crate::capabilities::Capabilities;
 use crate::queue::announce::Announced;
-use crate::queue::claim::{Asked, Claimer};
+use crate::queue::claim::{Asked, Birth, Claimer};
 use crate::queue::link::{persist, unless};
 use crate::queue::recover::{self, Recovered};
 use crate::queue::settle;
@@ -31,6 +31,12 @@ use tokio::sync::{Notify, watch};
 
 /// After an error of Redis: the link keeps trying, and so does the slot.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
+
+/// Longest wait in one go.
+const WAIT_LONGEST: Duration = Duration::from_secs(20);
+
+/// Tokens that nobody takes vanish after 60 s; up to here they can be relied upon.
+const TOKENS_LAST: Duration = Duration::from_secs(30);
 
 /// One worker.
 pub struct Slot {
@@ -56,7 +62,7 @@ pub(super) struct State {
     pub(super) job: Option<String>,
     /// The classes that it is blocked on, while it is idle.
     pub(super) blocked_on: Option<BTreeSet<String>>,
-    pub(super) born: Vec<(String, String)>,
+    pub(super) born: Vec<Birth>,
 }
 
 impl Slot {
@@ -106,7 +112,7 @@ impl Slot {
         let mut waiter = Waiter::new(&self.worker);
         let mut offers = self.capabilities.subscribe();
         let mut paused = self.paused.subscribe();
-        let (mut avoided, mut woken) = (Avoided::default(), None::<String>);
+        let (mut avoided, mut woken, mut quiet) = (Avoided::default(), None::<String>, false);
         self.recover(&beat).await;
         while !shutdown.drain.is_cancelled() {
             beat.tick();
@@ -126,12 +132,20 @@ impl Slot {
             }
             let judging = |definition: &str| judge(&capabilities, definition);
             self.learn_births(&mut claimer, &judging);
-            match claimer.ask(link, space, &judging).await {
+            // After a short job behind which nothing waited there is nothing to ask for: what came since has left a token.
+            let asked = match std::mem::take(&mut quiet) {
+                true => Ok(Asked::Nothing(None)),
+                false => claimer.ask(link, space, &judging).await,
+            };
+            match asked {
                 Ok(Asked::Job(claimed, token)) => {
                     woken = None;
+                    let began = Instant::now();
                     if self.work(&claimed, None, token, &capabilities, &beat).await == After::Retry {
                         // Not to know costs a poll interval at most.
                         let _ = avoided.note(&self.shared, &self.worker, &claimed.id, &claimed.class).await;
+                    } else {
+                        quiet = !claimed.more && began.elapsed() < TOKENS_LAST;
                     }
                 }
                 Ok(Asked::Nothing(due)) => {
@@ -142,13 +156,19 @@ impl Slot {
                     loop {
                         let left = until.saturating_duration_since(Instant::now());
                         let (longest, classes) = avoided.waiting(claimer.fitting(), left, Instant::now());
-                        match self.idle(&mut waiter, &classes, longest.max(Duration::from_millis(1))).await {
+                        let longest = longest.max(Duration::from_millis(1));
+                        match self.idle(&mut waiter, &classes, longest.min(WAIT_LONGEST)).await {
                             Idled::Token(class) => woken = Some(class),
+                            // A long poll interval is waited for in parts: the loop must be seen to come round.
+                            Idled::TimedOut if longest > WAIT_LONGEST && !offers.has_changed().unwrap_or(true) => {
+                                beat.tick();
+                                continue;
+                            }
                             // A class that is born has a token for one of those who wait: all learn of it, one claims.
                             Idled::Called if self.learn_births(&mut claimer, &judging) && Instant::now() < until => {
                                 continue;
                             }
-                            Idled::Called | Idled::Nothing => {}
+                            Idled::Called | Idled::TimedOut | Idled::Nothing => {}
                         }
                         break;
                     }

@@ -1,14 +1,27 @@
 -- Takes the best waiting job that the caller can run.
 -- ARGV: 6 token, 7 worker, 8 lease ms, 9 version of the classes, 10 '1' = do not ask for classes or indexing,
 -- 11 ids of the fitting classes, 16 hex digits each, without separators
--- Answers: {'job', id, again, payload bytes, attempt, life, class} | {'classes', version, definitions...}
+-- Answers: {'job', id, again, payload bytes, attempt, life, class, more: '0' if nothing else that fits waits} | {'classes', version, definitions...}
 -- | {'index', id} | {'more'} | {'none', ms until the next delayed job or -1}
 local token, worker, lease, version, force, fitting =
   ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10] == '1', ARGV[11]
 
+local ids = {}
+for i = 1, #fitting, 16 do ids[#ids + 1] = string.sub(fitting, i, i + 15) end
+
+-- Whether a further claim may find something: then the caller need not wait for a token.
+local function more_waits()
+  if #ids > 32 then return redis.call('EXISTS', HEADS) == 1 end
+  if #ids == 0 then return true end
+  for _, score in ipairs(redis.call('ZMSCORE', HEADS, unpack(ids))) do
+    if score then return true end
+  end
+  return false
+end
+
 local function answer(id, job, again)
   return { 'job', id, again, tostring(redis.call('HSTRLEN', job_key(id), 'payload')), int(job.attempts), job.created_at,
-    job.class or '' }
+    job.class or '', more_waits() and '1' or '0' }
 end
 
 -- 1. A lost reply costs nothing: the same token gets the same job.
@@ -152,8 +165,6 @@ local function search_all(ids)
   end
 end
 
-local ids = {}
-for i = 1, #fitting, 16 do ids[#ids + 1] = string.sub(fitting, i, i + 15) end
 if #ids > 32 then search_all(ids) elseif #ids > 0 then search_few(ids) end
 if drops <= 0 then return { 'more' } end
 if best then return take(best.id, best.job) end

@@ -211,8 +211,11 @@ local function bear(class, definition, most)
   redis.call('HSET', CLASSES, class, definition)
   -- A class without members dies after a while; the first member takes it off this list.
   redis.call('ZADD', IDLE, int(NOW), class)
+  local previous = redis.call('HGET', CLASSES, '_v') or ''
   new_version()
-  publish('jobs:classes:born', { 'class', class, 'definition', definition })
+  -- With both versions, whoever knew all classes before knows all of them now, without reading them again.
+  publish('jobs:classes:born', { 'class', class, 'definition', definition, 'previous', previous,
+    'version', redis.call('HGET', CLASSES, '_v') })
   return true
 end
 
