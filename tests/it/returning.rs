@@ -26,10 +26,16 @@ struct AtWork {
 }
 
 async fn at_work() -> AtWork {
-    let server = RedisServer::start().await;
+    at_work_on(RedisServer::start().await, None).await
+}
+
+async fn at_work_on(server: RedisServer, state_dir: Option<&str>) -> AtWork {
     let engine = StandIn::start(Options::default()).await.unwrap();
     engine.step_by_hand(true);
-    let agent = Agent::start(&server, "w1", &env(&engine.url())).await;
+    let url = engine.url();
+    let mut env = env(&url).to_vec();
+    env.extend(state_dir.map(|folder| ("STATE_DIR", folder)));
+    let agent = Agent::start(&server, "w1", &env).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("graph.json");
     std::fs::write(&file, workflow().to_string()).unwrap();
@@ -126,4 +132,31 @@ async fn a_newer_process_of_the_same_id_takes_the_work_over_while_the_older_one_
     assert_eq!(ended, Some(0), "{}", work.agent.log());
     assert_eq!(work.prompt().await, prompt);
     assert_eq!(work.engine.executions().len(), 1, "the older process left the engine alone");
+}
+
+#[tokio::test]
+async fn a_result_that_redis_did_not_take_survives_the_agents_death() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().to_str().unwrap();
+    let mut work = at_work_on(RedisServer::start_durable().await, Some(folder)).await;
+
+    work.server.kill();
+    work.engine.step_by_hand(false);
+    let kept = state.path().join("journal").join("w1");
+    let files = || std::fs::read_dir(&kept).into_iter().flatten().flatten().filter(|f| f.path().extension().is_some());
+    until("the end of the job is on disk", || async { (files().count() == 1).then_some(()) }).await;
+    work.agent.child.kill().unwrap();
+    work.agent.child.wait().unwrap();
+    // Nothing can be collected from the engine any more: only the journal knows the result.
+    work.engine.kill().await;
+    work.server.revive().await;
+    let url = work.engine.url();
+    let env = [env(&url).as_slice(), &[("STATE_DIR", folder)]].concat();
+    let _again = Agent::start(&work.server, "w1", &env).await;
+    work.completed().await;
+
+    assert_eq!(work.engine.executions().len(), 1);
+    let result = work.server.hget(&format!("job:{}", work.id), "result").await.unwrap();
+    assert!(result.contains("returning"), "{result}");
+    until("the journal is empty", || async { (files().count() == 0).then_some(()) }).await;
 }
