@@ -159,7 +159,12 @@ impl Link {
 
 /// The connection is of no more use.
 fn breaks_connection(error: &RedisError) -> bool {
-    error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || error.is_unrecoverable_error()
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_connection_dropped()
+        || error.is_unrecoverable_error()
+        // The master has become a replica: its name may lead to the new one by now.
+        || error.code() == Some("READONLY")
 }
 
 /// Redis may well answer later: worth repeating.
