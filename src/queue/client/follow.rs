@@ -1,0 +1,62 @@
+//! Reading a job's event log, at once or as it grows.
+//! In: a job's id. Out: its events, oldest first.
+
+use super::lossy;
+use crate::protocol::Space;
+use crate::protocol::event::Event;
+use crate::queue::link::Link;
+use redis::aio::MultiplexedConnection;
+use redis::streams::{StreamRangeReply, StreamReadOptions, StreamReadReply};
+use redis::{AsyncCommands, RedisResult};
+
+/// Events of a job, from its first or from behind the last one seen.
+pub struct Follower {
+    stream: String,
+    last: String,
+    connection: Option<MultiplexedConnection>,
+}
+
+impl Follower {
+    /// Follows this job from the beginning of its log.
+    pub fn new(space: &Space, id: &str) -> Self {
+        Self { stream: space.key("job:events:") + id, last: "0".to_owned(), connection: None }
+    }
+
+    /// The next events; empty if none came for a while.
+    pub async fn next(&mut self, link: &Link) -> RedisResult<Vec<Event>> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            slot => slot.insert(link.dedicated().await?),
+        };
+        let options = StreamReadOptions::default().block(2000).count(200);
+        let reply: RedisResult<Option<StreamReadReply>> =
+            connection.xread_options(&[&self.stream], &[&self.last], &options).await;
+        let reply = match reply {
+            Ok(reply) => reply.unwrap_or_default(),
+            Err(error) => {
+                self.connection = None;
+                return Err(error);
+            }
+        };
+        let events: Vec<Event> = reply.keys.into_iter().flat_map(|key| key.ids).map(event).collect();
+        if let Some(newest) = events.last() {
+            self.last = newest.id.clone();
+        }
+        Ok(events)
+    }
+}
+
+fn event(entry: redis::streams::StreamId) -> Event {
+    let text = |value: &redis::Value| redis::from_redis_value_ref(value).map(lossy).unwrap_or_default();
+    // The map has no order of its own: by name, with `type` first.
+    let mut fields: Vec<(String, String)> = entry.map.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+    fields.sort_by(|a, b| (a.0 != "type", &a.0).cmp(&(b.0 != "type", &b.0)));
+    Event { id: entry.id, fields }
+}
+
+/// All events of a job so far.
+pub async fn events(link: &Link, space: &Space, id: &str) -> RedisResult<Vec<Event>> {
+    let stream = space.key("job:events:") + id;
+    let reply: StreamRangeReply = link.call(async |con| con.xrange_all(&stream).await).await?;
+    Ok(reply.ids.into_iter().map(event).collect())
+}
