@@ -23,4 +23,6 @@ score=$(awk -v p="$priority" -v t="$now_ms" 'BEGIN { printf "%.0f", p * 1e15 - i
     retry_count 0 \
     max_retries 3 >/dev/null
 "${redis[@]}" ZADD jobs:pending "$score" "$id" >/dev/null
+# A hint; without it the job is found by the sweep, a second or more later.
+"${redis[@]}" PUBLISH job_submitted "{\"job_id\":\"$id\"}" >/dev/null
 echo "$id"

@@ -126,7 +126,7 @@ impl Agent {
         let who = format!("{}-{}", config.identity.worker_id, uuid::Uuid::new_v4().simple());
         tasks.spawn(async move { sweep::keep(&shared.link, &shared.space, &who, beat, until).await });
 
-        let publisher = Arc::new(Publisher::new(config, self.slots.clone()));
+        let publisher = Arc::new(Publisher::new(config.identity.machine_status, self.slots.clone()));
         let (shared, beat, until) = named("hints");
         let (slots, hearing) = (self.slots.clone(), publisher.clone());
         tasks.spawn(async move {
@@ -202,6 +202,8 @@ fn heard(shared: &Arc<Shared>, slots: &[Arc<Slot>], publisher: &Publisher, hint:
         // What was said before has not been heard: look for classes that were born and cancels that were asked for.
         Hint::Listening => {
             for slot in slots {
+                // A newer process of this id may have said that it has started.
+                slot.beat_now.notify_one();
                 let (shared, worker) = (shared.clone(), slot.worker.clone());
                 tokio::spawn(async move { wake::call(&shared.link, &shared.space, &worker).await });
             }

@@ -1,7 +1,7 @@
 //! The machine's status for the reference's hub and monitor, unless somebody else already publishes it.
 //! In: the slots. Out: `machine:status:{machine}` every ten seconds, none once the agent leaves.
 
-use crate::config::{Config, MachineStatus};
+use crate::config::MachineStatus;
 use crate::queue::announce::{machine_status, publish};
 use crate::queue::link::unless;
 use crate::runner::shared::Shared;
@@ -25,14 +25,8 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher for these slots.
-    pub fn new(config: &Config, slots: Vec<Arc<Slot>>) -> Self {
-        Self {
-            mode: config.identity.machine_status,
-            slots,
-            began: Instant::now(),
-            sent: Mutex::default(),
-            heard: Mutex::default(),
-        }
+    pub fn new(mode: MachineStatus, slots: Vec<Arc<Slot>>) -> Self {
+        Self { mode, slots, began: Instant::now(), sent: Mutex::default(), heard: Mutex::default() }
     }
 
     /// Hears a status of this machine: our own comes back, too, and is told by its time and sender.
@@ -86,6 +80,41 @@ impl Publisher {
                 () = shared.shutdown.drain.cancelled() => return,
                 gone = unless(&stop, tokio::time::sleep(PERIOD)) => if gone.is_none() { return },
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THEIRS: &str = r#"{"timestamp": 7, "status": {"workers": {"w1": {"build_info": "status-events-v2"}}}}"#;
+    const OURS: &str = r#"{"timestamp": 7, "status": {"workers": {"w1": {"build_info": "gpu-worker"}}}}"#;
+
+    #[test]
+    fn auto_falls_silent_when_another_publisher_of_the_machine_is_heard() {
+        let publisher = Publisher::new(MachineStatus::Auto, Vec::new());
+        assert!(!publisher.is_silent());
+        publisher.sent.lock().unwrap().insert(7);
+        publisher.hear(OURS);
+        assert!(!publisher.is_silent(), "what it said itself comes back to it");
+        publisher.hear(THEIRS);
+        assert!(publisher.is_silent());
+    }
+
+    #[test]
+    fn another_agent_of_the_same_machine_is_another_publisher() {
+        let publisher = Publisher::new(MachineStatus::Auto, Vec::new());
+        publisher.hear(OURS);
+        assert!(publisher.is_silent());
+    }
+
+    #[test]
+    fn on_and_off_hear_nobody() {
+        for (mode, silent) in [(MachineStatus::On, false), (MachineStatus::Off, true)] {
+            let publisher = Publisher::new(mode, Vec::new());
+            publisher.hear(THEIRS);
+            assert_eq!(publisher.is_silent(), silent);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{Chosen, Exit, Failed, session};
 use crate::app::{self, Built, Left};
+use crate::output::try_storing;
 use crate::service::shutdown::{Shutdown, follow_signals};
 use crate::telemetry::{Notice, log, tell};
 
@@ -17,7 +18,7 @@ pub(super) async fn run(chosen: &Chosen) -> Result<Exit, Failed> {
         tell(Notice::Config { warning: "a1111 is configured, but this release has no connector for it".to_owned() });
     }
     // A worker that can store nothing would fail every job that it takes.
-    std::fs::create_dir_all(&config.output_dir)
+    try_storing(&config.output_dir)
         .map_err(|error| Failed::usage(format!("OUTPUT_DIR={}: {error}", config.output_dir.display())))?;
     let shutdown = Shutdown::default();
     // Before anything can block: a signal during start-up counts.

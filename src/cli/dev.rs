@@ -90,8 +90,10 @@ async fn with_redis(
             println!("redis   {redis_url}");
             println!("\nIn another terminal:\n");
             println!("  export HUB_REDIS_URL={redis_url}");
-            println!("  gpu-worker submit examples/comfyui-workflow.json --watch");
-            println!("  gpu-worker workers\n\nCtrl-C ends it and leaves nothing behind.");
+            let me =
+                std::env::current_exe().map_or_else(|_| "gpu-worker".to_owned(), |path| path.display().to_string());
+            println!("  {me} submit examples/comfyui-workflow.json --watch");
+            println!("  {me} workers\n\nCtrl-C ends it and leaves nothing behind.");
             shutdown.drain.cancelled().await;
             Ok(Exit::Done)
         }
@@ -121,10 +123,11 @@ async fn demo(chosen: &Chosen, config: &Config, file: &Path, is_stand_in: bool) 
     let exit = watch::follow(&session, &id, false).await?;
     if exit == Exit::Done {
         println!("\nWhat to try next:\n");
-        println!("  gpu-worker dev                      a queue of your own to play with");
+        let me = std::env::current_exe().map_or_else(|_| "gpu-worker".to_owned(), |path| path.display().to_string());
+        println!("  {me} dev      a queue of your own to play with");
+        println!("  {me} probe    what this machine has");
         println!("  COMFYUI_URL=http://127.0.0.1:8188 make demo    the same on your ComfyUI");
-        println!("  gpu-worker probe                    what this machine has");
-        println!("  cp .env.worker.example .env.worker  then edit it and run `gpu-worker`");
+        println!("  cp .env.worker.example .env.worker             then edit it, and start {me}");
     }
     Ok(exit)
 }

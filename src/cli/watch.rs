@@ -35,13 +35,17 @@ pub(super) async fn follow(session: &Session, id: &str, json: bool) -> Result<Ex
     let mut screen = Screen::new(json);
     let mut away_since: Option<Instant> = None;
     loop {
-        match follower.next(&session.link).await {
-            Ok(events) if events.is_empty() => {
-                away_since = None;
-                if let Some(exit) = ended_silently(session, id, &mut screen).await? {
-                    return Ok(exit);
-                }
-            }
+        let heard = match follower.next(&session.link).await {
+            // Quiet: has it ended without a word? The shared connection may have died where the follower's own lives.
+            Ok(events) if events.is_empty() => match ended_silently(session, id, &mut screen).await {
+                Err(Silent::Redis(error)) => Err(error),
+                Err(Silent::Told(failed)) => return Err(failed),
+                Ok(Some(exit)) => return Ok(exit),
+                Ok(None) => Ok(events),
+            },
+            heard => heard,
+        };
+        match heard {
             Ok(events) => {
                 away_since = None;
                 for event in events {
@@ -61,8 +65,11 @@ pub(super) async fn follow(session: &Session, id: &str, json: bool) -> Result<Ex
             }
             // Something else than an event log stands under its name: the job itself still tells how it ended.
             Err(error) => {
-                let ended = ended_silently(session, id, &mut screen).await?;
-                return ended.ok_or_else(|| redis_failed(&error));
+                return match ended_silently(session, id, &mut screen).await {
+                    Ok(Some(exit)) => Ok(exit),
+                    Err(Silent::Told(failed)) => Err(failed),
+                    Ok(None) | Err(Silent::Redis(_)) => Err(redis_failed(&error)),
+                };
             }
         }
     }
@@ -76,11 +83,19 @@ fn exit_of(state: &str) -> Exit {
     }
 }
 
+/// Why it cannot be told how a job ended.
+enum Silent {
+    /// Redis did not say.
+    Redis(redis::RedisError),
+    /// There is nothing to tell.
+    Told(Failed),
+}
+
 /// No events: the job may be unknown, or have ended so long ago that its log is gone.
-async fn ended_silently(session: &Session, id: &str, screen: &mut Screen) -> Result<Option<Exit>, Failed> {
+async fn ended_silently(session: &Session, id: &str, screen: &mut Screen) -> Result<Option<Exit>, Silent> {
     let job = client::job(&session.link, &session.space, id).await;
-    let Some(job) = job.map_err(|error| redis_failed(&error))? else {
-        return Err(Failed::new(Exit::Failed, format!("there is no job {id}")));
+    let Some(job) = job.map_err(Silent::Redis)? else {
+        return Err(Silent::Told(Failed::new(Exit::Failed, format!("there is no job {id}"))));
     };
     let life = job.get("created_at").map(String::as_str).unwrap_or_default();
     let ended = job.get("final").and_then(|text| {

@@ -26,6 +26,21 @@ impl LocalStore {
     }
 }
 
+/// Whether an output could be stored in this folder now: a mebibyte is written, flushed and removed.
+///
+/// # Errors
+/// What stands in the way: the folder cannot be made or written, the disk is full.
+pub fn try_storing(root: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(root)?;
+    let probe = root.join(format!(".probe-{}", uuid::Uuid::new_v4().simple()));
+    let written = std::fs::File::create(&probe).and_then(|mut file| {
+        std::io::Write::write_all(&mut file, &vec![0; 1 << 20])?;
+        file.sync_all()
+    });
+    let _ = std::fs::remove_file(&probe);
+    written
+}
+
 fn failed(error: &std::io::Error) -> Failure {
     let reason = match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Reason::DiskSpaceFull,

@@ -5,4 +5,4 @@ mod local;
 mod media_type;
 mod name;
 
-pub use local::LocalStore;
+pub use local::{LocalStore, try_storing};

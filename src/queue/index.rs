@@ -3,7 +3,7 @@
 
 use super::link::Link;
 use crate::protocol::Space;
-use crate::protocol::class::Class;
+use crate::protocol::class::{Class, MAX_REQUIREMENTS_BYTES};
 use crate::protocol::foreign::{Indexed, ToIndex};
 use crate::protocol::ids::is_legal_job_id;
 use crate::protocol::order::{OrderFields, order};
@@ -12,6 +12,8 @@ use crate::telemetry::{Notice, tell};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// Jobs looked at in one go: keeps the script under a few milliseconds.
 pub const PAGE: usize = 200;
@@ -85,6 +87,7 @@ async fn index_page(link: &Link, space: &Space, ids: &[Vec<u8>]) -> RedisResult<
                 }
             }
         }
+        let mut left_out = 0;
         let answers =
             if batch.is_empty() { Vec::new() } else { space.index(con, &batch, QueueLimits::default()).await? };
         for (job, answer) in batch.iter().zip(&answers) {
@@ -94,18 +97,33 @@ async fn index_page(link: &Link, space: &Space, ids: &[Vec<u8>]) -> RedisResult<
                     settled += 1;
                     tell(Notice::Expelled { id: job.id.escape_ascii().to_string() });
                 }
-                Indexed::TooManyClasses => tell(Notice::TooManyClasses),
+                Indexed::TooManyClasses => left_out += 1,
                 Indexed::Kept | Indexed::Changed => {}
             }
+        }
+        if left_out > 0 {
+            tell_once_a_minute(left_out);
         }
         Ok(IndexedPage { seen: ids.len(), settled })
     })
     .await
 }
 
+/// The same jobs are met in every round of the sweep.
+fn tell_once_a_minute(left_out: usize) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if last.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
+        *last = Some(Instant::now());
+        tell(Notice::TooManyClasses { left_out });
+    }
+}
+
 /// What was read of one job's hash.
 struct Fields {
     texts: BTreeMap<String, String>,
+    /// Length of requirements that are too long to be read.
+    too_long: Option<usize>,
     /// `created_at` to the byte: the script compares it.
     life: Vec<u8>,
 }
@@ -118,22 +136,35 @@ async fn read(
     extra: &BTreeSet<String>,
 ) -> RedisResult<Vec<Option<Fields>>> {
     let names: Vec<&str> = READ.into_iter().chain(extra.iter().map(String::as_str)).collect();
+    let mut asking = redis::pipe();
+    asking.ignore_errors();
+    for id in ids {
+        asking.cmd("HSTRLEN").arg([space.key("job:").as_bytes(), id].concat()).arg("requirements");
+    }
+    let lengths: Vec<RedisResult<usize>> = asking.query_async(con).await?;
+    let too_long: Vec<Option<usize>> =
+        lengths.into_iter().map(|length| length.ok().filter(|bytes| *bytes > MAX_REQUIREMENTS_BYTES)).collect();
     let mut pipe = redis::pipe();
     pipe.ignore_errors();
-    for id in ids {
+    for (id, too_long) in ids.iter().zip(&too_long) {
         let key = [space.key("job:").as_bytes(), id].concat();
-        pipe.cmd("HMGET").arg(key).arg(&names);
+        let asked = names.iter().map(|name| match (*name, too_long) {
+            ("requirements", Some(_)) => "status",
+            (name, _) => name,
+        });
+        pipe.cmd("HMGET").arg(key).arg(asked.collect::<Vec<&str>>());
     }
     let answers: Vec<RedisResult<Vec<Option<Vec<u8>>>>> = pipe.query_async(con).await?;
     Ok(answers
         .into_iter()
-        .map(|answer| {
+        .zip(too_long)
+        .map(|(answer, too_long)| {
             // Not a hash at all, or no such key: nothing there to run.
             let values = answer.ok().filter(|values| values.iter().any(Option::is_some))?;
             let life = values[0].clone().unwrap_or_default();
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
             let texts = names.iter().zip(values).filter_map(|(name, value)| Some(((*name).to_owned(), text(value?))));
-            Some(Fields { texts: texts.collect(), life })
+            Some(Fields { texts: texts.collect(), too_long, life })
         })
         .collect())
 }
@@ -149,6 +180,9 @@ fn prepare(id: &[u8], fields: Option<&Fields>, extra: &BTreeSet<String>, now_ms:
             exists: false,
         });
     };
+    if let Some(bytes) = fields.too_long {
+        return Err(format!("requirements is {bytes} bytes long, more than the {MAX_REQUIREMENTS_BYTES} allowed"));
+    }
     let get = |name: &str| fields.texts.get(name).map(String::as_str);
     let class = Class::of(get, extra).map_err(|error| error.to_string())?;
     Ok(ToIndex {

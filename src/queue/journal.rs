@@ -69,7 +69,12 @@ impl Journal {
             (entry.version == VERSION).then_some(Unconfirmed { path, ..entry })
         };
         let mut paths: Vec<PathBuf> = files.filter_map(|file| Some(file.ok()?.path())).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        let ends_in = |path: &Path, wanted: &str| path.extension().is_some_and(|extension| extension == wanted);
+        // Half-written when its process died: the run itself is then taken up from the engine.
+        for part in paths.iter().filter(|path| ends_in(path, "part")) {
+            let _ = fs::remove_file(part);
+        }
+        paths.retain(|path| ends_in(path, "json"));
         paths.sort();
         paths.into_iter().filter_map(read).collect()
     }

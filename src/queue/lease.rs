@@ -37,7 +37,8 @@ pub async fn keep(
     beat: impl Fn(),
     stop: CancellationToken,
 ) {
-    let period = lease / 3;
+    // Long leases are renewed more often than they need: the loop must be seen to come round.
+    let period = (lease / 3).min(Duration::from_secs(20));
     loop {
         beat();
         let soon = match renew(link, space, holds, lease).await {

@@ -118,6 +118,7 @@ impl Link {
                 drop(state);
                 self.note_loss(error);
             }
+            Err(error) if error.code() == Some("LOADING") => {}
             Err(error) => self.note_refusal(error),
             Ok(_) => {}
         }
@@ -169,12 +170,26 @@ fn breaks_connection(error: &RedisError) -> bool {
 
 /// Redis may well answer later: worth repeating.
 pub fn is_passing(error: &RedisError) -> bool {
-    breaks_connection(error)
-        || matches!(
-            error.code(),
-            Some("LOADING" | "BUSY" | "READONLY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "OOM")
-        )
+    // Redis before 7 wraps what a script ran into: `ERR Error running script ...: -MISCONF ...`.
+    let wrapped = |code: &&str| error.detail().is_some_and(|text| text.contains(&format!("-{code} ")));
+    breaks_connection(error) || PASSING.iter().any(|code| error.code() == Some(code) || wrapped(code))
 }
+
+/// What an operator or time mends: restarting, failing over, out of memory or disk, replicas missing, rights changed.
+const PASSING: [&str; 12] = [
+    "LOADING",
+    "BUSY",
+    "READONLY",
+    "MASTERDOWN",
+    "TRYAGAIN",
+    "CLUSTERDOWN",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+];
 
 /// Repeats a call until Redis answers it; `None` if `stop` fires first. For calls that are harmless when repeated.
 pub async fn persist<T, F: Future<Output = RedisResult<T>>>(

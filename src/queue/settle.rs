@@ -2,7 +2,7 @@
 //! In: a claim and its outcome. Out: what became of it.
 
 use super::journal::Journal;
-use super::link::{Link, is_passing, persist};
+use super::link::{Link, persist};
 use crate::protocol::Space;
 use crate::protocol::hold::Claim;
 use crate::protocol::outcome::{Completion, FailedAttempt, Settled};
@@ -39,7 +39,7 @@ pub async fn hand_in(
     give_up: &CancellationToken,
 ) -> Option<RedisResult<Settled>> {
     let first = attempt(link, space, claim, outcome).await;
-    if !first.as_ref().is_err_and(is_passing) {
+    if first.is_ok() {
         return Some(first);
     }
     let worker = claim.token.split('|').next().unwrap_or_default();
@@ -48,7 +48,10 @@ pub async fn hand_in(
         tracing::error!(job = claim.id, %error, "the end of a job could not be kept on disk (STATE_DIR)");
     }
     let settled = persist(give_up, || attempt(link, space, claim, outcome)).await?;
-    if let Ok(kept) = kept {
+    // Refused for a reason that time does not mend: the next start tries once more.
+    if let Ok(kept) = kept
+        && settled.is_ok()
+    {
         kept.forget();
     }
     Some(settled)

@@ -10,8 +10,10 @@ use redis::aio::PubSub;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Shortest time from the start of one round to the next.
-const ROUND: Duration = Duration::from_secs(5);
+/// Shortest time from the start of one round to the next; a long round is followed by a longer rest.
+const ROUND: Duration = Duration::from_secs(1);
+/// How often an agent that does not sweep asks whether it is to.
+const TURN: Duration = Duration::from_secs(5);
 /// The sweeper's lock, so that one agent of a pool sweeps.
 const LOCK_MS: u64 = 10_000;
 /// At most this share of the time is spent sweeping.
@@ -24,7 +26,7 @@ pub async fn keep(link: &Link, space: &Space, who: &str, beat: impl Fn(), stop: 
         beat();
         if !lock(link, space, who).await.unwrap_or(false) {
             listener = None;
-            if unless(&stop, tokio::time::sleep(ROUND)).await.is_none() {
+            if unless(&stop, tokio::time::sleep(TURN)).await.is_none() {
                 return;
             }
             continue;
@@ -65,7 +67,7 @@ async fn heed_hints(link: &Link, space: &Space, listener: &mut Option<PubSub>) {
         if listener.is_none() {
             match subscribed(link, space).await {
                 Ok(fresh) => *listener = Some(fresh),
-                Err(_) => tokio::time::sleep(ROUND).await,
+                Err(_) => tokio::time::sleep(TURN).await,
             }
         }
         if let Some(heard) = listener {

@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::idle::{Idled, judge};
 use super::job::Earlier;
 use super::shared::Shared;
-use super::work::After;
+use super::work::{After, beating};
 use crate::capabilities::Capabilities;
 use crate::queue::announce::Announced;
 use crate::queue::claim::{Asked, Birth, Claimer};
@@ -194,12 +194,15 @@ impl Slot {
         for kept in self.shared.journal.unconfirmed(&self.worker) {
             let handed =
                 settle::hand_in(link, space, &self.shared.journal, &kept.claim, &kept.outcome, &shutdown.drain);
-            match handed.await {
+            match beating(beat, handed).await {
                 Some(Ok(settled)) => {
                     let became = format!("{settled:?}").to_lowercase();
                     tell(Notice::HandedIn { worker: &self.worker, job: &kept.claim.id, became });
                 }
-                Some(Err(error)) => tracing::error!(job = kept.claim.id, %error, "a kept end of a job was refused"),
+                Some(Err(error)) => {
+                    tracing::error!(job = kept.claim.id, %error, "a kept end of a job was refused");
+                    continue;
+                }
                 None => return,
             }
             kept.forget();

@@ -5,16 +5,22 @@ use super::job::{Earlier, Ended, Run};
 use super::shared::{Announcement, Shared};
 use super::slot::Slot;
 use crate::capabilities::Capabilities;
+use crate::output::try_storing;
 use crate::protocol::claim::ClaimedJob;
 use crate::protocol::hold::Claim;
 use crate::protocol::outcome::Settled;
 use crate::queue::announce::Doing;
 use crate::queue::holds::Hold;
+use crate::queue::link::unless;
 use crate::queue::settle;
 use crate::service::loops::Beat;
 use crate::telemetry::{Notice, tell};
 use connectors::failure::Reason;
+use std::future::Future;
 use std::time::{Duration, Instant};
+
+/// How often a slot at work says that it is.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// How long engines may take to accept a request to free memory.
 const FREE_DEADLINE: Duration = Duration::from_secs(10);
@@ -26,6 +32,17 @@ pub(super) enum After {
     Settled,
     /// The job waits for another attempt, for a while preferably by another worker.
     Retry,
+}
+
+/// A long job, or a long outage at its end, is no hanging loop.
+pub(super) async fn beating<T>(beat: &Beat, run: impl Future<Output = T>) -> T {
+    tokio::pin!(run);
+    loop {
+        tokio::select! {
+            answer = &mut run => return answer,
+            () = tokio::time::sleep(BEAT) => beat.tick(),
+        }
+    }
 }
 
 impl Slot {
@@ -44,19 +61,11 @@ impl Slot {
         tell(Notice::Claimed { worker: &self.worker, job: &claimed.id, attempt: claimed.attempt });
         self.now_doing(None, Some(&claimed.id));
         let run = Run { shared: &self.shared, worker: &self.worker, engines: &self.engines, capabilities, hold: &hold };
-        let living = run.live(claimed, earlier.as_ref());
-        tokio::pin!(living);
-        // A long job is no hanging loop.
-        let ended = loop {
-            tokio::select! {
-                ended = &mut living => break ended,
-                () = tokio::time::sleep(Duration::from_secs(5)) => beat.tick(),
-            }
-        };
+        let ended = beating(beat, run.live(claimed, earlier.as_ref())).await;
         let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
             if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));
         let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
-        let after = self.hand_in(&hold, ended, began).await;
+        let after = beating(beat, self.hand_in(&hold, ended, began)).await;
         self.shared.holds.remove(&hold.claim);
         self.now_doing(Some(&claimed.id), None);
         if out_of_memory {
@@ -65,10 +74,26 @@ impl Slot {
             let _ = tokio::time::timeout(FREE_DEADLINE, futures_util::future::join_all(freeing)).await;
         }
         if blames_us {
+            self.until_outputs_can_be_stored(beat).await;
             // A dead engine must not run through the queue: it is asked before the next claim, not at the next interval.
             futures_util::future::join_all(self.engines.iter().map(|engine| engine.probe())).await;
         }
         after
+    }
+
+    /// A full disk must not run through the queue either.
+    async fn until_outputs_can_be_stored(&self, beat: &Beat) {
+        let folder = &self.shared.limits.output_dir;
+        let mut told = false;
+        while let Err(error) = try_storing(folder) {
+            if !std::mem::replace(&mut told, true) {
+                tell(Notice::CannotStore { folder, error: error.to_string() });
+            }
+            beat.tick();
+            if unless(&self.shared.shutdown.drain, tokio::time::sleep(BEAT)).await.is_none() {
+                return;
+            }
+        }
     }
 
     async fn hand_in(&self, hold: &Hold, ended: Ended, began: Instant) -> After {

@@ -36,6 +36,8 @@ pub enum Notice<'a> {
     HandedIn { worker: &'a str, job: &'a str, became: String },
     /// A job's result was accepted.
     Completed { worker: &'a str, job: &'a str, outputs: usize, took: Duration },
+    /// Outputs cannot be stored: the worker claims nothing until they can.
+    CannotStore { folder: &'a std::path::Path, error: String },
     /// An attempt failed.
     Failed { worker: &'a str, job: &'a str, kind: &'a str, reason: &'a str, message: &'a str, then: String },
     /// A job was stopped because somebody cancelled it.
@@ -49,7 +51,7 @@ pub enum Notice<'a> {
     /// An id that cannot be used left the queue.
     Expelled { id: String },
     /// Too many different sets of requirements wait.
-    TooManyClasses,
+    TooManyClasses { left_out: usize },
     /// Time passed for jobs of others.
     Ticked { reaped: u64, given_up: u64, purged: u64, time_jumped: bool },
     /// Something about the hardware or the pairing of engines and GPUs.
@@ -81,6 +83,9 @@ pub fn tell(notice: Notice<'_>) {
         }
         EngineUnhealthy { engine, why } => warn!(engine, why, "engine cannot take work; its services are not offered"),
         Claimed { worker, job, attempt } => info!(worker, job, attempt, "claimed"),
+        CannotStore { folder, error } => {
+            warn!(folder = %folder.display(), error, "outputs cannot be stored; no jobs are claimed until they can");
+        }
         TakenUp { worker, job, started } => info!(worker, job, started, "taken up after a restart"),
         HandedIn { worker, job, became } => info!(worker, job, became, "handed in after a restart"),
         Completed { worker, job, outputs, took } => {
@@ -94,8 +99,8 @@ pub fn tell(notice: Notice<'_>) {
         Lost { worker, job, state } => warn!(worker, job, state, "no longer held; its work is thrown away"),
         Rejected { job, why } => warn!(job, why, "job refused: it cannot be understood"),
         Expelled { id } => warn!(id, "an id that cannot be used was taken out of the queue"),
-        TooManyClasses => {
-            warn!("too many different sets of requirements wait; further foreign jobs are not indexed yet");
+        TooManyClasses { left_out } => {
+            warn!(left_out, "too many different sets of requirements wait; further foreign jobs are not indexed yet");
         }
         Ticked { reaped, given_up, purged, time_jumped } => {
             info!(reaped, given_up, purged, time_jumped, "tick");

@@ -142,8 +142,9 @@ async fn a_result_that_redis_did_not_take_survives_the_agents_death() {
 
     work.server.kill();
     work.engine.step_by_hand(false);
+    let is_entry = |file: &std::fs::DirEntry| file.path().extension().is_some_and(|name| name == "json");
     let kept = state.path().join("journal").join("w1");
-    let files = || std::fs::read_dir(&kept).into_iter().flatten().flatten().filter(|f| f.path().extension().is_some());
+    let files = || std::fs::read_dir(&kept).into_iter().flatten().flatten().filter(is_entry);
     until("the end of the job is on disk", || async { (files().count() == 1).then_some(()) }).await;
     work.agent.child.kill().unwrap();
     work.agent.child.wait().unwrap();
@@ -159,4 +160,24 @@ async fn a_result_that_redis_did_not_take_survives_the_agents_death() {
     let result = work.server.hget(&format!("job:{}", work.id), "result").await.unwrap();
     assert!(result.contains("returning"), "{result}");
     until("the journal is empty", || async { (files().count() == 0).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_result_that_redis_refuses_for_a_while_is_kept_and_counts() {
+    let state = tempfile::tempdir().unwrap();
+    let work = at_work_on(RedisServer::start().await, Some(state.path().to_str().unwrap())).await;
+
+    // What a Redis whose replicas are gone, whose disk is full or whose rights have changed answers to every write.
+    let _: String = work.server.run(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    work.engine.step_by_hand(false);
+    let kept = state.path().join("journal").join("w1");
+    let journal = || std::fs::read_dir(&kept).map_or(0, Iterator::count);
+    until("the end of the job is on disk", || async { (journal() > 0).then_some(()) }).await;
+    let _: String = work.server.run(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    work.completed().await;
+
+    assert_eq!(work.engine.executions().len(), 1);
+    assert_eq!(work.server.hget(&format!("job:{}", work.id), "attempt").await.as_deref(), Some("1"));
+    assert_eq!(work.server.hget(&format!("job:{}", work.id), "stalled").await, None);
+    until("the journal is empty", || async { (journal() == 0).then_some(()) }).await;
 }

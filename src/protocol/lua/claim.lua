@@ -49,7 +49,7 @@ if not force then
   if first then
     local seen = redis.pcall('HMGET', job_key(first), 'class', 'life', 'created_at')
     if seen.err or not seen[1] or seen[1] == '' or seen[2] ~= (seen[3] or '')
-      or not redis.call('ZSCORE', class_key(seen[1]), first) then
+      or not is_indexed(first, seen[1]) then
       return { 'index', first }
     end
   end

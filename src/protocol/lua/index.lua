@@ -16,7 +16,7 @@ local function index(id, class, definition, order, life, exists)
   if exists ~= '1' or job.created_at ~= life or job.status ~= 'pending' and not ENDED[job.status] then return 'changed' end
   if adopt_end(id, job) then return 'ended' end
   if not redis.call('ZSCORE', PENDING, id) then return 'changed' end
-  if job.class == class and job.order == order and job.life == life and redis.call('ZSCORE', class_key(class), id) then
+  if job.class == class and job.order == order and job.life == life and is_indexed(id, class) then
     return 'kept'
   end
   if not bear(class, definition, most) then return 'classes_full' end

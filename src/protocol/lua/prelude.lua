@@ -363,6 +363,12 @@ local function waiting(id, job)
     and (redis.call('ZSCORE', PENDING, id) or redis.call('ZSCORE', DELAYED, id)) and true or false
 end
 
+-- Whether a job can be found by way of its class.
+local function is_indexed(id, class)
+  return redis.call('ZSCORE', class_key(class), id) and redis.call('ZSCORE', HEADS, class)
+    and redis.call('HEXISTS', CLASSES, class) == 1
+end
+
 -- Moves a due job from the delayed ones to the claimable ones, or drops an entry that its hash contradicts.
 local function promote(id)
   redis.call('ZREM', DELAYED, id)

@@ -148,6 +148,12 @@ pub async fn submit(
             payload.len()
         )));
     }
+    let ctx = request.get("ctx").map_or(0, str::len);
+    if ctx as u64 > max_payload_bytes {
+        return Err(SubmitError::Invalid(format!(
+            "ctx is {ctx} bytes, more than the {max_payload_bytes} allowed (MAX_PAYLOAD_BYTES)"
+        )));
+    }
     let placed = order(&OrderFields::of(|name| request.get(name)), 0);
     let requirements = request.get("requirements").filter(|text| !text.is_empty()).unwrap_or("null");
     let mut class_fields = BTreeSet::new();

@@ -1,8 +1,10 @@
 //! What the agent survives: Redis away at the start, Redis gone in mid-job, its own sudden death.
 
+use super::super::support::agent::command;
 use super::super::support::{Agent, Queue, RedisServer, cli, free_port, until};
 use super::{endless, engine_by_hand, picture, quick};
 use stand_ins::comfyui::{Options, StandIn};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 #[tokio::test]
 async fn redis_may_be_down_at_the_start() {
@@ -140,4 +142,30 @@ async fn an_agent_that_redis_does_not_let_in_says_so() {
     let _: () = server.run(&["ACL", "SETUSER", "half", "on", ">pw", "~*", "&*", "+@all", "-evalsha", "-eval"]).await;
     let half = Agent::spawn_at(&with("half:pw"), "half", &[]);
     half.logged("no permissions").await;
+}
+
+#[tokio::test]
+async fn whoever_watches_a_job_sees_its_end_although_redis_was_away() {
+    let mut server = RedisServer::start_durable().await;
+    let (queue, engine) = (Queue::of(&server), engine_by_hand().await);
+    let _agent = Agent::start(&server, "w1", &[("SERVICES", "comfyui"), ("COMFYUI_URL", &engine.url())]).await;
+    let id = queue.submit(picture()).await;
+    engine.starving().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut watching = tokio::process::Command::from(command(&server.url, folder.path(), &[]));
+    watching.args(["watch", &id, "--json"]).stdout(std::process::Stdio::piped()).kill_on_drop(true);
+    let mut watching = watching.spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().expect("more events").contains("\"started\"") {}
+
+    server.kill();
+    server.revive().await;
+    engine.step_by_hand(false);
+    let mut last = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        last = line;
+    }
+
+    assert!(last.contains("\"completion\""), "{last}");
+    assert_eq!(watching.wait().await.unwrap().code(), Some(0));
 }
