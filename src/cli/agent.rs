@@ -14,9 +14,6 @@ pub(super) async fn run(chosen: &Chosen) -> Result<Exit, Failed> {
     for warning in &loaded.warnings {
         tell(Notice::Config { warning: warning.to_string() });
     }
-    if config.engines.a1111.is_some() {
-        tell(Notice::Config { warning: "a1111 is configured, but this release has no connector for it".to_owned() });
-    }
     // A worker that can store nothing would fail every job that it takes.
     try_storing(&config.output_dir)
         .map_err(|error| Failed::usage(format!("OUTPUT_DIR={}: {error}", config.output_dir.display())))?;
