@@ -3,6 +3,9 @@
 
 use super::history::{Fault, History, Leftover, check};
 
+/// Its name, what the checker is given, and what it must find.
+type Case<'a> = (&'a str, Vec<History>, Vec<Leftover>, &'a [Fault]);
+
 fn sound() -> History {
     let kinds = ["job_submitted", "assigned", "started", "reattached", "progress", "completion"];
     History {
@@ -32,7 +35,7 @@ pub fn check_the_checker() -> Result<(), String> {
             history.kinds.pop();
         })
     };
-    let cases: [(&str, Vec<History>, Vec<Leftover>, &[Fault]); 16] = [
+    let cases: [Case<'_>; 16] = [
         ("sound", vec![sound()], vec![], &[]),
         ("no history", vec![], vec![], &[Fault::Lost]),
         ("no hash", broken(|history| history.status.clear()), vec![], &[Fault::Lost]),

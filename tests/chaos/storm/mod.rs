@@ -1,5 +1,6 @@
 //! The kill storm: agents on a real Redis are killed by SIGKILL every 50 to 500 ms while their engines go on.
 //! In: a plan. Out: a report. Everything that it started is gone when it returns.
+//! Event logs are read at the end and live for an hour after a job's: a storm has to be shorter than that.
 
 pub mod broken;
 mod fleet;
@@ -13,6 +14,7 @@ use fleet::Fleet;
 use gpu_worker::queue::client::{self, JobRequest};
 use plan::{Dice, Plan, graph};
 use report::Report;
+use stand_ins::comfyui::StandIn;
 use std::time::{Duration, Instant};
 
 /// A queue in which no job ends for so long is stuck: many leases, and the pause before a retry.
@@ -91,7 +93,7 @@ async fn report(
     let findings = history::check(ids, &histories, &leftovers);
     let events = gather::counts(&histories);
     let events = |kind: &str| events.get(kind).copied().unwrap_or_default() as u64;
-    let executions: Vec<_> = fleet.engines.iter().flat_map(|engine| engine.executions()).collect();
+    let executions: Vec<_> = fleet.engines.iter().flat_map(StandIn::executions).collect();
     let whole = executions.iter().filter(|execution| execution.outcome == "success").count() as u64;
     let figures = vec![
         ("jobs", ids.len() as u64),
