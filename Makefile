@@ -42,6 +42,10 @@ test: deps ## All tests, against a real redis-server that they start themselves
 bench: deps ## Figures beside yardsticks of the same run, with the release build (NAME=claim: one section)
 	$(CARGO) bench $(CARGO_FLAGS) --bench bench -- $(NAME)
 
+.PHONY: chaos
+chaos: deps ## Kill agents at work and check what became of every job (JOBS=10000 KILLS=1000 AGENTS=6 SEED=1)
+	$(CARGO) bench $(CARGO_FLAGS) --profile dev --bench chaos -- $(foreach name,JOBS KILLS AGENTS SEED,$(if $($(name)),$(name)=$($(name))))
+
 .PHONY: test-redis-6
 test-redis-6: deps ## The protocol's tests on Redis 6.2.5, the oldest release that is supported
 	@scripts/deps --check

@@ -15,4 +15,5 @@ mod hostile;
 mod imports;
 mod protocol;
 mod returning;
+mod storm;
 mod support;

@@ -1,0 +1,63 @@
+//! What a storm is made of: its size, and a stream of numbers that the seed decides.
+//! In: four numbers. Out: jobs to submit, and choices.
+
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Life of a lease, in the agents of the storm.
+pub const LEASE: Duration = Duration::from_secs(2);
+
+/// How large a storm is.
+pub struct Plan {
+    pub jobs: u64,
+    pub kills: u64,
+    pub agents: u64,
+    pub seed: u64,
+}
+
+impl Plan {
+    /// The command that repeats it.
+    pub fn command(&self) -> String {
+        let Self { jobs, kills, agents, seed } = self;
+        format!("make chaos JOBS={jobs} KILLS={kills} AGENTS={agents} SEED={seed}")
+    }
+
+    /// Jobs that are in the queue after so many kills: some at the start, all with the last kill.
+    pub fn submitted_after(&self, kills: u64) -> u64 {
+        let ahead = self.agents * 4;
+        if kills >= self.kills { self.jobs } else { self.jobs.min(ahead + self.jobs * kills / self.kills) }
+    }
+}
+
+/// Splitmix64: small, and the same on every machine.
+pub struct Dice(pub u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from `low` to `high`, both included.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.next() % (high - low + 1)
+    }
+}
+
+/// A small graph; one in eight takes long enough to be hit by several kills.
+pub fn graph(number: u64, dice: &mut Dice) -> Value {
+    let steps = if dice.between(1, 8) == 1 { dice.between(40, 120) } else { dice.between(1, 6) };
+    json!({
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "v1-5-pruned-emaonly.safetensors"}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a storm", "clip": ["1", 1]}},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+        "4": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0],
+              "latent_image": ["3", 0], "seed": number, "steps": steps, "cfg": 7.0, "sampler_name": "euler",
+              "scheduler": "normal", "denoise": 1.0}},
+        "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+        "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "storm"}},
+    })
+}
