@@ -63,16 +63,6 @@ impl ClassId {
         }
         u64::from_str_radix(text, 16).ok().map(|id| ClassId(id.to_be_bytes()))
     }
-
-    /// The bytes, as the claim packs them.
-    pub fn bytes(self) -> [u8; 8] {
-        self.0
-    }
-
-    /// From the bytes that the claim packs.
-    pub fn from_bytes(bytes: [u8; 8]) -> ClassId {
-        ClassId(bytes)
-    }
 }
 
 impl fmt::Display for ClassId {

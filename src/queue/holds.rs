@@ -4,7 +4,6 @@
 use crate::protocol::hold::Claim;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Why a run is stopped. The first reason given stays.
@@ -67,7 +66,6 @@ impl Hold {
 #[derive(Default)]
 pub struct Holds {
     by_job: Mutex<BTreeMap<String, Hold>>,
-    changed: Notify,
 }
 
 impl Holds {
@@ -78,7 +76,6 @@ impl Holds {
     /// Adds a claim.
     pub fn add(&self, hold: Hold) {
         self.lock().insert(hold.claim.id.clone(), hold);
-        self.changed.notify_waiters();
     }
 
     /// Takes a claim out.
@@ -87,8 +84,6 @@ impl Holds {
         if held.get(&claim.id).is_some_and(|hold| hold.claim.token == claim.token) {
             held.remove(&claim.id);
         }
-        drop(held);
-        self.changed.notify_waiters();
     }
 
     /// All of them.
@@ -109,18 +104,5 @@ impl Holds {
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Returns once nothing is held.
-    pub async fn empty(&self) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.is_empty() {
-                return;
-            }
-            changed.await;
-        }
     }
 }

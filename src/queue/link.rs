@@ -100,11 +100,6 @@ impl Link {
         }
     }
 
-    /// Whether an outage is going on.
-    pub fn is_lost(&self) -> bool {
-        self.state().lost_since.is_some()
-    }
-
     /// Calls Redis once. A broken connection is dropped, so that the next call opens a new one.
     pub async fn call<T>(&self, run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> RedisResult<T> {
         let (mut con, generation) = self.connection().await?;

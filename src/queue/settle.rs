@@ -43,7 +43,11 @@ pub async fn hand_in(
         return Some(first);
     }
     let worker = claim.token.split('|').next().unwrap_or_default();
-    let kept = journal.keep(worker, claim, outcome);
+    // A disk that hangs must not hold up the leases, which live on the same thread.
+    let (journal, worker, kept_claim, kept_outcome) =
+        (journal.clone(), worker.to_owned(), claim.clone(), outcome.clone());
+    let keeping = tokio::task::spawn_blocking(move || journal.keep(&worker, &kept_claim, &kept_outcome));
+    let kept = keeping.await.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)));
     if let Err(error) = &kept {
         tracing::error!(job = claim.id, %error, "the end of a job could not be kept on disk (STATE_DIR)");
     }

@@ -84,8 +84,13 @@ impl Slot {
     /// A full disk must not run through the queue either.
     async fn until_outputs_can_be_stored(&self, beat: &Beat) {
         let folder = &self.shared.limits.output_dir;
+        let trying = || {
+            let folder = folder.clone();
+            // The disk may hang; the leases live on this thread.
+            tokio::task::spawn_blocking(move || try_storing(&folder))
+        };
         let mut told = false;
-        while let Err(error) = try_storing(folder) {
+        while let Ok(Err(error)) = trying().await {
             if !std::mem::replace(&mut told, true) {
                 tell(Notice::CannotStore { folder, error: error.to_string() });
             }

@@ -13,6 +13,7 @@ mod end_to_end;
 mod hardware;
 mod hostile;
 mod imports;
+mod panicking;
 mod protocol;
 mod returning;
 mod storm;
