@@ -1,5 +1,5 @@
 //! The place of a job in the queue: higher priority first, then older, as one number that a double holds exactly.
-//! In: the texts of a job's hash, the time now. Out: [`Order`] for the class index, the reference's score for `jobs:pending`.
+//! In: the texts of a job's hash, the time now. Out: [`Order`] for the class index.
 
 use std::fmt;
 
@@ -14,9 +14,6 @@ pub const TIME_MAX_MS: u64 = (1 << 43) - 1;
 
 /// Numbers in `created_at` below this are seconds, from here on milliseconds: 1973 in ms, the year 5138 in s.
 const SECONDS_END_MS: f64 = 1e11;
-
-/// Keeps the reference's score finite whatever priority a foreign producer wrote.
-const REFERENCE_PRIORITY_MAX: f64 = 1e9;
 
 /// `(1023 - priority) * 2^43 + ms`: the smallest goes first. Always below 2^53, so that a double and Redis hold it exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,18 +92,6 @@ pub fn order(fields: &OrderFields<'_>, now_ms: i64) -> Order {
         .or_else(|| number(fields.priority))
         .map_or(PRIORITY_DEFAULT, |p| p.floor().clamp(0.0, PRIORITY_MAX as f64) as u64);
     Order::new(priority, fields.time_ms(now_ms))
-}
-
-/// The score of `jobs:pending` as the reference computes it: `P * 1e15 - floor(t / 1000)`, largest first.
-///
-/// Zero counts as not set, as it does there. Coarse on purpose (8 s at priority 50): older readers expect this number.
-pub fn reference_score(fields: &OrderFields<'_>, now_ms: i64) -> f64 {
-    let priority = number(fields.workflow_priority)
-        .filter(|p| *p != 0.0)
-        .or_else(|| number(fields.priority).filter(|p| *p != 0.0))
-        .unwrap_or(PRIORITY_DEFAULT as f64)
-        .clamp(-REFERENCE_PRIORITY_MAX, REFERENCE_PRIORITY_MAX);
-    priority * 1e15 - (fields.time_ms(now_ms) / 1000) as f64
 }
 
 fn number(text: Option<&str>) -> Option<f64> {

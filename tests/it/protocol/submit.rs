@@ -196,3 +196,27 @@ async fn behind_a_long_queue_the_first_claim_writes_the_first_event() {
     assert_eq!(scene.claim("w1").await.unwrap().id, "a");
     assert_eq!(scene.events("a").await, ["job_submitted", "assigned"]);
 }
+
+#[tokio::test]
+async fn the_queue_has_the_score_that_the_reference_gives_it() {
+    let scene = Scene::start().await;
+    // Priority, workflow priority, time; 0 counts as not set there. Seconds collapse as the reference's own do.
+    let rows = [
+        ("50", "", "1760000005000", 49_999_998_239_999_992.0),
+        ("50", "", "1760000011999", 49_999_998_239_999_992.0),
+        ("50", "", "1760000000000", 49_999_998_240_000_000.0),
+        ("9", "", "1760000000000", 8_999_998_240_000_000.0),
+        ("0", "0", "1760000000000", 49_999_998_240_000_000.0),
+        ("9", "0", "1760000000000", 8_999_998_240_000_000.0),
+        ("9", "7", "1760000000000", 6_999_998_240_000_000.0),
+    ];
+    for (nth, (priority, workflow, at, expected)) in rows.into_iter().enumerate() {
+        let body = serde_json::json!({
+            "id": format!("j{nth}"), "service_required": "simulation", "priority": priority,
+            "workflow_priority": workflow, "workflow_datetime": at,
+        });
+        let request = gpu_worker::queue::client::JobRequest::from_json(&body).unwrap();
+        let id = gpu_worker::queue::client::submit(&scene.link, &scene.space, &request, 1 << 20).await.unwrap();
+        assert_eq!(scene.score("jobs:pending", &id).await, Some(expected), "{body}");
+    }
+}
