@@ -12,18 +12,19 @@
 use super::avoided::Avoided;
 use super::engine::Engine;
 use super::idle::{Idled, judge};
-use super::job::Earlier;
+use super::job::{Earlier, STOP_GRACE};
 use super::shared::Shared;
 use super::work::{After, beating};
 use crate::capabilities::Capabilities;
 use crate::queue::announce::Announced;
 use crate::queue::claim::{Asked, Birth, Claimer};
 use crate::queue::link::{persist, unless};
-use crate::queue::recover::{self, Recovered};
+use crate::queue::recover::{self, Orphan, Recovered};
 use crate::queue::settle;
 use crate::queue::wake::{self, Waiter};
 use crate::service::loops::Beat;
 use crate::telemetry::{Notice, tell};
+use connectors::contract::Interrupted;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -213,10 +214,31 @@ impl Slot {
         });
         // Redis may be away for long: the agent waits for it here as it would before a claim.
         let Some(Ok(found)) = looking.await else { return };
-        for Recovered { claimed, token, service_job_id } in found {
+        for orphan in found.orphans {
+            beating(beat, self.stop_orphan(orphan)).await;
+        }
+        for Recovered { claimed, token, service_job_id } in found.held {
             tell(Notice::TakenUp { worker: &self.worker, job: &claimed.id, started: service_job_id.is_some() });
             let capabilities = self.capabilities.borrow().clone();
             self.work(&claimed, Some(Earlier { service_job_id }), token, &capabilities, beat).await;
         }
+    }
+
+    /// The engine may still be at work for a job that has gone to somebody else.
+    async fn stop_orphan(&self, Orphan { job, service_job_id }: Orphan) {
+        for engine in &self.engines {
+            // Ids are unique: an engine that does not know this one has nothing to stop.
+            let stopped = tokio::time::timeout(STOP_GRACE, engine.connector.interrupt(&service_job_id)).await;
+            if matches!(stopped, Ok(Ok(Interrupted::Stopped))) {
+                tell(Notice::OrphanStopped { worker: &self.worker, job: &job, engine: &engine.label });
+            }
+        }
+        self.forget_start(&job).await;
+    }
+
+    /// Not to forget costs the next start a question to the engine.
+    pub(super) async fn forget_start(&self, job: &str) {
+        let Shared { link, space, .. } = &*self.shared;
+        let _ = recover::forget_start(link, space, &self.worker, job).await;
     }
 }

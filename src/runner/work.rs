@@ -10,7 +10,7 @@ use crate::protocol::claim::ClaimedJob;
 use crate::protocol::hold::Claim;
 use crate::protocol::outcome::Settled;
 use crate::queue::announce::Doing;
-use crate::queue::holds::Hold;
+use crate::queue::holds::{Hold, Stop};
 use crate::queue::link::unless;
 use crate::queue::settle;
 use crate::service::loops::Beat;
@@ -106,6 +106,10 @@ impl Slot {
         let (worker, job) = (self.worker.as_str(), hold.claim.id.as_str());
         let Ended::HandIn { outcome, failure, outputs } = ended else {
             tell(Notice::Lost { worker, job, state: "lost" });
+            // Unless a newer process goes on with it, the engine has stopped by now.
+            if hold.why() != Some(Stop::Moved) {
+                self.forget_start(job).await;
+            }
             return After::Settled;
         };
         let settled =
@@ -126,7 +130,10 @@ impl Slot {
             };
         let after = if matches!(settled, Settled::Retry { .. }) { After::Retry } else { After::Settled };
         match (settled, &outcome, failure) {
-            (Settled::Lost { state }, ..) => tell(Notice::Lost { worker, job, state: &state }),
+            (Settled::Lost { state }, ..) => {
+                self.forget_start(job).await;
+                tell(Notice::Lost { worker, job, state: &state });
+            }
             (Settled::Cancelled, ..) | (Settled::Accepted | Settled::Already, settle::Outcome::Cancelled, _) => {
                 tell(Notice::Cancelled { worker, job });
             }

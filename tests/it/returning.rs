@@ -3,6 +3,7 @@
 use super::support::{Agent, RedisServer, cli, until};
 use serde_json::{Value, json};
 use stand_ins::comfyui::{Options, StandIn};
+use std::time::Duration;
 
 fn workflow() -> Value {
     json!({
@@ -10,7 +11,7 @@ fn workflow() -> Value {
         "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a lighthouse", "clip": ["1", 1]}},
         "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
         "4": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0],
-              "latent_image": ["3", 0], "seed": 7, "steps": 4, "cfg": 7.0, "sampler_name": "euler",
+              "latent_image": ["3", 0], "seed": 7, "steps": 100, "cfg": 7.0, "sampler_name": "euler",
               "scheduler": "normal", "denoise": 1.0}},
         "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
         "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "returning"}},
@@ -30,7 +31,7 @@ async fn at_work() -> AtWork {
 }
 
 async fn at_work_on(server: RedisServer, state_dir: Option<&str>) -> AtWork {
-    let engine = StandIn::start(Options::default()).await.unwrap();
+    let engine = StandIn::start(Options { step_time: Duration::from_millis(1), ..Options::default() }).await.unwrap();
     engine.step_by_hand(true);
     let url = engine.url();
     let mut env = env(&url).to_vec();
@@ -117,6 +118,70 @@ async fn a_prompt_that_the_engine_lost_is_submitted_again() {
 
     assert_ne!(work.prompt().await, prompt);
     assert_eq!(work.server.hget(&format!("job:{}", work.id), "retry_count").await.as_deref(), Some("0"));
+}
+
+impl AtWork {
+    /// The agent dies, and its lease runs out before it is back.
+    async fn dies_and_loses_its_lease(&mut self) {
+        self.agent.child.kill().unwrap();
+        self.agent.child.wait().unwrap();
+        let _: i64 = self.server.run(&["ZADD", "jobs:leases", "1", &self.id]).await;
+        let done = self.server.space().tick(&mut self.server.con.clone(), 3_600_000, 3).await.unwrap();
+        assert_eq!(done.reaped, 1);
+    }
+
+    async fn field(&self, name: &str) -> Option<String> {
+        self.server.hget(&format!("job:{}", self.id), name).await
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_whose_lease_ran_out_is_taken_back_if_nobody_else_has_the_job() {
+    let mut work = at_work().await;
+    let prompt = work.prompt().await;
+
+    work.dies_and_loses_its_lease().await;
+    assert_eq!(work.field("status").await.as_deref(), Some("pending"));
+    work.engine.step_by_hand(false);
+    let again = Agent::start(&work.server, "w1", &env(&work.engine.url())).await;
+    work.completed().await;
+
+    assert_eq!(work.prompt().await, prompt, "{}", again.log());
+    assert_eq!(work.engine.executions().len(), 1);
+    assert_eq!(work.field("attempt").await.as_deref(), Some("1"));
+    let started: i64 = work.server.run(&["EXISTS", "jobs:started:w1"]).await;
+    assert_eq!(started, 0);
+}
+
+#[tokio::test]
+async fn a_prompt_whose_job_another_has_taken_is_stopped_and_the_other_completes_it() {
+    let mut work = at_work().await;
+    let prompt = work.prompt().await;
+
+    work.dies_and_loses_its_lease().await;
+    let elsewhere = StandIn::start(Options::default()).await.unwrap();
+    elsewhere.step_by_hand(true);
+    let _other = Agent::start(&work.server, "w2", &env(&elsewhere.url())).await;
+    elsewhere.starving().await;
+    let again = Agent::start(&work.server, "w1", &env(&work.engine.url())).await;
+    until("the earlier run is stopped", || async {
+        // The sampler looks at interrupts between steps.
+        work.engine.allow_steps(1);
+        again.log().contains("stopped the engine's work of an earlier run").then_some(())
+    })
+    .await;
+    let stopped: Vec<_> = work.engine.executions().into_iter().map(|run| (run.prompt_id, run.outcome)).collect();
+    elsewhere.step_by_hand(false);
+    work.completed().await;
+
+    assert_eq!(stopped, [(prompt, "interrupted")]);
+    assert_eq!(work.field("worker_id").await.as_deref(), Some("w2"));
+    assert_eq!(elsewhere.executions().len(), 1);
+    until("the start is forgotten", || async {
+        let started: i64 = work.server.run(&["EXISTS", "jobs:started:w1"]).await;
+        (started == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ leave(id, job)
 redis.call('HSET', job_key(id), 'status', 'pending', 'worker_id', '', 'assigned_at', '', 'done', token,
   'failed_at', iso(NOW), 'handed_on', int(handed_on), 'avoid', worker .. ' ' .. int(till), unpack(fields))
 redis.call('HDEL', job_key(id), 'claim', 'service_job_id')
+forget_start(id, token)
 redis.call('ZADD', DELAYED, int(due), id)
 details[#details + 1] = 'due'
 details[#details + 1] = { json = string.format('%.3f', due / 1000) }

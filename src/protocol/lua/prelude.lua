@@ -5,7 +5,7 @@
 
 local PREFIX, REFERENCE, STREAM_MAX = ARGV[1], ARGV[2] == '1', ARGV[3]
 local RETENTION, FAILED_RETENTION = tonumber(ARGV[4]), tonumber(ARGV[5])
-local EVENTS_TTL, EVENTS_TTL_ENDED, CLASS_IDLE_MS, TOKEN_TTL = '604800', '3600', 60000, '60'
+local EVENTS_TTL, EVENTS_TTL_ENDED, STARTED_TTL, CLASS_IDLE_MS, TOKEN_TTL = '604800', '3600', '86400', 60000, '60'
 local T43 = 8796093022208 -- 2^43
 
 local TIME = redis.call('TIME')
@@ -16,6 +16,7 @@ local function key(name) return PREFIX .. name end
 local function job_key(id) return PREFIX .. 'job:' .. id end
 local function class_key(class) return PREFIX .. 'jobs:class:' .. class end
 local function active_key(worker) return PREFIX .. 'jobs:active:' .. worker end
+local function started_key(worker) return PREFIX .. 'jobs:started:' .. worker end
 local PENDING, DELAYED, LEASES = key('jobs:pending'), key('jobs:delayed'), key('jobs:leases')
 local HEADS, CLASSES, IDLE = key('jobs:heads'), key('jobs:classes'), key('jobs:classes:idle')
 
@@ -243,12 +244,24 @@ local function begin_life(id, job)
   end
 end
 
+-- What a worker handed to its engine outlives the lease: one that comes back later still finds it, to go on with it or to
+-- stop it.
+local function note_start(id, job, token, service_job)
+  local started = started_key(worker_of(token))
+  redis.call('HSET', started, id, json_object({ 'claim', token, 'attempt', job.attempts, 'life', job.created_at,
+    'service_job_id', service_job }))
+  redis.call('EXPIRE', started, STARTED_TTL)
+end
+
+local function forget_start(id, token) redis.call('HDEL', started_key(worker_of(token)), id) end
+
 local STAMP = { completed = 'completed_at', failed = 'failed_at', cancelled = 'cancelled_at' }
 local LAST_EVENT = { completed = 'completion', failed = 'failure', cancelled = 'cancellation' }
 
 -- Ends the job in this life: leaves every index, writes what lasts, tells it.
 local function finish(id, job, state, token, fields, extra)
   leave(id, job)
+  if token ~= '-' then forget_start(id, token) end
   begin_life(id, job)
   redis.call('HSET', job_key(id), 'status', state, 'final', state .. ' ' .. token .. ' ' .. job.created_at,
     STAMP[state], iso(NOW), unpack(fields))

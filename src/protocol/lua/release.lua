@@ -7,6 +7,7 @@ if not job then return answered end
 leave(id, job)
 redis.call('HSET', job_key(id), 'status', 'pending', 'worker_id', '', 'assigned_at', '', 'done', token)
 redis.call('HDEL', job_key(id), 'claim', 'service_job_id')
+forget_start(id, token)
 event(job, 'released', { 'message', reason })
 if unindex then job.class = nil end
 enqueue(id, job)

@@ -6,6 +6,7 @@ local job = load(id)
 if not job or not held(job, token) then return { loss(job, token) } end
 local first = job.status == 'assigned'
 redis.call('HSET', job_key(id), 'status', 'in_progress', 'service_job_id', service_job)
+note_start(id, job, token, service_job)
 if first then
   redis.call('HSET', job_key(id), 'started_at', iso(NOW))
   event(job, 'started', { 'service_job_id', service_job })
