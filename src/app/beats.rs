@@ -48,6 +48,7 @@ impl Heartbeat {
                     });
                     if first {
                         let instance = self.presence.instance();
+                        slot.instance.send_replace(instance.clone());
                         tell(Notice::Registered { worker: &slot.worker, instance: &instance });
                         let hello = slot.announced().connected();
                         let _ = announce::publish(&slot.shared.link, &slot.shared.space, &hello).await;

@@ -44,6 +44,8 @@ pub enum Asked {
     Job(ClaimedJob, String),
     /// Nothing fits now; the next delayed job is due after this long.
     Nothing(Option<Duration>),
+    /// A newer process has this worker id.
+    Superseded,
 }
 
 /// One worker's claims.
@@ -116,11 +118,12 @@ impl Claimer {
         fits
     }
 
-    /// Asks for the best job that fits.
+    /// Asks for the best job that fits, as this instance of the worker.
     pub async fn ask(
         &mut self,
         link: &Link,
         space: &Space,
+        instance: &str,
         judge: &(dyn Fn(&str) -> Judgement + Sync),
     ) -> RedisResult<Asked> {
         let token = self.unanswered.get_or_insert_with(|| new_token(&self.worker)).clone();
@@ -134,6 +137,7 @@ impl Claimer {
                 version: &self.version,
                 force,
                 fitting: &self.packed,
+                instance,
             };
             match link.call(async |con| space.claim(con, &request).await).await? {
                 ClaimReply::Job(job) => {
@@ -163,6 +167,10 @@ impl Claimer {
                     force = self.stuck.is_some();
                 }
                 ClaimReply::More => {}
+                ClaimReply::Superseded => {
+                    self.unanswered = None;
+                    return Ok(Asked::Superseded);
+                }
             }
         }
         self.unanswered = None;

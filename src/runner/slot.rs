@@ -53,6 +53,8 @@ pub struct Slot {
     pub capabilities: watch::Sender<Arc<Capabilities>>,
     /// Somebody wants it to claim no more for now.
     pub paused: watch::Sender<bool>,
+    /// Which process of the worker this is, once it is registered; empty before.
+    pub instance: watch::Sender<String>,
     /// Asks for a heartbeat at once.
     pub beat_now: Notify,
     pub(super) state: Mutex<State>,
@@ -82,6 +84,7 @@ impl Slot {
             engines,
             capabilities: watch::Sender::new(Arc::new(capabilities)),
             paused: watch::Sender::new(false),
+            instance: watch::Sender::new(String::new()),
             beat_now: Notify::new(),
             state: Mutex::default(),
         }
@@ -136,7 +139,10 @@ impl Slot {
             // After a short job behind which nothing waited there is nothing to ask for: what came since has left a token.
             let asked = match std::mem::take(&mut quiet) {
                 true => Ok(Asked::Nothing(None)),
-                false => claimer.ask(link, space, &judging).await,
+                false => {
+                    let instance = self.instance.borrow().clone();
+                    claimer.ask(link, space, &instance, &judging).await
+                }
             };
             match asked {
                 Ok(Asked::Job(claimed, token)) => {
@@ -173,6 +179,11 @@ impl Slot {
                         }
                         break;
                     }
+                }
+                Ok(Asked::Superseded) => {
+                    // The heartbeat learns it, too, and ends this process.
+                    self.beat_now.notify_one();
+                    unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
                 }
                 Err(_) => {
                     unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
