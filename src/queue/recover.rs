@@ -5,6 +5,7 @@ use super::link::Link;
 use crate::protocol::Space;
 use crate::protocol::claim::ClaimedJob;
 use crate::protocol::ids::new_token;
+use failpoints::{Point, reach};
 use redis::RedisResult;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub async fn left_behind(link: &Link, space: &Space, worker: &str, lease: Durati
         let lease_ms = lease.as_millis() as u64;
         let adopted = link.call(async |con| space.adopt(con, &id, &claim, &token, lease_ms).await).await?;
         let Some(adopted) = adopted else { continue };
+        reach(Point::AdoptAnswered);
         let claimed = ClaimedJob {
             id,
             again: true,

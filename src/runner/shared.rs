@@ -7,6 +7,7 @@ use crate::queue::holds::Holds;
 use crate::queue::journal::Journal;
 use crate::queue::link::Link;
 use crate::service::shutdown::Shutdown;
+use failpoints::{Point, reach};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,6 +78,7 @@ pub async fn publish_announcements(shared: &Shared, mut announcements: mpsc::Unb
                         .await
                 })
                 .await;
+            reach(Point::StatusWritten);
         }
         let _ = announce::publish(&shared.link, &shared.space, &messages).await;
     }

@@ -25,20 +25,20 @@ fn quick() -> Value {
 }
 
 /// A job for ComfyUI: one picture in a few steps.
-fn picture() -> Value {
+pub fn picture() -> Value {
     let graph: Value = serde_json::from_str(include_str!("../../examples/comfyui-workflow.json")).expect("JSON");
     json!({"type": "comfyui", "payload": {"workflow": graph}})
 }
 
 /// The same in so many steps that only a stop ends it.
-fn endless_picture() -> Value {
+pub fn endless_picture() -> Value {
     let mut job = picture();
     job["payload"]["workflow"]["3"]["inputs"]["steps"] = 10_000.into();
     job
 }
 
 /// Waits until the engine has begun the last job that it was given.
-async fn is_at_work(engine: &StandIn) {
+pub async fn is_at_work(engine: &StandIn) {
     let what = "the engine is at work";
     until(what, || async { engine.executions().last().filter(|run| run.outcome == "running").map(drop) }).await;
 }

@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod crash_points;
 mod end_to_end;
 mod hardware;
 mod hostile;

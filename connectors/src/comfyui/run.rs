@@ -19,6 +19,7 @@ use super::verdict::{self, Verdict};
 use super::{outputs, stop};
 use crate::contract::{Interrupted, Job, Outcome, Reattached, RunContext, RunError};
 use crate::failure::{Failure, Reason};
+use failpoints::{Point, reach};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,6 +58,7 @@ impl Attempt<'_> {
         if !self.is_known().await? {
             return Ok(Reattached::Unknown);
         }
+        reach(Point::WorkFound);
         let socket = tokio::select! {
             biased;
             () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
@@ -87,7 +89,10 @@ impl Attempt<'_> {
     async fn open_socket(&self) -> Result<Option<Socket>, Failure> {
         let timing = &self.comfy.settings.timing;
         match Socket::open(&self.comfy.api.http, self.id, self.id, timing.connect, timing.ping).await {
-            Ok(socket) => Ok(Some(socket)),
+            Ok(socket) => {
+                reach(Point::SocketOpen);
+                Ok(Some(socket))
+            }
             Err(trouble @ (Trouble::Refused | Trouble::Unreachable)) => Err(trouble.failure("opening the websocket")),
             Err(trouble) => {
                 tracing::warn!(?trouble, "no websocket to ComfyUI; going on without live progress");
@@ -110,6 +115,7 @@ impl Attempt<'_> {
             () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
             entry = Follow::new(&self.comfy.api, timing, self.id, &mut tracker, socket, doubt).until_ended() => entry?,
         };
+        reach(Point::HistoryRead);
         let mut timings =
             BTreeMap::from([("run_ms".to_owned(), run_time(&entry).unwrap_or_else(|| ms(since.elapsed())))]);
         if let Some(started) = tracker.started {

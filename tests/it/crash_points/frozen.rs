@@ -1,0 +1,5 @@
+//! placeholder
+pub struct Row {
+    pub point: failpoints::Point,
+}
+pub const ROWS: &[Row] = &[];
