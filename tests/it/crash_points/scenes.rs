@@ -2,11 +2,12 @@
 //! In: a stage and a point. Out: the job's id, the agent on its way to the point.
 
 use super::super::agent::{endless_picture, is_at_work, picture};
-use super::super::support::until;
+use super::super::support::{PATIENCE, until};
 use super::stage::{Process, Stage, WORKER};
 use failpoints::Point;
 use gpu_worker::protocol::operate::Cancelled;
 use serde_json::{Value, json};
+use stand_ins::comfyui::StandIn;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scene {
@@ -100,7 +101,7 @@ impl Scene {
                     _ => failpoint,
                 };
                 let mut agent = armed(first);
-                engine.starving().await;
+                is_starving(engine).await;
                 stage.lose_redis();
                 engine.step_by_hand(false);
                 match self {
@@ -139,7 +140,7 @@ impl Scene {
                 let id = stage.queue().submit(picture()).await;
                 engine.step_by_hand(true);
                 let mut gone = stage.spawn("gone", engine, "", env);
-                engine.starving().await;
+                is_starving(engine).await;
                 gone.kill();
                 engine.restart();
                 engine.step_by_hand(false);
@@ -176,6 +177,11 @@ fn failing(kind: &str) -> Value {
     graph[save]["inputs"]["images"] = json!(["fails", 0]);
     job["max_retries"] = 2.into();
     job
+}
+
+/// Waits until a node waits for a step.
+pub async fn is_starving(engine: &StandIn) {
+    tokio::time::timeout(PATIENCE, engine.starving()).await.expect("the engine comes to a step");
 }
 
 async fn cancel(stage: &Stage, id: &str) -> Cancelled {
