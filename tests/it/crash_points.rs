@@ -16,7 +16,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 /// Rows that play at the same time: most of a row is waiting.
-const SIDE_BY_SIDE: usize = 4;
+const SIDE_BY_SIDE: usize = 6;
 
 /// Plays every row on a stage of its own; tells all that fail, with what their agents logged.
 async fn sweep<Row: std::fmt::Debug, F: Future<Output = ()>>(

@@ -1,7 +1,7 @@
 //! What happens to the job while the armed agent lives: the ways in which points are reached.
 //! In: a stage and a point. Out: the job's id, the agent on its way to the point.
 
-use super::super::agent::{endless_picture, is_at_work, picture};
+use super::super::agent::{self, is_at_work};
 use super::super::support::{PATIENCE, until};
 use super::stage::{Process, Stage, WORKER};
 use failpoints::Point;
@@ -13,6 +13,8 @@ use stand_ins::comfyui::StandIn;
 pub enum Scene {
     /// An idle agent gets a job, and nothing is in its way.
     Completes,
+    /// The same, and the job takes long.
+    Works,
     /// The graph raises an exception at each of the two attempts that it has.
     FailsTwice,
     /// The engine runs out of GPU memory; then somebody cancels the waiting job.
@@ -60,9 +62,10 @@ impl Scene {
         let engine = &stage.engine;
         let armed = |failpoint: &str| stage.spawn(WORKER, engine, failpoint, env);
         match self {
-            Scene::Completes | Scene::FailsTwice | Scene::OutOfMemory => {
+            Scene::Completes | Scene::Works | Scene::FailsTwice | Scene::OutOfMemory => {
                 let job = match self {
                     Scene::Completes => picture(),
+                    Scene::Works => long_picture(),
                     Scene::FailsTwice => failing("RuntimeError"),
                     _ => failing("OOM"),
                 };
@@ -71,7 +74,7 @@ impl Scene {
                 (stage.queue().submit(job).await, agent)
             }
             Scene::Cancelled | Scene::Drained => {
-                let id = stage.queue().submit(endless_picture()).await;
+                let id = stage.queue().submit(long_picture()).await;
                 let agent = armed(failpoint);
                 is_at_work(&stage.engine).await;
                 if self == Scene::Drained {
@@ -152,7 +155,7 @@ impl Scene {
     /// What must be so for the job to end, now that the agent has been at its point.
     pub async fn go_on(self, stage: &Stage, id: &str) {
         match self {
-            // Ten thousand steps at once.
+            // All steps at once.
             Scene::Drained => {
                 stage.engine.step_by_hand(true);
                 stage.engine.allow_steps(100_000);
@@ -162,6 +165,22 @@ impl Scene {
             _ => {}
         }
     }
+}
+
+/// A job for ComfyUI that is soon done.
+pub fn picture() -> Value {
+    steps(4)
+}
+
+/// One that takes longer than any row.
+fn long_picture() -> Value {
+    steps(1000)
+}
+
+fn steps(count: u64) -> Value {
+    let mut job = agent::picture();
+    job["payload"]["workflow"]["3"]["inputs"]["steps"] = count.into();
+    job
 }
 
 /// A graph whose node raises this, with two attempts.

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// The agent that dies or freezes.
 pub const WORKER: &str = "w1";
@@ -27,7 +28,8 @@ pub struct Process {
 
 impl Stage {
     pub async fn set() -> Self {
-        let engine = StandIn::start(Options::default()).await.expect("an engine");
+        let options = Options { step_time: Duration::from_millis(60), ..Options::default() };
+        let engine = StandIn::start(options).await.expect("an engine");
         let server = RefCell::new(RedisServer::start_durable().await);
         Self { server, engine, folder: tempfile::tempdir().expect("a folder") }
     }
@@ -125,11 +127,8 @@ impl Process {
     /// Waits until it stands still at this point.
     pub async fn froze_at(&self, point: Point) {
         let told = format!("failpoint {}: freeze", point.name());
-        until(&format!("{point:?} is reached"), || async {
-            let stopped = self.state() == Some('T');
-            (stopped && self.said(&told)).then_some(())
-        })
-        .await;
+        until(&format!("{point:?} is reached"), || async { (self.is_frozen() && self.said(&told)).then_some(()) })
+            .await;
     }
 
     /// Whether it has written this.
@@ -141,6 +140,11 @@ impl Process {
     fn state(&self) -> Option<char> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
         stat.rsplit(')').next()?.trim_start().chars().next()
+    }
+
+    /// Stopped where it stands.
+    pub fn is_frozen(&self) -> bool {
+        self.state() == Some('T')
     }
 
     /// Dead (and not buried yet) or stopped.
