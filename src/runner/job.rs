@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long an engine may take to stop before it is left behind.
-const STOP_GRACE: Duration = Duration::from_secs(30);
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(30);
 
 /// How a run ended.
 #[derive(Debug)]

@@ -18,6 +18,8 @@ use tokio::sync::mpsc;
 pub struct Limits {
     /// How long a claim holds without renewal.
     pub lease: Duration,
+    /// How often a job may lose its worker.
+    pub max_stalls: u32,
     /// The safety net under the wake-up hints.
     pub poll: Duration,
     /// How long a job may run unless it asks for another limit.

@@ -19,7 +19,7 @@ use crate::capabilities::Capabilities;
 use crate::queue::announce::Announced;
 use crate::queue::claim::{Asked, Birth, Claimer};
 use crate::queue::link::{persist, unless};
-use crate::queue::recover::{self, Recovered};
+use crate::queue::recover::{self, Found, Recovered};
 use crate::queue::settle;
 use crate::queue::wake::{self, Waiter};
 use crate::service::loops::Beat;
@@ -209,11 +209,19 @@ impl Slot {
         }
         let looking = persist(&shutdown.drain, || async {
             beat.tick();
-            recover::left_behind(link, space, &self.worker, limits.lease).await
+            recover::left_behind(link, space, &self.worker, limits.lease, limits.max_stalls).await
         });
         // Redis may be away for long: the agent waits for it here as it would before a claim.
         let Some(Ok(found)) = looking.await else { return };
-        for Recovered { claimed, token, service_job_id } in found {
+        for one in found {
+            let Recovered { claimed, token, service_job_id } = match one {
+                Found::Held(recovered) => recovered,
+                Found::GivenUp { id, service_job_id } => {
+                    tell(Notice::GivenUp { worker: &self.worker, job: &id });
+                    beating(beat, self.interrupt(service_job_id.as_deref())).await;
+                    continue;
+                }
+            };
             tell(Notice::TakenUp { worker: &self.worker, job: &claimed.id, started: service_job_id.is_some() });
             let capabilities = self.capabilities.borrow().clone();
             self.work(&claimed, Some(Earlier { service_job_id }), token, &capabilities, beat).await;

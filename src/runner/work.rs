@@ -1,7 +1,7 @@
 //! A slot at work: one job from its claim to the end that is handed in.
 //! In: a claimed job. Out: its end in Redis, the news of it in the log.
 
-use super::job::{Earlier, Ended, Run};
+use super::job::{Earlier, Ended, Run, STOP_GRACE};
 use super::shared::{Announcement, Shared};
 use super::slot::Slot;
 use crate::capabilities::Capabilities;
@@ -82,6 +82,13 @@ impl Slot {
             futures_util::future::join_all(self.engines.iter().map(|engine| engine.probe())).await;
         }
         after
+    }
+
+    /// Stops what an engine still does for a job that has ended; the id is no other engine's.
+    pub(super) async fn interrupt(&self, service_job_id: Option<&str>) {
+        let Some(id) = service_job_id else { return };
+        let stopping = self.engines.iter().map(|engine| engine.connector.interrupt(id));
+        let _ = tokio::time::timeout(STOP_GRACE, futures_util::future::join_all(stopping)).await;
     }
 
     /// A full disk must not run through the queue either.

@@ -32,6 +32,8 @@ pub enum Notice<'a> {
     Claimed { worker: &'a str, job: &'a str, attempt: u64 },
     /// A job that an earlier process of this worker held is taken up again.
     TakenUp { worker: &'a str, job: &'a str, started: bool },
+    /// A job has failed that an earlier process of this worker held: it has lost its worker too often.
+    GivenUp { worker: &'a str, job: &'a str },
     /// The end of a job that an earlier process could not hand in has been handed in.
     HandedIn { worker: &'a str, job: &'a str, became: String },
     /// A job's result was accepted.
@@ -87,6 +89,7 @@ pub fn tell(notice: Notice<'_>) {
             warn!(folder = %folder.display(), error, "outputs cannot be stored; no jobs are claimed until they can");
         }
         TakenUp { worker, job, started } => info!(worker, job, started, "taken up after a restart"),
+        GivenUp { worker, job } => warn!(worker, job, "failed as worker_lost: too many workers died of it or with it"),
         HandedIn { worker, job, became } => info!(worker, job, became, "handed in after a restart"),
         Completed { worker, job, outputs, took } => {
             info!(worker, job, outputs, took_ms = took.as_millis() as u64, "completed");

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use stand_ins::comfyui::{Options, StandIn};
 
 /// A simulated job that works until somebody stops it.
-fn endless() -> Value {
+pub fn endless() -> Value {
     json!({"type": "simulation", "payload": {"steps": 1, "step_ms": 1, "outputs": 0, "hang_at_step": 1}})
 }
 

@@ -15,6 +15,7 @@ mod hardware;
 mod hostile;
 mod imports;
 mod panicking;
+mod poison;
 mod protocol;
 mod returning;
 mod storm;
