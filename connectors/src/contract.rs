@@ -42,7 +42,8 @@ pub trait Connector: Send + Sync {
 
     /// Takes up work that an earlier process handed to the engine under `service_job_id`.
     ///
-    /// [`Reattached::Unknown`] means that the engine has never heard of it or has forgotten it: run the job anew.
+    /// [`Reattached::Unknown`] means that the engine has never heard of it, has forgotten it, or was told to stop it
+    /// half-way (the earlier process may have done so): run the job anew.
     async fn reattach(&self, job: &Job, service_job_id: &str, ctx: &RunContext) -> Result<Reattached, RunError>;
 
     /// Stops the engine's work of that id and no other. Asking twice, or for something finished, is harmless.
@@ -176,7 +177,7 @@ pub enum RunError {
 pub enum Reattached {
     /// It ended well, now or while nobody looked.
     Done(Outcome),
-    /// The engine does not know it.
+    /// The engine does not know it, or was told to stop it half-way.
     Unknown,
 }
 

@@ -39,6 +39,7 @@ pub fn space(config: &Config) -> Space {
 pub fn limits(config: &Config) -> Limits {
     Limits {
         lease: config.jobs.lease,
+        max_stalls: config.jobs.max_stalls,
         poll: config.jobs.poll_interval,
         timeout: config.jobs.timeout,
         max_payload_bytes: config.jobs.max_payload_bytes,

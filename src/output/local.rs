@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use connectors::contract::{OutputStore, OutputWriter, StoredOutput};
 use connectors::failure::{Failure, Reason};
+use failpoints::{Point, reach};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -96,9 +97,11 @@ impl OutputWriter for LocalWriter {
         self.hash.update(&chunk);
         self.bytes += chunk.len() as u64;
         match &mut self.file {
-            Some(file) => file.write_all(&chunk).await.map_err(|error| failed(&error)),
-            None => Ok(()),
+            Some(file) => file.write_all(&chunk).await.map_err(|error| failed(&error))?,
+            None => return Ok(()),
         }
+        reach(Point::OutputPart);
+        Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<StoredOutput, Failure> {
@@ -107,7 +110,9 @@ impl OutputWriter for LocalWriter {
             // A result that Redis has accepted must not name a file that a power cut has emptied.
             file.sync_all().await.map_err(|error| failed(&error))?;
         }
+        reach(Point::OutputWritten);
         tokio::fs::rename(&self.part, &self.path).await.map_err(|error| failed(&error))?;
+        reach(Point::OutputRenamed);
         let absolute = std::path::absolute(&self.path).map_err(|error| failed(&error))?;
         let url = url::Url::from_file_path(&absolute).map(String::from).unwrap_or_default();
         Ok(StoredOutput {

@@ -6,6 +6,7 @@ use super::link::Link;
 use crate::protocol::Space;
 use crate::protocol::claim::{ClaimReply, ClaimRequest, ClaimedJob};
 use crate::protocol::ids::new_token;
+use failpoints::{Point, reach};
 use redis::RedisResult;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -141,6 +142,7 @@ impl Claimer {
             };
             match link.call(async |con| space.claim(con, &request).await).await? {
                 ClaimReply::Job(job) => {
+                    reach(Point::ClaimAnswered);
                     self.unanswered = None;
                     return Ok(Asked::Job(job, token));
                 }

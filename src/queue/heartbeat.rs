@@ -4,6 +4,7 @@
 use super::link::Link;
 use crate::protocol::Space;
 use crate::protocol::operate::{Registered, Registration};
+use failpoints::{Point, reach};
 use redis::RedisResult;
 use std::sync::Mutex;
 
@@ -74,6 +75,7 @@ impl Presence {
         };
         Ok(match link.call(async |con| space.register(con, &registration).await).await? {
             Registered::Ok { instance: now, desired, .. } => {
+                reach(Point::Registered);
                 *self.instance.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
                 Beaten::Registered { desired, first: instance.is_empty() }
             }
@@ -87,6 +89,8 @@ impl Presence {
         if instance.is_empty() {
             return Ok(());
         }
-        link.call(async |con| space.deregister(con, &self.worker, &instance).await).await
+        link.call(async |con| space.deregister(con, &self.worker, &instance).await).await?;
+        reach(Point::Deregistered);
+        Ok(())
     }
 }

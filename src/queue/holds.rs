@@ -2,6 +2,7 @@
 //! In: claims made and ended, orders to stop. Out: the list to renew, a stop signal for each job.
 
 use crate::protocol::hold::Claim;
+use failpoints::{Point, reach};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +40,9 @@ impl Hold {
 
     /// Tells the run to stop.
     pub fn stop(&self, why: Stop) {
-        let _ = self.why.set(why);
+        if self.why.set(why).is_ok() && why == Stop::Cancelled {
+            reach(Point::CancelHeard);
+        }
         if self.why() != Some(Stop::Moved) {
             self.engine_stop.cancel();
         }

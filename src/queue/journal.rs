@@ -6,6 +6,7 @@
 
 use super::settle::Outcome;
 use crate::protocol::hold::Claim;
+use failpoints::{Point, reach};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -56,7 +57,9 @@ impl Journal {
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
         file.write_all(&serde_json::to_vec(&entry)?)?;
         file.sync_all()?;
+        reach(Point::JournalWritten);
         fs::rename(&part, &entry.path)?;
+        reach(Point::JournalRenamed);
         fs::File::open(&folder)?.sync_all()?;
         Ok(entry)
     }
@@ -84,5 +87,6 @@ impl Unconfirmed {
     /// Redis has it, or will never want it.
     pub fn forget(self) {
         let _ = fs::remove_file(&self.path);
+        reach(Point::JournalForgotten);
     }
 }

@@ -6,6 +6,7 @@ use super::link::{Link, persist};
 use crate::protocol::Space;
 use crate::protocol::hold::Claim;
 use crate::protocol::outcome::{Completion, FailedAttempt, Settled};
+use failpoints::{Point, reach};
 use redis::RedisResult;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -62,11 +63,19 @@ pub async fn hand_in(
 }
 
 async fn attempt(link: &Link, space: &Space, claim: &Claim, outcome: &Outcome) -> RedisResult<Settled> {
-    link.call(async |con| match outcome {
-        Outcome::Completed(completion) => space.complete(con, claim, completion).await,
-        Outcome::Failed(failed) => space.fail(con, claim, failed).await,
-        Outcome::Released { reindex, reason } => space.release(con, claim, *reindex, reason).await,
-        Outcome::Cancelled => space.confirm(con, claim).await,
-    })
-    .await
+    let settled = link
+        .call(async |con| match outcome {
+            Outcome::Completed(completion) => space.complete(con, claim, completion).await,
+            Outcome::Failed(failed) => space.fail(con, claim, failed).await,
+            Outcome::Released { reindex, reason } => space.release(con, claim, *reindex, reason).await,
+            Outcome::Cancelled => space.confirm(con, claim).await,
+        })
+        .await?;
+    reach(match outcome {
+        Outcome::Completed(_) => Point::CompleteAnswered,
+        Outcome::Failed(_) => Point::FailAnswered,
+        Outcome::Released { .. } => Point::ReleaseAnswered,
+        Outcome::Cancelled => Point::ConfirmAnswered,
+    });
+    Ok(settled)
 }

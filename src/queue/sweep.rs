@@ -4,6 +4,7 @@
 use super::index::{PAGE, index};
 use super::link::{Link, unless};
 use crate::protocol::Space;
+use failpoints::{Point, reach};
 use futures_util::StreamExt;
 use redis::RedisResult;
 use redis::aio::PubSub;
@@ -31,6 +32,7 @@ pub async fn keep(link: &Link, space: &Space, who: &str, beat: impl Fn(), stop: 
             }
             continue;
         }
+        reach(Point::SweepLocked);
         let began = Instant::now();
         let round = async {
             round(link, space, who, &beat).await;

@@ -4,6 +4,7 @@
 use super::link::{Link, unless};
 use crate::protocol::Space;
 use crate::telemetry::{Notice, tell};
+use failpoints::{Point, reach};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,7 @@ pub async fn keep(
         if let Ok(done) = link.call(async |con| space.tick(con, lease.as_millis() as u64, max_stalls).await).await
             && (done.reaped > 0 || done.given_up > 0)
         {
+            reach(Point::Reaped);
             tell(Notice::Ticked {
                 reaped: done.reaped,
                 given_up: done.given_up,

@@ -5,6 +5,7 @@
 
 use super::link::Link;
 use crate::protocol::Space;
+use failpoints::{Point, reach};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use std::collections::BTreeSet;
@@ -59,7 +60,10 @@ impl Waiter {
         match answer {
             Ok(Ok(None)) => Ok(Woken::TimedOut),
             Ok(Ok(Some((key, _)))) if key == own => Ok(Woken::Called),
-            Ok(Ok(Some((_, class)))) => Ok(Woken::Class(class)),
+            Ok(Ok(Some((_, class)))) => {
+                reach(Point::TokenTaken);
+                Ok(Woken::Class(class))
+            }
             Ok(Err(error)) => {
                 self.connection = None;
                 Err(error)
@@ -83,7 +87,9 @@ pub async fn call(link: &Link, space: &Space, worker: &str) -> RedisResult<()> {
 
 /// Puts a class's token back for somebody else.
 pub async fn put_back(link: &Link, space: &Space, class: &str) -> RedisResult<()> {
-    push_token(link, space.key("jobs:wake:") + class, class).await
+    push_token(link, space.key("jobs:wake:") + class, class).await?;
+    reach(Point::TokenPutBack);
+    Ok(())
 }
 
 async fn push_token(link: &Link, key: String, value: &str) -> RedisResult<()> {

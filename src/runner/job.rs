@@ -31,6 +31,7 @@ use crate::queue::link::unless;
 use crate::queue::settle;
 use connectors::contract::{Outcome, Reattached, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
+use failpoints::{Point, reach};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,7 @@ impl Run<'_> {
                 Err(_) => return self.stopped(None, Instant::now()),
             }
         };
+        reach(Point::JobRead);
         let service = &fetched.job.service;
         let serves = |engine: &&Arc<Engine>| {
             engine.is_healthy() && (service.is_empty() || engine.connector.services().contains(service))
@@ -173,6 +175,7 @@ impl Run<'_> {
             },
             forwarding
         );
+        reach(Point::RunEnded);
         match result {
             Some(Ok(Ok(outcome))) => self.completed(&outcome, &fetched, ledger.service_job_id().as_deref(), began),
             Some(Ok(Err(RunError::Failed(failure)))) if self.hold.why().is_none() => {

@@ -7,6 +7,7 @@ use crate::queue::holds::{Hold, Stop};
 use crate::queue::link::persist;
 use async_trait::async_trait;
 use connectors::contract::{Ledger, Lost};
+use failpoints::{Point, reach};
 use std::sync::{Arc, Mutex};
 
 /// Records one run.
@@ -48,6 +49,7 @@ impl Ledger for RedisLedger {
             None => return Err(Lost),
         }
         *self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(service_job_id.to_owned());
+        reach(Point::StartRecorded);
         Ok(())
     }
 }

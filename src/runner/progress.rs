@@ -5,6 +5,7 @@ use super::shared::Shared;
 use crate::protocol::hold::{Hold as Answer, ProgressNote};
 use crate::queue::holds::{Hold, Stop};
 use connectors::contract::{Progress, ProgressSink};
+use failpoints::{Point, reach};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -107,7 +108,8 @@ async fn send(shared: &Shared, hold: &Hold, progress: &Progress) {
         Ok(Answer::Cancel) => hold.stop(Stop::Cancelled),
         Ok(Answer::Moved) => hold.stop(Stop::Moved),
         Ok(Answer::Lost) => hold.stop(Stop::Lost),
-        Ok(Answer::Ok) | Err(_) => {}
+        Ok(Answer::Ok) => reach(Point::ProgressWritten),
+        Err(_) => {}
     }
 }
 

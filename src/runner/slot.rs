@@ -221,10 +221,13 @@ impl Slot {
         }
         let looking = persist(&shutdown.drain, || async {
             beat.tick();
-            recover::left_behind(link, space, &self.worker, limits.lease).await
+            recover::left_behind(link, space, &self.worker, limits.lease, limits.max_stalls).await
         });
         // Redis may be away for long: the agent waits for it here as it would before a claim.
         let Some(Ok(found)) = looking.await else { return };
+        for id in found.given_up {
+            tell(Notice::GivenUp { worker: &self.worker, job: &id });
+        }
         for orphan in found.orphans {
             beating(beat, self.stop_orphan(orphan)).await;
         }

@@ -16,6 +16,7 @@ use crate::queue::settle;
 use crate::service::loops::Beat;
 use crate::telemetry::{Notice, tell};
 use connectors::failure::Reason;
+use failpoints::{Point, reach};
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -67,11 +68,13 @@ impl Slot {
         let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
         let after = beating(beat, self.hand_in(&hold, ended, began)).await;
         self.shared.holds.remove(&hold.claim);
+        reach(Point::JobLetGo);
         self.now_doing(Some(&claimed.id), None);
         if out_of_memory {
             // What the failed run left on the card would fail the next one.
             let freeing = self.engines.iter().map(|engine| engine.connector.free_memory());
             let _ = tokio::time::timeout(FREE_DEADLINE, futures_util::future::join_all(freeing)).await;
+            reach(Point::MemoryFreed);
         }
         if blames_us {
             self.until_outputs_can_be_stored(beat).await;

@@ -34,6 +34,8 @@ pub enum Notice<'a> {
     TakenUp { worker: &'a str, job: &'a str, started: bool },
     /// The engine was still at work for a job that has gone to somebody else.
     OrphanStopped { worker: &'a str, job: &'a str, engine: &'a str },
+    /// A job has failed that an earlier process of this worker held: it has lost its worker too often.
+    GivenUp { worker: &'a str, job: &'a str },
     /// The end of a job that an earlier process could not hand in has been handed in.
     HandedIn { worker: &'a str, job: &'a str, became: String },
     /// A job's result was accepted.
@@ -92,6 +94,7 @@ pub fn tell(notice: Notice<'_>) {
         OrphanStopped { worker, job, engine } => {
             info!(worker, job, engine, "stopped the engine's work of an earlier run; somebody else has the job");
         }
+        GivenUp { worker, job } => warn!(worker, job, "failed as worker_lost: too many workers died of it or with it"),
         HandedIn { worker, job, became } => info!(worker, job, became, "handed in after a restart"),
         Completed { worker, job, outputs, took } => {
             info!(worker, job, outputs, took_ms = took.as_millis() as u64, "completed");

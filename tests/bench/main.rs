@@ -13,6 +13,7 @@ mod idle;
 mod indexing;
 mod latency;
 mod memory;
+mod orphans;
 mod stage;
 #[path = "../it/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests need more of it")]
@@ -22,7 +23,7 @@ mod yardstick;
 
 use table::Table;
 
-const SECTIONS: [&str; 8] = ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel"];
+const SECTIONS: [&str; 9] = ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel", "orphans"];
 
 async fn run(section: &str, table: &mut Table) {
     match section {
@@ -33,7 +34,8 @@ async fn run(section: &str, table: &mut Table) {
         "cycles" => cycles::run(table).await,
         "idle" => idle::run(table).await,
         "memory" => memory::run(table).await,
-        _ => cancel::run(table).await,
+        "cancel" => cancel::run(table).await,
+        _ => orphans::run(table).await,
     }
 }
 

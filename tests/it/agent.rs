@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use stand_ins::comfyui::{Options, StandIn};
 
 /// A simulated job that works until somebody stops it.
-fn endless() -> Value {
+pub fn endless() -> Value {
     json!({"type": "simulation", "payload": {"steps": 1, "step_ms": 1, "outputs": 0, "hang_at_step": 1}})
 }
 
@@ -26,7 +26,7 @@ fn quick() -> Value {
 }
 
 /// A job for ComfyUI: one picture in a few steps.
-fn picture() -> Value {
+pub fn picture() -> Value {
     let graph: Value = serde_json::from_str(include_str!("../../examples/comfyui-workflow.json")).expect("JSON");
     json!({"type": "comfyui", "payload": {"workflow": graph}})
 }
@@ -39,7 +39,7 @@ fn endless_picture() -> Value {
 }
 
 /// Waits until the engine has begun the last job that it was given.
-async fn is_at_work(engine: &StandIn) {
+pub async fn is_at_work(engine: &StandIn) {
     let what = "the engine is at work";
     until(what, || async { engine.executions().last().filter(|run| run.outcome == "running").map(drop) }).await;
 }

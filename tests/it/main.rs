@@ -9,11 +9,13 @@
 )]
 
 mod agent;
+mod crash_points;
 mod end_to_end;
 mod hardware;
 mod hostile;
 mod imports;
 mod panicking;
+mod poison;
 mod protocol;
 mod returning;
 mod storm;

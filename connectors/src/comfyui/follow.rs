@@ -19,6 +19,7 @@ use super::progress::Tracker;
 use super::settings::Timing;
 use super::socket::{Event, Socket};
 use crate::failure::{Failure, Reason};
+use failpoints::{Point, reach};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -99,6 +100,7 @@ impl<'a, 'g> Follow<'a, 'g> {
         self.tracker.take(message);
         self.locate_at = now + self.timing.locate;
         if *message == Message::Over {
+            reach(Point::ExecutionOver);
             // `execution_success` may come before the history entry, `executing` without node comes after it.
             self.settling_until = Some(now + self.timing.settle);
             self.look_at = now;

@@ -151,9 +151,8 @@ impl World<'_> {
                 let Some(claim) = self.belief(agent, b / 2) else { return };
                 self.tokens += 1;
                 let token = format!("w{agent}|adopted{}", self.tokens);
-                let adopted =
-                    scene.space.adopt(&mut scene.con(), &claim.id, &claim.token, &token, LEASE).await.unwrap();
-                if let Some(adopted) = adopted {
+                let adopting = scene.space.adopt(&mut scene.con(), &claim.id, &claim.token, &token, LEASE, 3).await;
+                if let Some(adopted) = adopting.unwrap().held() {
                     self.believed[agent].push(Claim { token, attempt: adopted.attempt, ..claim.clone() });
                 }
                 self.let_go(agent, &claim, stubborn);
