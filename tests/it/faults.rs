@@ -1,0 +1,3 @@
+//! Faults on the wire: what they cost, which is time and never a job.
+
+mod proxy;
