@@ -25,7 +25,7 @@ fn quick() -> Value {
 }
 
 /// A job for ComfyUI: one picture in a few steps.
-fn picture() -> Value {
+pub fn picture() -> Value {
     let graph: Value = serde_json::from_str(include_str!("../../examples/comfyui-workflow.json")).expect("JSON");
     json!({"type": "comfyui", "payload": {"workflow": graph}})
 }
@@ -44,7 +44,7 @@ async fn is_at_work(engine: &StandIn) {
 }
 
 /// A ComfyUI that works only as far as the test allows.
-async fn engine_by_hand() -> StandIn {
+pub async fn engine_by_hand() -> StandIn {
     let engine = StandIn::start(Options::default()).await.expect("a stand-in");
     engine.step_by_hand(true);
     engine

@@ -90,8 +90,12 @@ async fn a_stalled_direction_keeps_and_a_swallowing_one_drops() {
     say(&mut stream, "dropped ").await;
     until("it is gone", || async { (echo.proxy.swallowed() == 8).then_some(()) }).await;
     echo.proxy.heal().await;
+    hears(&mut stream, "kept ").await;
     say(&mut stream, "and more").await;
-    hears(&mut stream, "kept and more").await;
+    let mut other = echo.connect().await;
+    say(&mut other, "here").await;
+    hears(&mut other, "here").await;
+    assert_eq!(echo.proxy.moved(Way::ToServer), 9, "a gap is never closed");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub enum Fault {
     Throttle(usize),
     /// Kept until the fault is over.
     Stall,
-    /// Taken and dropped.
+    /// Taken and dropped; the direction stays dead on a connection that this has happened to.
     Swallow,
 }
 

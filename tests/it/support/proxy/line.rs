@@ -140,17 +140,19 @@ impl Line {
             let until = match fault {
                 Fault::Pass => None,
                 Fault::Latency(late) => Some(came + late).filter(|due| *due > Instant::now()),
-                Fault::Throttle(_) => Some(Instant::now() + Duration::from_secs(1)),
+                Fault::Throttle(rate) => {
+                    let share = rest.len().min(rate.div_ceil(20));
+                    Some(Instant::now() + Duration::from_secs_f64(share as f64 / rate as f64))
+                }
                 Fault::Stall => Some(Instant::now() + Duration::from_secs(3600)),
-                // An end is lost like anything else.
-                Fault::Swallow if piece.is_empty() => return std::future::pending().await,
                 Fault::Swallow => {
                     self.state.swallowed.fetch_add(rest.len() as u64, SeqCst);
-                    return true;
+                    // With a gap in it this direction is of no use ever again; TCP never shows one.
+                    return std::future::pending().await;
                 }
             };
             let share = match (fault, until) {
-                (Fault::Throttle(bytes), _) => bytes.min(rest.len()),
+                (Fault::Throttle(rate), _) => rest.len().min(rate.div_ceil(20)),
                 (_, None) => rest.len(),
                 (_, Some(_)) => 0,
             };
