@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::exit, reason = "a bench that cannot go on says where, and stops")]
 
+mod back;
 mod cancel;
 mod claim;
 mod crowd;
@@ -22,7 +23,7 @@ mod yardstick;
 
 use table::Table;
 
-const SECTIONS: [&str; 8] = ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel"];
+const SECTIONS: [&str; 9] = ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel", "back"];
 
 async fn run(section: &str, table: &mut Table) {
     match section {
@@ -33,7 +34,8 @@ async fn run(section: &str, table: &mut Table) {
         "cycles" => cycles::run(table).await,
         "idle" => idle::run(table).await,
         "memory" => memory::run(table).await,
-        _ => cancel::run(table).await,
+        "cancel" => cancel::run(table).await,
+        _ => back::run(table).await,
     }
 }
 
