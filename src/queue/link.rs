@@ -136,21 +136,22 @@ impl Link {
         run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let doubting = async {
-            let mut pause = SILENCE;
+            let mut doubted = None;
             loop {
-                tokio::time::sleep(pause).await;
-                pause = GRACE;
-                // None: it is being opened.
-                let Some((_, generation)) = self.current() else { continue };
-                match self.open(Some(CALL_DEADLINE)).await {
-                    Ok(fresh) => {
-                        tokio::time::sleep(GRACE).await;
-                        if self.replace(generation, Some(fresh)) {
-                            self.note_loss(&dial::silent());
-                        }
-                    }
-                    Err(error) => self.note_loss(&error),
-                }
+                let current = self.current().map(|(_, generation)| generation);
+                let Some(generation) = current.filter(|_| current == doubted) else {
+                    // The call goes over a connection that has just been opened, or will be.
+                    doubted = current;
+                    tokio::time::sleep(SILENCE).await;
+                    continue;
+                };
+                let opened = self.open(Some(CALL_DEADLINE)).await;
+                tokio::time::sleep(GRACE).await;
+                let lost = match opened {
+                    Ok(fresh) => self.replace(generation, Some(fresh)).then(dial::silent),
+                    Err(error) => (self.current().map(|(_, generation)| generation) == current).then_some(error),
+                };
+                lost.iter().for_each(|error| self.note_loss(error));
             }
         };
         tokio::select! {

@@ -25,9 +25,15 @@ pub async fn keep(link: &Link, space: &Space, who: &str, beat: impl Fn(), stop: 
     let mut listener = None;
     loop {
         beat();
-        if !lock(link, space, who).await.unwrap_or(false) {
+        let turn = match lock(link, space, who).await {
+            Ok(true) => None,
+            Ok(false) => Some(TURN),
+            // It may have been ours, and be so again.
+            Err(_) => Some(ROUND),
+        };
+        if let Some(turn) = turn {
             listener = None;
-            if unless(&stop, tokio::time::sleep(TURN)).await.is_none() {
+            if unless(&stop, tokio::time::sleep(turn)).await.is_none() {
                 return;
             }
             continue;

@@ -94,7 +94,7 @@ impl Line {
         if cut.is_some() {
             self.end.send_replace(cut);
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn trapped(&self, piece: &[u8]) -> Option<Then> {
