@@ -37,7 +37,8 @@ fn plan() -> Result<Plan, String> {
 async fn outages() -> bool {
     let mut sound = true;
     for gone in [Gone::Killed, Gone::Unreachable] {
-        let verdict = Outage { jobs: 100, agents: 10, away: Duration::from_secs(60), gone }.run().await;
+        let (away, lease) = (Duration::from_secs(60), Duration::from_secs(20));
+        let verdict = Outage { jobs: 100, agents: 10, away, lease, gone }.run().await;
         println!("{gone:?}\n{verdict}");
         sound &= verdict.is_sound();
     }

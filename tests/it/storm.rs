@@ -21,7 +21,8 @@ async fn agents_that_are_killed_at_work_lose_no_job_and_end_none_twice() {
 
 #[tokio::test]
 async fn redis_gone_for_longer_than_the_leases_loses_no_job_and_runs_none_twice() {
-    let outage = |gone| Outage { jobs: 12, agents: 3, away: Duration::from_secs(5), gone };
+    let (away, lease) = (Duration::from_secs(6), Duration::from_secs(4));
+    let outage = |gone| Outage { jobs: 12, agents: 3, away, lease, gone };
     let (killed, unreachable) = (outage(Gone::Killed), outage(Gone::Unreachable));
     let verdicts = tokio::join!(killed.run(), unreachable.run());
     for verdict in [verdicts.0, verdicts.1] {

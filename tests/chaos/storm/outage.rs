@@ -28,6 +28,8 @@ pub struct Outage {
     pub jobs: usize,
     pub agents: usize,
     pub away: Duration,
+    /// Shorter than that, and longer than a loaded machine holds up an agent.
+    pub lease: Duration,
     pub gone: Gone,
 }
 
@@ -36,9 +38,6 @@ pub struct Verdict {
     pub figures: Vec<(&'static str, u64)>,
     pub faults: Vec<String>,
 }
-
-/// Far shorter than any outage here.
-const LEASE_SECONDS: &str = "2";
 
 /// Ends of jobs are waited for as long as any is still missing and something moves.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -54,7 +53,7 @@ impl Outage {
         for number in 0..self.agents {
             let share = (self.jobs + self.agents - 1 - number) / self.agents;
             let own = start_engines(share).await;
-            agents.push(agent(&url, &format!("outage-{number}"), &own));
+            agents.push(self.agent(&url, &format!("outage-{number}"), &own));
             engines.extend(own);
         }
         let mut dice = Dice(1);
@@ -64,7 +63,7 @@ impl Outage {
         }
         // One that has nothing to do when Redis goes.
         let spare = start_engines(1).await;
-        agents.push(agent(&url, "outage-spare", &spare));
+        agents.push(self.agent(&url, "outage-spare", &spare));
         agents[self.agents].registered(&server, "outage-spare").await;
         engines.extend(spare);
 
@@ -119,6 +118,7 @@ impl Outage {
             ("jobs at work when Redis went", first.len() as u64),
             ("agents, one of them idle", agents.len() as u64),
             ("away, ms", self.away.as_millis() as u64),
+            ("  with leases of, ms", self.lease.as_millis() as u64),
             ("jobs submitted at its return", more.len() as u64),
             ("from its return to the first claim, ms", since(claims.iter().min())),
             ("  to the last claim", since(claims.iter().max())),
@@ -126,6 +126,19 @@ impl Outage {
             ("runs of engines", runs.len() as u64),
         ];
         verdict
+    }
+
+    /// One slot for each engine.
+    fn agent(&self, redis_url: &str, worker: &str, engines: &[StandIn]) -> Agent {
+        let urls: Vec<String> = engines.iter().map(StandIn::url).collect();
+        let env = [
+            ("SERVICES", "comfyui"),
+            ("COMFYUI_URL", &urls.join(",")),
+            ("GPU_COUNT", "0"),
+            ("LEASE_SECONDS", &self.lease.as_secs().to_string()),
+            ("REFERENCE_EVENTS", "false"),
+        ];
+        Agent::spawn_at(redis_url, worker, &env)
     }
 }
 
@@ -137,19 +150,6 @@ async fn start_engines(count: usize) -> Vec<StandIn> {
         engines.push(engine);
     }
     engines
-}
-
-/// One slot for each engine.
-fn agent(redis_url: &str, worker: &str, engines: &[StandIn]) -> Agent {
-    let urls: Vec<String> = engines.iter().map(StandIn::url).collect();
-    let env = [
-        ("SERVICES", "comfyui"),
-        ("COMFYUI_URL", &urls.join(",")),
-        ("GPU_COUNT", "0"),
-        ("LEASE_SECONDS", LEASE_SECONDS),
-        ("REFERENCE_EVENTS", "false"),
-    ];
-    Agent::spawn_at(redis_url, worker, &env)
 }
 
 async fn submit(queue: &Queue, numbers: std::ops::Range<usize>, dice: &mut Dice) -> Vec<String> {
