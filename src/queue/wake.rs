@@ -27,12 +27,14 @@ pub struct Waiter {
     worker: String,
     /// With the count of losses when it was opened.
     connection: Option<(MultiplexedConnection, u64)>,
+    /// Redis may believe that the last one still waits.
+    is_haunted: bool,
 }
 
 impl Waiter {
     /// A waiter for this worker.
     pub fn new(worker: &str) -> Self {
-        Self { worker: worker.to_owned(), connection: None }
+        Self { worker: worker.to_owned(), connection: None, is_haunted: false }
     }
 
     /// Blocks until something happens. Must not be dropped while it waits: the token that it gets would be lost.
@@ -47,6 +49,10 @@ impl Waiter {
             Some(open) => open,
             slot => {
                 let losses = link.losses();
+                if std::mem::take(&mut self.is_haunted) {
+                    // A dead wait would be given the next token. This one goes to it; without it, to the wait below.
+                    let _ = call(link, space, &self.worker).await;
+                }
                 slot.insert((link.dedicated().await?, losses))
             }
         };
@@ -72,7 +78,7 @@ impl Waiter {
             Ok(Some((key, _))) if key == own => Ok(Woken::Called),
             Ok(Some((_, class))) => Ok(Woken::Class(class)),
             Err(error) => {
-                self.connection = None;
+                (self.connection, self.is_haunted) = (None, true);
                 Err(error)
             }
         }

@@ -156,6 +156,26 @@ async fn an_agent_that_waits_for_ten_minutes_notices_within_seconds_that_it_is_n
 }
 
 #[tokio::test]
+async fn a_wait_that_only_redis_believes_in_takes_no_token() {
+    let scene = Scene::set("exorcist", &[("POLL_INTERVAL_MS", "600000")]).await;
+    let list: String = scene.server.run(&["CLIENT", "LIST"]).await;
+    let ids = |list: &str| -> Vec<u64> {
+        let blocked = list.lines().filter(|line| line.contains(" cmd=blpop ") && line.contains(" flags=b "));
+        blocked.filter_map(|line| line.strip_prefix("id=")?.split(' ').next()?.parse().ok()).collect()
+    };
+    let before = ids(&list).into_iter().max().expect("it waits");
+    scene.proxy.strand();
+    until("it waits anew", || async {
+        let list: String = scene.server.run(&["CLIENT", "LIST"]).await;
+        ids(&list).iter().any(|id| *id > before).then_some(())
+    })
+    .await;
+    // The one from before the fault was there first.
+    let id = scene.submit().await;
+    scene.has_cost_nothing(&id, 1).await;
+}
+
+#[tokio::test]
 async fn latency_is_no_outage() {
     let scene = Scene::set("far-away", &[]).await;
     scene.proxy.both(Fault::Latency(Duration::from_millis(1100)));
