@@ -72,6 +72,7 @@ async fn listen_once(
     beat: &impl Fn(),
     hear: &impl Fn(Hint),
 ) -> RedisResult<()> {
+    let losses = link.losses();
     let mut listener = link.listener().await?;
     let (born, cancel) = (space.key("jobs:classes:born"), space.key("cancel_job"));
     let started = space.key("jobs:workers:started");
@@ -86,7 +87,12 @@ async fn listen_once(
     let (mut sink, mut messages) = listener.split();
     loop {
         beat();
-        match tokio::time::timeout(QUIET_MAX, messages.next()).await {
+        let message = tokio::select! {
+            message = tokio::time::timeout(QUIET_MAX, messages.next()) => message,
+            // This connection went the same way.
+            () = link.lost_since(losses) => return Ok(()),
+        };
+        match message {
             Ok(Some(message)) => {
                 if let Some(hint) = read(&message, &born, &cancel, &started) {
                     hear(hint);

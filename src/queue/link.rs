@@ -3,21 +3,33 @@
 //!
 //! ```text
 //!   none ──connect──▶ open ──call fails by the connection──▶ none
-//!    ▲                  │
+//!    ▲                  │ └─a watched call is silent, a new connection is answered──▶ open (the new one)
 //!    └──connect fails── ┘ (next call tries again; callers that must get through use [`persist`])
 //! ```
 
+use super::dial::{self, dial};
 use crate::telemetry::{Notice, tell};
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Without an answer to a watched call for so long, a new connection is tried beside.
+const SILENCE: Duration = Duration::from_secs(2);
+/// A server that was merely busy answers both: the old one first.
+const GRACE: Duration = Duration::from_millis(200);
+/// Answers beyond this many bytes do not share a connection with others.
+const LARGE: u64 = 256 << 10;
+/// Bytes a second that a way to Redis must carry.
+const SLOWEST: u64 = 64 << 10;
+/// A peer that has vanished is noticed by the kernel after about this long, also where only it is to speak.
+const PEER_VANISHED: Duration = Duration::from_secs(20);
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Redis has fewer codes; scripts may invent more.
 const REFUSALS_MAX: usize = 50;
@@ -29,6 +41,8 @@ pub struct Link {
     client: Client,
     state: Mutex<State>,
     connecting: tokio::sync::Mutex<()>,
+    /// How often a connection was lost.
+    losses: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -46,9 +60,11 @@ impl Link {
     pub fn new(url: &str) -> RedisResult<Self> {
         let mut info = url.into_connection_info()?;
         // Calls of several tasks share one connection: none may wait until the answer to the one before is acknowledged.
+        let alive = TcpKeepalive::new().with_time(PEER_VANISHED / 2).with_interval(PEER_VANISHED / 10);
         let tcp = info.tcp_settings().clone().set_nodelay(true);
-        info = info.set_tcp_settings(tcp);
-        Ok(Self { client: Client::open(info)?, state: Mutex::default(), connecting: tokio::sync::Mutex::default() })
+        info = info.set_tcp_settings(tcp.set_keepalive(alive).set_user_timeout(PEER_VANISHED));
+        let (state, connecting, losses) = Default::default();
+        Ok(Self { client: Client::open(info)?, state, connecting, losses })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -73,13 +89,7 @@ impl Link {
                 let mut state = self.state();
                 state.generation += 1;
                 state.open = Some(con.clone());
-                let back = state.lost_since.take().map(|since| since.elapsed());
-                let generation = state.generation;
-                drop(state);
-                if let Some(after) = back {
-                    tell(Notice::RedisBack { after });
-                }
-                Ok((con, generation))
+                Ok((con, state.generation))
             }
             Err(error) => {
                 self.note_loss(&error);
@@ -100,22 +110,91 @@ impl Link {
         }
     }
 
+    /// Told when Redis has answered, not when a connection is open: it may be loading, or the way too slow for answers.
+    fn note_answer(&self) {
+        let back = self.state().lost_since.take();
+        if let Some(since) = back {
+            tell(Notice::RedisBack { after: since.elapsed() });
+        }
+    }
+
+    /// How often a connection was lost so far. Whoever has one of his own renews it then, too: the way is the same.
+    pub fn losses(&self) -> u64 {
+        *self.losses.borrow()
+    }
+
+    /// Returns when a connection has been lost since.
+    pub async fn lost_since(&self, losses: u64) {
+        // The sender lives in self.
+        let _ = self.losses.subscribe().wait_for(|now| *now > losses).await;
+    }
+
+    /// Calls Redis as [`Link::call`] does, and takes silence for death if a new connection is answered meanwhile: one
+    /// that is half-open stays silent for ever. For a small call that is made again and again.
+    pub async fn watched<T>(
+        &self,
+        run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let doubting = async {
+            let mut doubted = None;
+            loop {
+                let current = self.current().map(|(_, generation)| generation);
+                let Some(generation) = current.filter(|_| current == doubted) else {
+                    // The call goes over a connection that has just been opened, or will be.
+                    doubted = current;
+                    tokio::time::sleep(SILENCE).await;
+                    continue;
+                };
+                let opened = self.open(Some(CALL_DEADLINE)).await;
+                tokio::time::sleep(GRACE).await;
+                let lost = match opened {
+                    Ok(fresh) => self.replace(generation, Some(fresh)).then(dial::silent),
+                    Err(error) => (self.current().map(|(_, generation)| generation) == current).then_some(error),
+                };
+                lost.iter().for_each(|error| self.note_loss(error));
+            }
+        };
+        tokio::select! {
+            biased;
+            result = self.call(run) => result,
+            () = doubting => Err(dial::silent()),
+        }
+    }
+
+    /// Gives up the connection of this generation. False if that has been done.
+    fn replace(&self, generation: u64, fresh: Option<MultiplexedConnection>) -> bool {
+        let mut state = self.state();
+        let is_current = state.generation == generation && state.open.is_some();
+        if is_current {
+            state.generation += u64::from(fresh.is_some());
+            state.open = fresh;
+            self.losses.send_modify(|losses| *losses += 1);
+        }
+        is_current
+    }
+
     /// Calls Redis once. A broken connection is dropped, so that the next call opens a new one.
     pub async fn call<T>(&self, run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> RedisResult<T> {
         let (mut con, generation) = self.connection().await?;
-        let result = run(&mut con).await;
+        let losses = self.losses();
+        let result = tokio::select! {
+            biased;
+            result = run(&mut con) => result,
+            () = self.lost_since(losses) => Err(dial::silent()),
+        };
         match &result {
+            // Others on the same connection may hear of it only after a new one has been answered: it is told once.
             Err(error) if breaks_connection(error) => {
-                let mut state = self.state();
-                if state.generation == generation {
-                    state.open = None;
+                if self.replace(generation, None) {
+                    self.note_loss(error);
                 }
-                drop(state);
-                self.note_loss(error);
             }
             Err(error) if error.code() == Some("LOADING") => {}
-            Err(error) => self.note_refusal(error),
-            Ok(_) => {}
+            Err(error) => {
+                self.note_answer();
+                self.note_refusal(error);
+            }
+            Ok(_) => self.note_answer(),
         }
         result
     }
@@ -134,9 +213,24 @@ impl Link {
 
     async fn open(&self, response_deadline: Option<Duration>) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_DEADLINE))
+            .set_connection_timeout(Some(dial::LONGEST))
             .set_response_timeout(response_deadline);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        dial(|| self.client.get_multiplexed_async_connection_with_config(&config)).await
+    }
+
+    /// Calls Redis for an answer of about this size. A large one comes over a connection of its own, so that leases do
+    /// not wait behind it, and has time by its size.
+    pub async fn call_for<T>(
+        &self,
+        bytes: u64,
+        run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        if bytes <= LARGE {
+            return self.call(run).await;
+        }
+        let mut con = self.dedicated().await?;
+        let allowed = CALL_DEADLINE + Duration::from_secs(bytes / SLOWEST);
+        tokio::time::timeout(allowed, run(&mut con)).await.unwrap_or_else(|_| Err(dial::silent()))
     }
 
     /// A connection of the caller's own, without a deadline on answers: for blocking commands.
@@ -146,10 +240,7 @@ impl Link {
 
     /// A connection that listens to channels.
     pub async fn listener(&self) -> RedisResult<PubSub> {
-        match tokio::time::timeout(CONNECT_DEADLINE, self.client.get_async_pubsub()).await {
-            Ok(result) => result,
-            Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
-        }
+        dial(|| self.client.get_async_pubsub()).await
     }
 }
 

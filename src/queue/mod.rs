@@ -4,6 +4,7 @@
 pub mod announce;
 pub mod claim;
 pub mod client;
+mod dial;
 pub mod heartbeat;
 pub mod hints;
 pub mod holds;

@@ -8,6 +8,7 @@ use failpoints::{Point, reach};
 use futures_util::StreamExt;
 use redis::RedisResult;
 use redis::aio::PubSub;
+use std::future::Future;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -25,9 +26,15 @@ pub async fn keep(link: &Link, space: &Space, who: &str, beat: impl Fn(), stop: 
     let mut listener = None;
     loop {
         beat();
-        if !lock(link, space, who).await.unwrap_or(false) {
+        let turn = match lock(link, space, who).await {
+            Ok(true) => None,
+            Ok(false) => Some(TURN),
+            // It may have been ours, and be so again.
+            Err(_) => Some(ROUND),
+        };
+        if let Some(turn) = turn {
             listener = None;
-            if unless(&stop, tokio::time::sleep(TURN)).await.is_none() {
+            if unless(&stop, tokio::time::sleep(turn)).await.is_none() {
                 return;
             }
             continue;
@@ -63,18 +70,20 @@ async fn round(link: &Link, space: &Space, who: &str, beat: &impl Fn()) {
     }
 }
 
-/// Foreign producers say when they have added a job. Returns only if the connection breaks for good.
-async fn heed_hints(link: &Link, space: &Space, listener: &mut Option<PubSub>) {
+/// Foreign producers say when they have added a job. Never returns.
+async fn heed_hints(link: &Link, space: &Space, listener: &mut Option<(PubSub, u64)>) {
     loop {
         if listener.is_none() {
+            let losses = link.losses();
             match subscribed(link, space).await {
-                Ok(fresh) => *listener = Some(fresh),
+                Ok(fresh) => *listener = Some((fresh, losses)),
                 Err(_) => tokio::time::sleep(TURN).await,
             }
         }
-        if let Some(heard) = listener {
+        if let Some((heard, losses)) = listener {
             let mut messages = heard.on_message();
-            while let Some(message) = messages.next().await {
+            // Where the link has lost its connection, this one has gone the same way, perhaps without a word.
+            while let Some(Some(message)) = unlost(link, *losses, messages.next()).await {
                 if let Some(id) = job_id(message.get_payload_bytes())
                     && !is_indexed(link, space, &id).await
                 {
@@ -84,6 +93,14 @@ async fn heed_hints(link: &Link, space: &Space, listener: &mut Option<PubSub>) {
             }
         }
         *listener = None;
+    }
+}
+
+async fn unlost<T>(link: &Link, losses: u64, run: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = link.lost_since(losses) => None,
+        answer = run => Some(answer),
     }
 }
 

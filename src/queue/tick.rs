@@ -22,7 +22,7 @@ pub async fn keep(
     let period = PERIOD.min(lease / 4);
     loop {
         beat();
-        if let Ok(done) = link.call(async |con| space.tick(con, lease.as_millis() as u64, max_stalls).await).await
+        if let Ok(done) = link.watched(async |con| space.tick(con, lease.as_millis() as u64, max_stalls).await).await
             && (done.reaped > 0 || done.given_up > 0)
         {
             reach(Point::Reaped);

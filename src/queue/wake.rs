@@ -3,6 +3,7 @@
 //!
 //! A token is popped by the server even when the waiter has gone; whoever gets one and does not claim puts it back.
 
+use super::dial::silent;
 use super::link::Link;
 use crate::protocol::Space;
 use failpoints::{Point, reach};
@@ -25,13 +26,16 @@ pub enum Woken {
 /// One worker's wait.
 pub struct Waiter {
     worker: String,
-    connection: Option<MultiplexedConnection>,
+    /// With the count of losses when it was opened.
+    connection: Option<(MultiplexedConnection, u64)>,
+    /// Redis may believe that the last one still waits.
+    is_haunted: bool,
 }
 
 impl Waiter {
     /// A waiter for this worker.
     pub fn new(worker: &str) -> Self {
-        Self { worker: worker.to_owned(), connection: None }
+        Self { worker: worker.to_owned(), connection: None, is_haunted: false }
     }
 
     /// Blocks until something happens. Must not be dropped while it waits: the token that it gets would be lost.
@@ -42,9 +46,16 @@ impl Waiter {
         classes: &BTreeSet<String>,
         longest: Duration,
     ) -> RedisResult<Woken> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            slot => slot.insert(link.dedicated().await?),
+        let (connection, losses) = match &mut self.connection {
+            Some(open) => open,
+            slot => {
+                let losses = link.losses();
+                if std::mem::take(&mut self.is_haunted) {
+                    // A dead wait would be given the next token. This one goes to it; without it, to the wait below.
+                    let _ = call(link, space, &self.worker).await;
+                }
+                slot.insert((link.dedicated().await?, losses))
+            }
         };
         let own = wake_key(space, &self.worker);
         let mut command = redis::cmd("BLPOP");
@@ -55,22 +66,24 @@ impl Waiter {
         command.arg(format!("{:.3}", longest.as_secs_f64().max(0.001)));
         // The server answers by then; a connection that does not is dead.
         let deadline = longest + Duration::from_secs(2);
-        let answer: Result<RedisResult<Option<(String, String)>>, _> =
-            tokio::time::timeout(deadline, command.query_async(connection)).await;
+        let answer: RedisResult<Option<(String, String)>> = tokio::select! {
+            biased;
+            answer = command.query_async(connection) => answer,
+            () = tokio::time::sleep(deadline) => Err(silent()),
+            // Nobody else would notice for as long as the wait is. A token that comes just now is lost with the
+            // connection; the claim that follows looks for itself.
+            () = link.lost_since(*losses) => Err(silent()),
+        };
         match answer {
-            Ok(Ok(None)) => Ok(Woken::TimedOut),
-            Ok(Ok(Some((key, _)))) if key == own => Ok(Woken::Called),
-            Ok(Ok(Some((_, class)))) => {
+            Ok(None) => Ok(Woken::TimedOut),
+            Ok(Some((key, _))) if key == own => Ok(Woken::Called),
+            Ok(Some((_, class))) => {
                 reach(Point::TokenTaken);
                 Ok(Woken::Class(class))
             }
-            Ok(Err(error)) => {
-                self.connection = None;
+            Err(error) => {
+                (self.connection, self.is_haunted) = (None, true);
                 Err(error)
-            }
-            Err(_) => {
-                self.connection = None;
-                Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
             }
         }
     }

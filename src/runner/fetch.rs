@@ -7,6 +7,7 @@ use crate::protocol::claim::ClaimedJob;
 use connectors::contract::Job;
 use connectors::failure::{Failure, Reason};
 use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -67,7 +68,7 @@ pub async fn fetch(
         READ.into_iter().chain(needed.iter().map(String::as_str).filter(|name| !READ.contains(name))).collect();
     let (values, ctx_bytes): (Vec<Option<Vec<u8>>>, u64) = shared
         .link
-        .call(async |con| {
+        .call_for(claimed.payload_bytes, async |con| {
             let mut pipe = redis::pipe();
             pipe.cmd("HMGET").arg(&key).arg(&names).cmd("HSTRLEN").arg(&key).arg("ctx");
             pipe.query_async(con).await
@@ -80,7 +81,9 @@ pub async fn fetch(
     let mut raw: BTreeMap<String, Vec<u8>> =
         names.into_iter().zip(values).filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     if ctx_bytes > 0 {
-        let ctx = shared.link.call(async |con| redis::cmd("HGET").arg(&key).arg("ctx").query_async(con).await).await?;
+        let read =
+            async |con: &mut MultiplexedConnection| redis::cmd("HGET").arg(&key).arg("ctx").query_async(con).await;
+        let ctx = shared.link.call_for(ctx_bytes, read).await?;
         raw.insert("ctx".to_owned(), ctx);
     }
     Ok(read(shared, claimed, capabilities, raw))

@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::exit, reason = "a bench that cannot go on says where, and stops")]
 
+mod back;
 mod cancel;
 mod claim;
 mod crowd;
@@ -23,7 +24,8 @@ mod yardstick;
 
 use table::Table;
 
-const SECTIONS: [&str; 9] = ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel", "orphans"];
+const SECTIONS: [&str; 10] =
+    ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel", "orphans", "back"];
 
 async fn run(section: &str, table: &mut Table) {
     match section {
@@ -35,7 +37,8 @@ async fn run(section: &str, table: &mut Table) {
         "idle" => idle::run(table).await,
         "memory" => memory::run(table).await,
         "cancel" => cancel::run(table).await,
-        _ => orphans::run(table).await,
+        "orphans" => orphans::run(table).await,
+        _ => back::run(table).await,
     }
 }
 

@@ -11,7 +11,8 @@ mod storm;
 #[expect(dead_code, unused_imports, reason = "the tests need more of it")]
 mod support;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use storm::outage::{Gone, Outage};
 use storm::plan::Plan;
 
 fn plan() -> Result<Plan, String> {
@@ -32,7 +33,24 @@ fn plan() -> Result<Plan, String> {
     Ok(plan)
 }
 
+/// `SCENARIO=outage`: Redis is away for a minute under a hundred running jobs, in each way.
+async fn outages() -> bool {
+    let mut sound = true;
+    for gone in [Gone::Killed, Gone::Unreachable] {
+        let (away, lease) = (Duration::from_secs(60), Duration::from_secs(20));
+        let verdict = Outage { jobs: 100, agents: 10, away, lease, gone }.run().await;
+        println!("{gone:?}\n{verdict}");
+        sound &= verdict.is_sound();
+    }
+    sound
+}
+
 fn main() {
+    if std::env::args().any(|word| word == "SCENARIO=outage") {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        std::process::exit(i32::from(!runtime.block_on(outages())));
+    }
     let plan = plan().unwrap_or_else(|wrong| {
         eprintln!("chaos: {wrong}");
         std::process::exit(64)

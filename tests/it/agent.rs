@@ -45,7 +45,7 @@ pub async fn is_at_work(engine: &StandIn) {
 }
 
 /// A ComfyUI that works only as far as the test allows.
-async fn engine_by_hand() -> StandIn {
+pub async fn engine_by_hand() -> StandIn {
     let engine = StandIn::start(Options::default()).await.expect("a stand-in");
     engine.step_by_hand(true);
     engine

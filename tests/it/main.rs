@@ -11,6 +11,7 @@
 mod agent;
 mod crash_points;
 mod end_to_end;
+mod faults;
 mod hardware;
 mod hostile;
 mod imports;

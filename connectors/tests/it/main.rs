@@ -13,8 +13,12 @@ mod comfyui_cancel;
 mod comfyui_probe;
 mod comfyui_refusals;
 mod comfyui_trouble;
+mod comfyui_wire;
 mod conformance;
 mod points;
+#[path = "../../../tests/it/support/proxy.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+mod proxy;
 mod replay;
 mod replayed;
 mod simulation;

@@ -6,6 +6,7 @@ pub mod broken;
 mod fleet;
 mod gather;
 mod history;
+pub mod outage;
 pub mod plan;
 mod report;
 

@@ -69,6 +69,11 @@ impl RedisServer {
         self.con = connect(&self.url, &mut self.child).await.expect("redis-server comes back");
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
     /// The queue at the root of this server, as the reference has it.
     pub fn space(&self) -> Space {
         Space {
