@@ -2,90 +2,145 @@
 //! In: calls. Out: their answers; an outage is told once when it begins and once when it ends.
 //!
 //! ```text
-//!   none ──connect──▶ open ──call fails by the connection──▶ none
-//!    ▲                  │
-//!    └──connect fails── ┘ (next call tries again; callers that must get through use [`persist`])
+//!   none ──way found──▶ open ──call fails by the connection, or the master is another by now──▶ none
+//!    ▲                   │
+//!    └──no way ───────── ┘ (next call tries again; callers that must get through use [`persist`])
 //! ```
+//! The way is looked for anew each time: Sentinels and nodes of a Cluster say who is the master now. Connections that
+//! wait (blocked, listening) lead where the shared one leads, and are given up with it: calls are made all the time and
+//! show that a server is gone, whereas waiting shows nothing.
+
+mod failure;
+mod refusals;
+mod retry;
+mod route;
+mod server;
+
+pub use failure::is_passing;
+pub use retry::{persist, unless};
 
 use crate::telemetry::{Notice, tell};
+use failure::{breaks_connection, timed_out};
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult};
-use std::collections::BTreeMap;
+use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
+use refusals::Refusals;
+use route::{CONNECT_DEADLINE, Opened, Route};
+use server::History;
 use std::future::Future;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
-const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
-const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
-/// Redis has fewer codes; scripts may invent more.
-const REFUSALS_MAX: usize = 50;
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A call that takes longer makes us ask the guides whether the master is another by now.
+const DOUBT: Duration = Duration::from_secs(2);
+const DOUBT_AGAIN: Duration = Duration::from_secs(1);
+/// All who wait for a connection share one try at a time.
+const TRIES_APART: Duration = Duration::from_millis(100);
 
 /// One process's way to Redis.
 pub struct Link {
-    client: Client,
+    route: Route,
     state: Mutex<State>,
     connecting: tokio::sync::Mutex<()>,
+    /// Counts shared connections.
+    generation: watch::Sender<u64>,
+    /// Counts histories of the data: each restart and failover of Redis may have lost what it had confirmed.
+    histories: watch::Sender<u64>,
+}
+
+#[derive(Clone)]
+struct Open {
+    con: MultiplexedConnection,
+    client: Client,
+    place: String,
+    /// Told apart from connections opened later, so that a late error does not close a fresh one.
+    generation: u64,
 }
 
 #[derive(Default)]
 struct State {
-    open: Option<MultiplexedConnection>,
-    /// Told apart from connections opened later, so that a late error does not close a fresh one.
-    generation: u64,
+    open: Option<Open>,
     lost_since: Option<Instant>,
-    /// When each kind of refusal was told last.
-    refused: BTreeMap<String, Instant>,
+    failed: Option<(Instant, RedisError)>,
+    /// `None` until the first connection; then what the last server said of itself, if it did.
+    history: Option<Option<History>>,
+    refusals: Refusals,
+}
+
+/// A connection of one caller's own, for commands that block.
+pub struct Dedicated {
+    con: MultiplexedConnection,
+    generation: u64,
 }
 
 impl Link {
-    /// A link that opens at its first call.
-    pub fn new(url: &str) -> RedisResult<Self> {
-        let mut info = url.into_connection_info()?;
-        // Calls of several tasks share one connection: none may wait until the answer to the one before is acknowledged.
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        info = info.set_tcp_settings(tcp);
-        Ok(Self { client: Client::open(info)?, state: Mutex::default(), connecting: tokio::sync::Mutex::default() })
+    /// A link that opens at its first call. `prefix` is that of the keys: in a Cluster it decides which node is ours.
+    pub fn new(url: &str, prefix: &str) -> RedisResult<Self> {
+        Ok(Self {
+            route: Route::new(url, prefix, CALL_DEADLINE)?,
+            state: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+            generation: watch::Sender::new(0),
+            histories: watch::Sender::new(0),
+        })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn current(&self) -> Option<(MultiplexedConnection, u64)> {
-        let state = self.state();
-        state.open.clone().map(|con| (con, state.generation))
+    /// Changes when Redis may have lost what it had confirmed.
+    pub fn histories(&self) -> watch::Receiver<u64> {
+        self.histories.subscribe()
     }
 
-    async fn connection(&self) -> RedisResult<(MultiplexedConnection, u64)> {
-        if let Some(found) = self.current() {
-            return Ok(found);
+    async fn connection(&self) -> RedisResult<Open> {
+        if let Some(open) = self.state().open.clone() {
+            return Ok(open);
         }
+        let asked = Instant::now();
         let _one_at_a_time = self.connecting.lock().await;
-        if let Some(found) = self.current() {
-            return Ok(found);
-        }
-        match self.open(Some(CALL_DEADLINE)).await {
-            Ok(con) => {
-                let mut state = self.state();
-                state.generation += 1;
-                state.open = Some(con.clone());
-                let back = state.lost_since.take().map(|since| since.elapsed());
-                let generation = state.generation;
-                drop(state);
-                if let Some(after) = back {
-                    tell(Notice::RedisBack { after });
-                }
-                Ok((con, generation))
+        {
+            let state = self.state();
+            if let Some(open) = &state.open {
+                return Ok(open.clone());
             }
+            if let Some((at, error)) = &state.failed
+                && (*at >= asked || at.elapsed() < TRIES_APART)
+            {
+                return Err(error.clone());
+            }
+        }
+        match self.route.open(None).await {
+            Ok(opened) => Ok(self.install(opened)),
             Err(error) => {
+                self.state().failed = Some((Instant::now(), error.clone()));
                 self.note_loss(&error);
                 Err(error)
             }
         }
+    }
+
+    fn install(&self, Opened { con, client, place, history }: Opened) -> Open {
+        let mut state = self.state();
+        let generation = *self.generation.borrow() + 1;
+        let open = Open { con, client, place, generation };
+        state.open = Some(open.clone());
+        state.failed = None;
+        let first = state.history.is_none();
+        let is_same = history.is_some() && state.history.as_ref() == Some(&history);
+        state.history = Some(history);
+        let back = state.lost_since.take().map(|since| since.elapsed());
+        drop(state);
+        self.generation.send_replace(generation);
+        if !first && !is_same {
+            self.histories.send_modify(|count| *count += 1);
+        }
+        if let Some(after) = back {
+            tell(Notice::RedisBack { after, at: &open.place });
+        }
+        open
     }
 
     fn note_loss(&self, error: &RedisError) {
@@ -100,115 +155,118 @@ impl Link {
         }
     }
 
+    /// The shared connection is of no more use.
+    fn close(&self, generation: u64, error: &RedisError) {
+        {
+            let mut state = self.state();
+            // A late error of an earlier connection says nothing about this one.
+            if state.open.as_ref().is_none_or(|open| open.generation != generation) {
+                return;
+            }
+            state.open = None;
+        }
+        self.note_loss(error);
+    }
+
     /// Calls Redis once. A broken connection is dropped, so that the next call opens a new one.
     pub async fn call<T>(&self, run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> RedisResult<T> {
-        let (mut con, generation) = self.connection().await?;
-        let result = run(&mut con).await;
+        let open = self.connection().await?;
+        let mut con = open.con.clone();
+        let result = tokio::select! {
+            biased;
+            result = run(&mut con) => result,
+            () = self.led_elsewhere(&open) => Err(timed_out()),
+        };
         match &result {
-            Err(error) if breaks_connection(error) => {
-                let mut state = self.state();
-                if state.generation == generation {
-                    state.open = None;
-                }
-                drop(state);
-                self.note_loss(error);
-            }
-            Err(error) if error.code() == Some("LOADING") => {}
-            Err(error) => self.note_refusal(error),
-            Ok(_) => {}
+            Err(error) if breaks_connection(error) => self.close(open.generation, error),
+            Err(error) => self.state().refusals.note(error),
+            Ok(_) => self.state().refusals.note_success(),
         }
         result
     }
 
-    /// Callers try again, so without this an agent that may do nothing would say nothing.
-    fn note_refusal(&self, error: &RedisError) {
-        let refusal = error.code().unwrap_or("no code").to_owned();
-        let mut state = self.state();
-        let fresh = state.refused.get(&refusal).is_some_and(|at| at.elapsed() < REFUSALS_TOLD_EVERY);
-        if !fresh && state.refused.len() < REFUSALS_MAX {
-            state.refused.insert(refusal, Instant::now());
-            drop(state);
-            tell(Notice::RedisRefuses { error: error.to_string() });
+    /// Returns once a call that takes long proves to be made to a server that is not the master any more. Without guides
+    /// there is nobody to ask; the call's deadline ends it.
+    async fn led_elsewhere(&self, open: &Open) {
+        if !self.route.has_guides() {
+            return std::future::pending().await;
         }
-    }
-
-    async fn open(&self, response_deadline: Option<Duration>) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_DEADLINE))
-            .set_response_timeout(response_deadline);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
-    }
-
-    /// A connection of the caller's own, without a deadline on answers: for blocking commands.
-    pub async fn dedicated(&self) -> RedisResult<MultiplexedConnection> {
-        self.open(None).await
-    }
-
-    /// A connection that listens to channels.
-    pub async fn listener(&self) -> RedisResult<PubSub> {
-        match tokio::time::timeout(CONNECT_DEADLINE, self.client.get_async_pubsub()).await {
-            Ok(result) => result,
-            Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
-        }
-    }
-}
-
-/// The connection is of no more use.
-fn breaks_connection(error: &RedisError) -> bool {
-    error.is_io_error()
-        || error.is_timeout()
-        || error.is_connection_dropped()
-        || error.is_unrecoverable_error()
-        // The master has become a replica: its name may lead to the new one by now.
-        || error.code() == Some("READONLY")
-}
-
-/// Redis may well answer later: worth repeating.
-pub fn is_passing(error: &RedisError) -> bool {
-    // Redis before 7 wraps what a script ran into: `ERR Error running script ...: -MISCONF ...`.
-    let wrapped = |code: &&str| error.detail().is_some_and(|text| text.contains(&format!("-{code} ")));
-    breaks_connection(error) || PASSING.iter().any(|code| error.code() == Some(code) || wrapped(code))
-}
-
-/// What an operator or time mends: restarting, failing over, out of memory or disk, replicas missing, rights changed.
-const PASSING: [&str; 12] = [
-    "LOADING",
-    "BUSY",
-    "READONLY",
-    "MASTERDOWN",
-    "TRYAGAIN",
-    "CLUSTERDOWN",
-    "OOM",
-    "MISCONF",
-    "NOREPLICAS",
-    "NOAUTH",
-    "WRONGPASS",
-    "NOPERM",
-];
-
-/// Repeats a call until Redis answers it; `None` if `stop` fires first. For calls that are harmless when repeated.
-pub async fn persist<T, F: Future<Output = RedisResult<T>>>(
-    stop: &CancellationToken,
-    call: impl Fn() -> F,
-) -> Option<RedisResult<T>> {
-    let mut pause = PAUSE_FIRST;
-    loop {
-        match call().await {
-            Err(error) if is_passing(&error) => {
-                unless(stop, tokio::time::sleep(pause)).await?;
-                pause = (pause * 2).min(PAUSE_MAX);
+        let looking = async {
+            tokio::time::sleep(DOUBT).await;
+            loop {
+                let one_at_a_time = self.connecting.lock().await;
+                if *self.generation.borrow() != open.generation {
+                    return;
+                }
+                if let Ok(opened) = self.route.open(Some(&open.place)).await {
+                    self.close(open.generation, &timed_out());
+                    self.install(opened);
+                    return;
+                }
+                drop(one_at_a_time);
+                tokio::time::sleep(DOUBT_AGAIN).await;
             }
-            settled => return Some(settled),
+        };
+        tokio::select! {
+            () = looking => {}
+            () = self.left(open.generation) => {}
         }
     }
-}
 
-/// The future's answer, or `None` if `stop` fires first.
-pub async fn unless<T>(stop: &CancellationToken, run: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => None,
-        answer = run => Some(answer),
+    /// Returns once the shared connection is another than this one.
+    pub async fn left(&self, generation: u64) {
+        let mut now = self.generation.subscribe();
+        // The sender lives as long as the link.
+        let _ = now.wait_for(|now| *now != generation).await;
+    }
+
+    /// Opens a further connection to where the shared one leads.
+    async fn beside<T, F: Future<Output = RedisResult<T>>>(&self, open: impl FnOnce(Client) -> F) -> RedisResult<(T, u64)> {
+        let shared = self.connection().await?;
+        let opening = tokio::time::timeout(CONNECT_DEADLINE, open(shared.client));
+        match opening.await.unwrap_or_else(|_| Err(timed_out())) {
+            Ok(con) => Ok((con, shared.generation)),
+            Err(error) => {
+                if breaks_connection(&error) {
+                    self.close(shared.generation, &error);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs a command that blocks, on a connection of the caller's own, for at most so long. Ends with an error as soon as
+    /// the link has left that server: the next call opens another connection.
+    pub async fn blocking<T>(
+        &self,
+        own: &mut Option<Dedicated>,
+        deadline: Duration,
+        run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let mut dedicated = match own.take() {
+            Some(dedicated) if dedicated.generation == *self.generation.borrow() => dedicated,
+            _ => {
+                let config =
+                    AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_DEADLINE)).set_response_timeout(None);
+                let opening = async |client: Client| client.get_multiplexed_async_connection_with_config(&config).await;
+                let (con, generation) = self.beside(opening).await?;
+                Dedicated { con, generation }
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            result = tokio::time::timeout(deadline, run(&mut dedicated.con)) => result.unwrap_or_else(|_| Err(timed_out())),
+            () = self.left(dedicated.generation) => Err(timed_out()),
+        };
+        if result.is_ok() {
+            *own = Some(dedicated);
+        }
+        result
+    }
+
+    /// A connection that listens to channels, and the number that [`Link::left`] knows it by.
+    pub async fn listener(&self) -> RedisResult<(PubSub, u64)> {
+        self.beside(async |client| client.get_async_pubsub().await).await
     }
 }
 

@@ -3,10 +3,9 @@
 //!
 //! A token is popped by the server even when the waiter has gone; whoever gets one and does not claim puts it back.
 
-use super::link::Link;
+use super::link::{Dedicated, Link};
 use crate::protocol::Space;
 use redis::RedisResult;
-use redis::aio::MultiplexedConnection;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ pub enum Woken {
 /// One worker's wait.
 pub struct Waiter {
     worker: String,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Dedicated>,
 }
 
 impl Waiter {
@@ -41,10 +40,6 @@ impl Waiter {
         classes: &BTreeSet<String>,
         longest: Duration,
     ) -> RedisResult<Woken> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            slot => slot.insert(link.dedicated().await?),
-        };
         let own = wake_key(space, &self.worker);
         let mut command = redis::cmd("BLPOP");
         command.arg(&own);
@@ -54,21 +49,14 @@ impl Waiter {
         command.arg(format!("{:.3}", longest.as_secs_f64().max(0.001)));
         // The server answers by then; a connection that does not is dead.
         let deadline = longest + Duration::from_secs(2);
-        let answer: Result<RedisResult<Option<(String, String)>>, _> =
-            tokio::time::timeout(deadline, command.query_async(connection)).await;
-        match answer {
-            Ok(Ok(None)) => Ok(Woken::TimedOut),
-            Ok(Ok(Some((key, _)))) if key == own => Ok(Woken::Called),
-            Ok(Ok(Some((_, class)))) => Ok(Woken::Class(class)),
-            Ok(Err(error)) => {
-                self.connection = None;
-                Err(error)
-            }
-            Err(_) => {
-                self.connection = None;
-                Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
-            }
-        }
+        let answer: Option<(String, String)> = link
+            .blocking(&mut self.connection, deadline, async |con| command.query_async(con).await)
+            .await?;
+        Ok(match answer {
+            None => Woken::TimedOut,
+            Some((key, _)) if key == own => Woken::Called,
+            Some((_, class)) => Woken::Class(class),
+        })
     }
 }
 

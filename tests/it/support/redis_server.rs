@@ -82,7 +82,7 @@ impl RedisServer {
 
     /// A link to it.
     pub fn link(&self) -> Link {
-        Link::new(&self.url).expect("the URL is good")
+        Link::new(&self.url, "").expect("the URL is good")
     }
 
     /// A field of a hash.
