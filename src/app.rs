@@ -18,8 +18,7 @@ use crate::queue::hints::{self, Hint};
 use crate::queue::holds::{Holds, Stop};
 use crate::queue::journal::Journal;
 use crate::queue::link::{Link, unless};
-use crate::queue::reassert::Reassertion;
-use crate::queue::{lease, sweep, tick, wake};
+use crate::queue::{lease, reassert, sweep, tick, wake};
 use crate::runner::shared::{Shared, publish_announcements};
 use crate::runner::slot::Slot;
 use crate::service::loops::Loops;
@@ -52,7 +51,6 @@ pub enum Left {
 pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) -> Left {
     let (announcements, to_publish) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
-        reassertion: Reassertion::new(&link),
         link,
         space: space(config),
         holds: Holds::default(),
@@ -124,9 +122,9 @@ impl Agent {
         tasks.spawn(async move { lease::keep(&shared.link, &shared.space, &shared.holds, lease, beat, until).await });
         let (shared, slots, until) = (self.shared.clone(), self.slots.clone(), stop.clone());
         tasks.spawn(async move {
-            let Shared { link, space, holds, journal, reassertion, .. } = &*shared;
+            let known = reassert::Known { holds: &shared.holds, journal: &shared.journal, lease };
             let register = || slots.iter().for_each(|slot| slot.beat_now.notify_one());
-            reassertion.keep(link, space, holds, journal, lease, register, until).await;
+            reassert::keep(&shared.link, &shared.space, known, register, until).await;
         });
         let (shared, beat, until) = named("tick");
         tasks.spawn(async move { tick::keep(&shared.link, &shared.space, lease, max_stalls, beat, until).await });

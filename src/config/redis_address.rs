@@ -67,7 +67,9 @@ impl RedisAddress {
         }
         let (master, database) = path.split_once('/').unwrap_or((path, ""));
         if master.is_empty() {
-            return Err("must name the master that the Sentinels watch, such as redis+sentinel://host:26379/mymaster".into());
+            return Err(
+                "must name the master that the Sentinels watch, such as redis+sentinel://host:26379/mymaster".into()
+            );
         }
         if !is_database(database) {
             return Err("must end in the master's name, or in the number of a database behind it".into());

@@ -135,7 +135,15 @@ impl Claimer {
                 force,
                 fitting: &self.packed,
             };
-            match link.call(async |con| space.claim(con, &request).await).await? {
+            let claiming = link.call(async |con| match link.may_claim() {
+                true => space.claim(con, &request).await.map(Some),
+                false => Ok(None),
+            });
+            let Some(reply) = claiming.await? else {
+                link.until_claims_may_go().await;
+                continue;
+            };
+            match reply {
                 ClaimReply::Job(job) => {
                     self.unanswered = None;
                     return Ok(Asked::Job(job, token));

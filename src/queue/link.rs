@@ -11,6 +11,7 @@
 //! show that a server is gone, whereas waiting shows nothing.
 
 mod failure;
+mod gate;
 mod refusals;
 mod retry;
 mod route;
@@ -21,6 +22,7 @@ pub use retry::{persist, unless};
 
 use crate::telemetry::{Notice, tell};
 use failure::{breaks_connection, timed_out};
+use gate::Gate;
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use refusals::Refusals;
@@ -47,6 +49,7 @@ pub struct Link {
     generation: watch::Sender<u64>,
     /// Counts histories of the data: each restart and failover of Redis may have lost what it had confirmed.
     histories: watch::Sender<u64>,
+    claims: Gate,
 }
 
 #[derive(Clone)]
@@ -83,6 +86,7 @@ impl Link {
             connecting: tokio::sync::Mutex::default(),
             generation: watch::Sender::new(0),
             histories: watch::Sender::new(0),
+            claims: Gate::default(),
         })
     }
 
@@ -93,6 +97,28 @@ impl Link {
     /// Changes when Redis may have lost what it had confirmed.
     pub fn histories(&self) -> watch::Receiver<u64> {
         self.histories.subscribe()
+    }
+
+    /// From now on claims wait after each change of history, until [`Link::asserted`] says that they may go.
+    pub fn assert_before_claims(&self) {
+        self.claims.hang();
+    }
+
+    /// What this history of Redis may have lost has been told to it.
+    pub fn asserted(&self, history: u64) {
+        if *self.histories.borrow() == history {
+            self.claims.open();
+        }
+    }
+
+    /// Whether claims may go. Asked with a connection in hand, so that it concerns the history behind that.
+    pub fn may_claim(&self) -> bool {
+        self.claims.is_open()
+    }
+
+    /// Waits until claims may go.
+    pub async fn until_claims_may_go(&self) {
+        self.claims.wait().await;
     }
 
     async fn connection(&self) -> RedisResult<Open> {
@@ -132,11 +158,12 @@ impl Link {
         let is_same = history.is_some() && state.history.as_ref() == Some(&history);
         state.history = Some(history);
         let back = state.lost_since.take().map(|since| since.elapsed());
-        drop(state);
-        self.generation.send_replace(generation);
         if !first && !is_same {
+            self.claims.shut();
             self.histories.send_modify(|count| *count += 1);
         }
+        drop(state);
+        self.generation.send_replace(generation);
         if let Some(after) = back {
             tell(Notice::RedisBack { after, at: &open.place });
         }
@@ -221,7 +248,10 @@ impl Link {
     }
 
     /// Opens a further connection to where the shared one leads.
-    async fn beside<T, F: Future<Output = RedisResult<T>>>(&self, open: impl FnOnce(Client) -> F) -> RedisResult<(T, u64)> {
+    async fn beside<T, F: Future<Output = RedisResult<T>>>(
+        &self,
+        open: impl FnOnce(Client) -> F,
+    ) -> RedisResult<(T, u64)> {
         let shared = self.connection().await?;
         let opening = tokio::time::timeout(CONNECT_DEADLINE, open(shared.client));
         match opening.await.unwrap_or_else(|_| Err(timed_out())) {
@@ -246,8 +276,9 @@ impl Link {
         let mut dedicated = match own.take() {
             Some(dedicated) if dedicated.generation == *self.generation.borrow() => dedicated,
             _ => {
-                let config =
-                    AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_DEADLINE)).set_response_timeout(None);
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT_DEADLINE))
+                    .set_response_timeout(None);
                 let opening = async |client: Client| client.get_multiplexed_async_connection_with_config(&config).await;
                 let (con, generation) = self.beside(opening).await?;
                 Dedicated { con, generation }

@@ -49,9 +49,8 @@ impl Waiter {
         command.arg(format!("{:.3}", longest.as_secs_f64().max(0.001)));
         // The server answers by then; a connection that does not is dead.
         let deadline = longest + Duration::from_secs(2);
-        let answer: Option<(String, String)> = link
-            .blocking(&mut self.connection, deadline, async |con| command.query_async(con).await)
-            .await?;
+        let answer: Option<(String, String)> =
+            link.blocking(&mut self.connection, deadline, async |con| command.query_async(con).await).await?;
         Ok(match answer {
             None => Woken::TimedOut,
             Some((key, _)) if key == own => Woken::Called,

@@ -6,7 +6,6 @@ use crate::queue::announce;
 use crate::queue::holds::Holds;
 use crate::queue::journal::Journal;
 use crate::queue::link::Link;
-use crate::queue::reassert::Reassertion;
 use crate::service::shutdown::Shutdown;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -36,8 +35,6 @@ pub struct Limits {
 pub struct Shared {
     /// The way to Redis.
     pub link: Link,
-    /// What Redis is told again after a failover.
-    pub reassertion: Reassertion,
     /// Where the queue lies in it.
     pub space: Space,
     /// What this process holds.

@@ -135,11 +135,7 @@ impl Slot {
             // After a short job behind which nothing waited there is nothing to ask for: what came since has left a token.
             let asked = match std::mem::take(&mut quiet) {
                 true => Ok(Asked::Nothing(None)),
-                false => {
-                    // After a failover the queue may hold what this very agent is at work on, or has done.
-                    self.shared.reassertion.done(link).await;
-                    claimer.ask(link, space, &judging).await
-                }
+                false => claimer.ask(link, space, &judging).await,
             };
             match asked {
                 Ok(Asked::Job(claimed, token)) => {

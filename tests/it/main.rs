@@ -18,3 +18,4 @@ mod protocol;
 mod returning;
 mod storm;
 mod support;
+mod topology;

@@ -52,6 +52,6 @@ pub(super) fn timed_out() -> RedisError {
 }
 
 /// A server that cannot be used now, for this reason.
-pub(super) fn unusable(why: &'static str, detail: String) -> RedisError {
-    RedisError::from((redis::ErrorKind::Io, why, detail))
+pub(super) fn unusable(why: impl Into<String>) -> RedisError {
+    std::io::Error::other(why.into()).into()
 }

@@ -43,8 +43,9 @@ pub(super) struct Route {
 
 impl Route {
     pub(super) fn new(url: &str, prefix: &str, call_deadline: Duration) -> RedisResult<Self> {
-        let address = RedisAddress::parse(url)
-            .map_err(|why| RedisError::from((redis::ErrorKind::InvalidClientConfig, "the address cannot be used", why)))?;
+        let address = RedisAddress::parse(url).map_err(|why| {
+            RedisError::from((redis::ErrorKind::InvalidClientConfig, "the address cannot be used", why))
+        })?;
         if let Guides::None(url) = &address.guides {
             client(url)?;
         }
@@ -99,7 +100,7 @@ impl Route {
             let client = client(&url)?;
             let at = client.get_connection_info().addr().to_string();
             if but == Some(at.as_str()) {
-                return Err(unusable("the way leads nowhere else", at));
+                return Err(unusable(format!("every way leads to {at}")));
             }
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(CONNECT_DEADLINE))
@@ -112,13 +113,14 @@ impl Route {
             match timeout(CONNECT_DEADLINE, arriving).await.unwrap_or_else(|_| Err(timed_out()))? {
                 (con, Greeted::Master(history)) => return Ok(Opened { con, client, place: at, history }),
                 (_, Greeted::Moved(to)) => {
-                    let next = named(&to, place.as_ref()).ok_or_else(|| unusable("a node names no other", to))?;
+                    let next = named(&to, place.as_ref())
+                        .ok_or_else(|| unusable(format!("a node of the Cluster names no other: {to}")))?;
                     url = self.address.url_of(&next);
                     place = Some(next);
                 }
             }
         }
-        Err(unusable("the nodes of the Cluster send us from one to the other", String::new()))
+        Err(unusable("the nodes of the Cluster send us from one to the other"))
     }
 }
 
@@ -145,17 +147,15 @@ async fn master_by(sentinel: &str, name: &str) -> RedisResult<Place> {
         let mut con = client(sentinel)?.get_multiplexed_async_connection().await?;
         let mut command = redis::cmd("SENTINEL");
         let place: Option<Place> = command.arg("get-master-addr-by-name").arg(name).query_async(&mut con).await?;
-        place.ok_or_else(|| unusable("the Sentinels know no master of this name", name.to_owned()))
+        place.ok_or_else(|| unusable(format!("the Sentinels know no master of this name: {name}")))
     };
     timeout(GUIDE_DEADLINE, asking).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 fn client(url: &str) -> RedisResult<Client> {
     let info = url.into_connection_info()?;
-    let alive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(3))
-        .with_interval(Duration::from_secs(1))
-        .with_retries(3);
+    let alive =
+        TcpKeepalive::new().with_time(Duration::from_secs(3)).with_interval(Duration::from_secs(1)).with_retries(3);
     let tcp = info
         .tcp_settings()
         .clone()

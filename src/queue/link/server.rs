@@ -26,7 +26,7 @@ pub(super) async fn greet(con: &mut MultiplexedConnection, probe: &str, has_hash
     let mut asking = redis::pipe();
     asking.ignore_errors().cmd("PING").cmd("INFO").cmd("EXISTS").arg(probe);
     let answers: Vec<RedisResult<Value>> = asking.query_async(con).await?;
-    let [pong, info, probed] = answers.try_into().map_err(|_| unusable("an answer is missing", String::new()))?;
+    let [pong, info, probed] = answers.try_into().map_err(|_| unusable("an answer is missing"))?;
     if let Some(error) = [pong, probed.clone()].into_iter().filter_map(Result::err).find(is_closed) {
         return Err(error);
     }
@@ -48,8 +48,8 @@ pub(super) async fn greet(con: &mut MultiplexedConnection, probe: &str, has_hash
         return Ok(Greeted::Moved(place.to_owned()));
     }
     if said("role") == Some("slave") {
-        let master = format!("its master is {}", said("master_host").unwrap_or("unknown"));
-        return Err(unusable("this Redis is a replica", master));
+        let master = said("master_host").unwrap_or("unknown");
+        return Err(unusable(format!("this Redis is a replica; its master is on {master}")));
     }
     let history = said("run_id").zip(said("master_replid"));
     Ok(Greeted::Master(history.map(|(run, replication)| History { run: run.into(), replication: replication.into() })))
