@@ -120,6 +120,8 @@ impl Agent {
         };
         let (shared, beat, until) = named("leases");
         tasks.spawn(async move { lease::keep(&shared.link, &shared.space, &shared.holds, lease, beat, until).await });
+        let (shared, until) = (self.shared.clone(), stop.clone());
+        tasks.spawn(async move { shared.link.follow_guides(until).await });
         let (shared, slots, until) = (self.shared.clone(), self.slots.clone(), stop.clone());
         tasks.spawn(async move {
             let known = reassert::Known { holds: &shared.holds, journal: &shared.journal, lease };

@@ -22,6 +22,7 @@ pub use retry::{persist, unless};
 
 use crate::telemetry::{Notice, tell};
 use failure::{breaks_connection, timed_out};
+use futures_util::StreamExt;
 use gate::Gate;
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
@@ -32,6 +33,7 @@ use std::future::Future;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// A call that takes longer makes us ask the guides whether the master is another by now.
@@ -220,17 +222,7 @@ impl Link {
         }
         let looking = async {
             tokio::time::sleep(DOUBT).await;
-            loop {
-                let one_at_a_time = self.connecting.lock().await;
-                if *self.generation.borrow() != open.generation {
-                    return;
-                }
-                if let Ok(opened) = self.route.open(Some(&open.place)).await {
-                    self.close(open.generation, &timed_out());
-                    self.install(opened);
-                    return;
-                }
-                drop(one_at_a_time);
+            while !self.look_elsewhere(open).await {
                 tokio::time::sleep(DOUBT_AGAIN).await;
             }
         };
@@ -238,6 +230,41 @@ impl Link {
             () = looking => {}
             () = self.left(open.generation) => {}
         }
+    }
+
+    /// Asks the guides whether there is another master; true once the shared connection leads to it.
+    async fn look_elsewhere(&self, open: &Open) -> bool {
+        let _one_at_a_time = self.connecting.lock().await;
+        if *self.generation.borrow() != open.generation {
+            return true;
+        }
+        let Ok(opened) = self.route.open(Some(&open.place)).await else { return false };
+        self.close(open.generation, &failure::unusable(format!("the master is another by now: {}", opened.place)));
+        self.install(opened);
+        true
+    }
+
+    /// Follows what Sentinels say until told to stop: a master that they replace may go on for seconds as if it were one,
+    /// and what it takes meanwhile is lost.
+    pub async fn follow_guides(&self, stop: CancellationToken) {
+        let following = async {
+            for turn in 0.. {
+                if let Ok(mut sentinel) = self.route.sentinel(turn).await {
+                    let mut news = sentinel.on_message();
+                    // What was said before has not been heard.
+                    let mut heard = Some(());
+                    while heard.is_some() {
+                        let open = self.state().open.clone();
+                        if let Some(open) = open {
+                            self.look_elsewhere(&open).await;
+                        }
+                        heard = news.next().await.map(drop);
+                    }
+                }
+                tokio::time::sleep(DOUBT_AGAIN).await;
+            }
+        };
+        unless(&stop, following).await;
     }
 
     /// Returns once the shared connection is another than this one.

@@ -9,10 +9,11 @@ use super::server::{Greeted, History, greet};
 use crate::config::{Guides, Place, RedisAddress, hash_tag};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult};
-use std::collections::BTreeSet;
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -39,6 +40,8 @@ pub(super) struct Route {
     probe: String,
     has_hash_tag: bool,
     call_deadline: Duration,
+    /// The failover that made the present master, as Sentinels count.
+    epoch: AtomicU64,
 }
 
 impl Route {
@@ -50,7 +53,7 @@ impl Route {
             client(url)?;
         }
         let probe = format!("{prefix}jobs:pending");
-        Ok(Self { address, probe, has_hash_tag: hash_tag(prefix).is_some(), call_deadline })
+        Ok(Self { address, probe, has_hash_tag: hash_tag(prefix).is_some(), call_deadline, epoch: AtomicU64::new(0) })
     }
 
     /// Whether somebody can be asked where the master is now.
@@ -70,27 +73,63 @@ impl Route {
         }
     }
 
+    /// A Sentinel that lags behind names a master that is none any more but may not know it yet: its answers are told by
+    /// their epoch, and come last.
     async fn ask_sentinels(&self, urls: &[String], master: &str, but: Option<&str>) -> RedisResult<Opened> {
+        let known = self.epoch.load(Ordering::Relaxed);
+        let is_good = |named: &Named| if but.is_some() { named.epoch > known } else { named.epoch >= known };
         let mut asked: FuturesUnordered<_> = urls.iter().map(|url| master_by(url, master)).collect();
         let mut opening = FuturesUnordered::new();
-        let mut tried = BTreeSet::new();
+        let (mut tried, mut lagging) = (BTreeSet::new(), BTreeSet::new());
         let mut last = timed_out();
         loop {
-            tokio::select! {
+            let named = tokio::select! {
                 Some(answer) = asked.next() => match answer {
-                    Ok(place) => if tried.insert(place.clone()) {
-                        opening.push(self.follow(self.address.url_of(&place), Some(place), but));
-                    },
-                    Err(error) if tried.is_empty() => last = error,
-                    Err(_) => {}
+                    Ok(named) if is_good(&named) => named,
+                    Ok(named) => {
+                        lagging.insert(named);
+                        continue;
+                    }
+                    Err(error) => {
+                        last = if tried.is_empty() { error } else { last };
+                        continue;
+                    }
                 },
-                Some(opened) = opening.next() => match opened {
-                    Ok(opened) => return Ok(opened),
-                    Err(error) => last = error,
+                Some((epoch, opened)) = opening.next() => match opened {
+                    Ok(opened) => {
+                        self.epoch.store(epoch, Ordering::Relaxed);
+                        return Ok(opened);
+                    }
+                    Err(error) => {
+                        last = error;
+                        continue;
+                    }
                 },
-                else => return Err(last),
+                // All of them have forgotten what they once knew: they have been set up anew.
+                else => match lagging.pop_last() {
+                    Some(named) if but.is_none() => named,
+                    _ => return Err(last),
+                },
+            };
+            if tried.insert(named.place.clone()) {
+                let Named { epoch, place } = named;
+                opening.push(async move {
+                    (epoch, self.follow(self.address.url_of(&place), Some(place), but).await)
+                });
             }
         }
+    }
+
+    /// A connection to one of the Sentinels, another one each turn, that hears of new masters. Never returns where there
+    /// are none.
+    pub(super) async fn sentinel(&self, turn: usize) -> RedisResult<PubSub> {
+        let Guides::Sentinels { urls, .. } = &self.address.guides else { return std::future::pending().await };
+        let listening = async {
+            let mut listener = client(&urls[turn % urls.len()])?.get_async_pubsub().await?;
+            listener.subscribe("+switch-master").await?;
+            Ok(listener)
+        };
+        timeout(GUIDE_DEADLINE, listening).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
     /// Connects to a server, and to those that it names instead of itself.
@@ -142,12 +181,28 @@ async fn first_good(mut ways: FuturesUnordered<impl Future<Output = RedisResult<
     Err(last)
 }
 
-async fn master_by(sentinel: &str, name: &str) -> RedisResult<Place> {
+/// What a Sentinel names.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Named {
+    /// Counts failovers.
+    epoch: u64,
+    place: Place,
+}
+
+async fn master_by(sentinel: &str, name: &str) -> RedisResult<Named> {
     let asking = async {
         let mut con = client(sentinel)?.get_multiplexed_async_connection().await?;
-        let mut command = redis::cmd("SENTINEL");
-        let place: Option<Place> = command.arg("get-master-addr-by-name").arg(name).query_async(&mut con).await?;
-        place.ok_or_else(|| unusable(format!("the Sentinels know no master of this name: {name}")))
+        let mut both = redis::pipe();
+        both.ignore_errors();
+        // The place is new as soon as the replica is promoted; `MASTER` shows it when the failover is over.
+        both.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).cmd("SENTINEL").arg("MASTER").arg(name);
+        let answers: Vec<RedisResult<Value>> = both.query_async(&mut con).await?;
+        let [place, master] = answers.try_into().map_err(|_| unusable("a Sentinel's answer is missing"))?;
+        let place: Option<Place> = redis::from_redis_value(place?)?;
+        let place = place.ok_or_else(|| unusable(format!("the Sentinels know no master of this name: {name}")))?;
+        let said: BTreeMap<String, String> = redis::from_redis_value(master?)?;
+        let epoch = said.get("config-epoch").and_then(|text| text.parse().ok()).unwrap_or(0);
+        Ok(Named { epoch, place })
     };
     timeout(GUIDE_DEADLINE, asking).await.unwrap_or_else(|_| Err(timed_out()))
 }
