@@ -113,9 +113,7 @@ impl Route {
             };
             if tried.insert(named.place.clone()) {
                 let Named { epoch, place } = named;
-                opening.push(async move {
-                    (epoch, self.follow(self.address.url_of(&place), Some(place), but).await)
-                });
+                opening.push(async move { (epoch, self.follow(self.address.url_of(&place), Some(place), but).await) });
             }
         }
     }

@@ -151,7 +151,9 @@ pub fn free_port() -> u16 {
 
 fn spawn(port: u16, settings: &[String], folder: &std::path::Path) -> Child {
     let mut command = program();
-    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--repl-diskless-sync-delay", "0"]).args(settings);
+    command
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--repl-diskless-sync-delay", "0"])
+        .args(settings);
     command.arg("--dir").arg(folder).spawn().expect("redis-server is installed by `make deps`")
 }
 

@@ -83,9 +83,10 @@ async fn a_job_at_work_whose_claim_was_lost_is_taken_back() {
 async fn an_agent_whose_lost_claim_went_to_another_lets_go_and_stops_its_own_prompt() {
     let mut pair = Pair::start(NEVER).await;
     let slow = StandIn::start(Options { step_time: Duration::from_millis(100), ..Options::default() }).await.unwrap();
-    let fast = engine_by_hand().await;
+    let fast = StandIn::start(Options { step_time: Duration::from_millis(1), ..Options::default() }).await.unwrap();
+    fast.step_by_hand(true);
     let mut job = picture();
-    job["payload"]["workflow"]["3"]["inputs"]["steps"] = 1000.into();
+    job["payload"]["workflow"]["3"]["inputs"]["steps"] = 300.into();
     let id = pair.queue().submit(job).await;
     pair.cut_off_replica().await;
     let first = agent_of(&pair.sentinels.url(), "first", &slow, &[]).await;
