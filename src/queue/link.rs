@@ -292,6 +292,17 @@ impl Link {
         }
     }
 
+    async fn without_deadline(&self) -> RedisResult<(MultiplexedConnection, u64)> {
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_DEADLINE)).set_response_timeout(None);
+        self.beside(async |client| client.get_multiplexed_async_connection_with_config(&config).await).await
+    }
+
+    /// A connection of the caller's own, without a deadline on answers.
+    pub async fn dedicated(&self) -> RedisResult<MultiplexedConnection> {
+        self.without_deadline().await.map(|(con, _)| con)
+    }
+
     /// Runs a command that blocks, on a connection of the caller's own, for at most so long. Ends with an error as soon as
     /// the link has left that server: the next call opens another connection.
     pub async fn blocking<T>(
@@ -303,11 +314,7 @@ impl Link {
         let mut dedicated = match own.take() {
             Some(dedicated) if dedicated.generation == *self.generation.borrow() => dedicated,
             _ => {
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(CONNECT_DEADLINE))
-                    .set_response_timeout(None);
-                let opening = async |client: Client| client.get_multiplexed_async_connection_with_config(&config).await;
-                let (con, generation) = self.beside(opening).await?;
+                let (con, generation) = self.without_deadline().await?;
                 Dedicated { con, generation }
             }
         };
