@@ -12,33 +12,30 @@
 
 mod failure;
 mod gate;
+mod guides;
+mod own;
 mod refusals;
 mod retry;
 mod route;
 mod server;
 
 pub use failure::is_passing;
+pub use own::Dedicated;
 pub use retry::{persist, unless};
 
 use crate::telemetry::{Notice, tell};
 use failure::{breaks_connection, timed_out};
-use futures_util::StreamExt;
 use gate::Gate;
-use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Client, RedisError, RedisResult};
 use refusals::Refusals;
-use route::{CONNECT_DEADLINE, Opened, Route};
+use route::{Opened, Route};
 use server::History;
-use std::future::Future;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
-/// A call that takes longer makes us ask the guides whether the master is another by now.
-const DOUBT: Duration = Duration::from_secs(2);
-const DOUBT_AGAIN: Duration = Duration::from_secs(1);
 /// All who wait for a connection share one try at a time.
 const TRIES_APART: Duration = Duration::from_millis(100);
 
@@ -71,12 +68,6 @@ struct State {
     /// `None` until the first connection; then what the last server said of itself, if it did.
     history: Option<Option<History>>,
     refusals: Refusals,
-}
-
-/// A connection of one caller's own, for commands that block.
-pub struct Dedicated {
-    con: MultiplexedConnection,
-    generation: u64,
 }
 
 impl Link {
@@ -212,126 +203,6 @@ impl Link {
             Ok(_) => self.state().refusals.note_success(),
         }
         result
-    }
-
-    /// Returns once a call that takes long proves to be made to a server that is not the master any more. Without guides
-    /// there is nobody to ask; the call's deadline ends it.
-    async fn led_elsewhere(&self, open: &Open) {
-        if !self.route.has_guides() {
-            return std::future::pending().await;
-        }
-        let looking = async {
-            tokio::time::sleep(DOUBT).await;
-            while !self.look_elsewhere(open).await {
-                tokio::time::sleep(DOUBT_AGAIN).await;
-            }
-        };
-        tokio::select! {
-            () = looking => {}
-            () = self.left(open.generation) => {}
-        }
-    }
-
-    /// Asks the guides whether there is another master; true once the shared connection leads to it.
-    async fn look_elsewhere(&self, open: &Open) -> bool {
-        let _one_at_a_time = self.connecting.lock().await;
-        if *self.generation.borrow() != open.generation {
-            return true;
-        }
-        let Ok(opened) = self.route.open(Some(&open.place)).await else { return false };
-        self.close(open.generation, &failure::unusable(format!("the master is another by now: {}", opened.place)));
-        self.install(opened);
-        true
-    }
-
-    /// Follows what Sentinels say until told to stop: a master that they replace may go on for seconds as if it were one,
-    /// and what it takes meanwhile is lost.
-    pub async fn follow_guides(&self, stop: CancellationToken) {
-        let following = async {
-            for turn in 0.. {
-                if let Ok(mut sentinel) = self.route.sentinel(turn).await {
-                    let mut news = sentinel.on_message();
-                    // What was said before has not been heard.
-                    let mut heard = Some(());
-                    while heard.is_some() {
-                        let open = self.state().open.clone();
-                        if let Some(open) = open {
-                            self.look_elsewhere(&open).await;
-                        }
-                        heard = news.next().await.map(drop);
-                    }
-                }
-                tokio::time::sleep(DOUBT_AGAIN).await;
-            }
-        };
-        unless(&stop, following).await;
-    }
-
-    /// Returns once the shared connection is another than this one.
-    pub async fn left(&self, generation: u64) {
-        let mut now = self.generation.subscribe();
-        // The sender lives as long as the link.
-        let _ = now.wait_for(|now| *now != generation).await;
-    }
-
-    /// Opens a further connection to where the shared one leads.
-    async fn beside<T, F: Future<Output = RedisResult<T>>>(
-        &self,
-        open: impl FnOnce(Client) -> F,
-    ) -> RedisResult<(T, u64)> {
-        let shared = self.connection().await?;
-        let opening = tokio::time::timeout(CONNECT_DEADLINE, open(shared.client));
-        match opening.await.unwrap_or_else(|_| Err(timed_out())) {
-            Ok(con) => Ok((con, shared.generation)),
-            Err(error) => {
-                if breaks_connection(&error) {
-                    self.close(shared.generation, &error);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn without_deadline(&self) -> RedisResult<(MultiplexedConnection, u64)> {
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_DEADLINE)).set_response_timeout(None);
-        self.beside(async |client| client.get_multiplexed_async_connection_with_config(&config).await).await
-    }
-
-    /// A connection of the caller's own, without a deadline on answers.
-    pub async fn dedicated(&self) -> RedisResult<MultiplexedConnection> {
-        self.without_deadline().await.map(|(con, _)| con)
-    }
-
-    /// Runs a command that blocks, on a connection of the caller's own, for at most so long. Ends with an error as soon as
-    /// the link has left that server: the next call opens another connection.
-    pub async fn blocking<T>(
-        &self,
-        own: &mut Option<Dedicated>,
-        deadline: Duration,
-        run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> RedisResult<T> {
-        let mut dedicated = match own.take() {
-            Some(dedicated) if dedicated.generation == *self.generation.borrow() => dedicated,
-            _ => {
-                let (con, generation) = self.without_deadline().await?;
-                Dedicated { con, generation }
-            }
-        };
-        let result = tokio::select! {
-            biased;
-            result = tokio::time::timeout(deadline, run(&mut dedicated.con)) => result.unwrap_or_else(|_| Err(timed_out())),
-            () = self.left(dedicated.generation) => Err(timed_out()),
-        };
-        if result.is_ok() {
-            *own = Some(dedicated);
-        }
-        result
-    }
-
-    /// A connection that listens to channels, and the number that [`Link::left`] knows it by.
-    pub async fn listener(&self) -> RedisResult<(PubSub, u64)> {
-        self.beside(async |client| client.get_async_pubsub().await).await
     }
 }
 
