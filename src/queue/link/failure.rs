@@ -7,8 +7,8 @@ use redis::RedisError;
 const ELSEWHERE: [&str; 5] = ["READONLY", "MASTERDOWN", "MOVED", "CLUSTERDOWN", "UNBLOCKED"];
 
 /// What an operator or time mends: restarting, out of memory or disk, replicas missing, rights changed, a slot that moves.
-const PASSING: [&str; 10] =
-    ["LOADING", "BUSY", "ASK", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS", "NOAUTH", "WRONGPASS", "NOPERM"];
+const PASSING: [&str; 11] =
+    ["LOADING", "BUSY", "NOSCRIPT", "ASK", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS", "NOAUTH", "WRONGPASS", "NOPERM"];
 
 /// How a script says that its keys' slot is on the move.
 const SLOT_MOVES: &str = "non local key in a cluster node";

@@ -103,6 +103,14 @@ impl RedisServer {
         }
     }
 
+    /// Waits until a replica has all that was written so far; `key` is written for it.
+    pub async fn replicated(&self, key: &str) {
+        // Redis waits for what this very connection has written, and for all before that.
+        let _: () = self.run(&["SET", key, "1"]).await;
+        let reached: i64 = self.run(&["WAIT", "1", "0"]).await;
+        assert_eq!(reached, 1);
+    }
+
     /// No replica receives anything any more, although both run: what is written from now on is lost by a failover.
     pub async fn stop_replicating(&self) {
         let _: () = self.run(&["ACL", "SETUSER", "default", "-psync", "-sync"]).await;

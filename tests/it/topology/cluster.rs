@@ -56,8 +56,7 @@ async fn a_job_outlives_the_master_of_its_slot() {
     let agent = agent_of(&url, "w1", &engine, ENV).await;
     let id = Queue::at(&url, PREFIX).submit(picture()).await;
     engine.starving().await;
-    let reached: i64 = cluster.nodes[owner].run(&["WAIT", "1", "0"]).await;
-    assert_eq!(reached, 1);
+    cluster.nodes[owner].replicated("{pool-a}:mark").await;
 
     cluster.nodes[owner].kill();
     engine.step_by_hand(false);

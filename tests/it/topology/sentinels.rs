@@ -32,7 +32,7 @@ async fn a_master_that_falls_silent_is_left_for_the_one_that_replaces_it() {
     idle.logged("\"registered\"").await;
     let id = pair.queue().submit(picture()).await;
     engine.starving().await;
-    let _: i64 = pair.master.run(&["WAIT", "1", "0"]).await;
+    pair.master.replicated("mark").await;
 
     pair.master.signal("STOP");
     engine.step_by_hand(false);
