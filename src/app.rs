@@ -18,7 +18,7 @@ use crate::queue::hints::{self, Hint};
 use crate::queue::holds::{Holds, Stop};
 use crate::queue::journal::Journal;
 use crate::queue::link::{Link, unless};
-use crate::queue::{lease, sweep, tick, wake};
+use crate::queue::{lease, reassert, sweep, tick, wake};
 use crate::runner::shared::{Shared, publish_announcements};
 use crate::runner::slot::Slot;
 use crate::service::loops::Loops;
@@ -120,6 +120,14 @@ impl Agent {
         };
         let (shared, beat, until) = named("leases");
         tasks.spawn(async move { lease::keep(&shared.link, &shared.space, &shared.holds, lease, beat, until).await });
+        let (shared, until) = (self.shared.clone(), stop.clone());
+        tasks.spawn(async move { shared.link.follow_guides(until).await });
+        let (shared, slots, until) = (self.shared.clone(), self.slots.clone(), stop.clone());
+        tasks.spawn(async move {
+            let known = reassert::Known { holds: &shared.holds, journal: &shared.journal, lease };
+            let register = || slots.iter().for_each(|slot| slot.beat_now.notify_one());
+            reassert::keep(&shared.link, &shared.space, known, register, until).await;
+        });
         let (shared, beat, until) = named("tick");
         tasks.spawn(async move { tick::keep(&shared.link, &shared.space, lease, max_stalls, beat, until).await });
         let (shared, beat, until) = named("sweep");

@@ -34,7 +34,7 @@ pub struct Config {
 /// Redis and the shape of the queue in it.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    /// `redis://`, `rediss://`, `redis+unix://`; may hold a password.
+    /// What [`super::RedisAddress`] reads; may hold a password.
     pub url: SecretString,
     /// In front of every key and channel; empty is what the reference has.
     pub key_prefix: String,

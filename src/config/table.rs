@@ -61,9 +61,9 @@ macro_rules! table {
 pub static VARIABLES: &[Variable] = table! {
     Redis {
         HUB_REDIS_URL (RedisUrl) (Is("redis://127.0.0.1:6379")) Essential [REDIS_URL Same]
-            "The Redis server that holds the queue; may hold a password: redis://:password@host:6379."
+            "The Redis that holds the queue: a server, Sentinels that know it, or a Cluster; may hold a password: redis://:password@host:6379."
         REDIS_KEY_PREFIX (Text) (Unset) Plain []
-            "Put in front of every key and channel; empty to share a queue with the reference."
+            "Put in front of every key and channel; empty to share a queue with the reference; a Cluster needs one with a hash tag, such as {pool-a}:."
         REFERENCE_EVENTS (Boolean) (Is("true")) Plain []
             "Also publish what the reference's API, monitor and webhooks listen for."
     }

@@ -140,7 +140,15 @@ impl Claimer {
                 fitting: &self.packed,
                 instance,
             };
-            match link.call(async |con| space.claim(con, &request).await).await? {
+            let claiming = link.call(async |con| match link.may_claim() {
+                true => space.claim(con, &request).await.map(Some),
+                false => Ok(None),
+            });
+            let Some(reply) = claiming.await? else {
+                link.until_claims_may_go().await;
+                continue;
+            };
+            match reply {
                 ClaimReply::Job(job) => {
                     reach(Point::ClaimAnswered);
                     self.unanswered = None;

@@ -4,7 +4,7 @@
 pub mod announce;
 pub mod claim;
 pub mod client;
-mod dial;
+pub mod confirmed;
 pub mod heartbeat;
 pub mod hints;
 pub mod holds;
@@ -12,6 +12,7 @@ pub mod index;
 pub mod journal;
 pub mod lease;
 pub mod link;
+pub mod reassert;
 pub mod recover;
 pub mod settle;
 pub mod sweep;

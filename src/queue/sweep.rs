@@ -8,7 +8,6 @@ use failpoints::{Point, reach};
 use futures_util::StreamExt;
 use redis::RedisResult;
 use redis::aio::PubSub;
-use std::future::Future;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -26,15 +25,12 @@ pub async fn keep(link: &Link, space: &Space, who: &str, beat: impl Fn(), stop: 
     let mut listener = None;
     loop {
         beat();
-        let turn = match lock(link, space, who).await {
-            Ok(true) => None,
-            Ok(false) => Some(TURN),
-            // It may have been ours, and be so again.
-            Err(_) => Some(ROUND),
-        };
-        if let Some(turn) = turn {
+        let locked = lock(link, space, who).await;
+        if !locked.as_ref().is_ok_and(|locked| *locked) {
             listener = None;
-            if unless(&stop, tokio::time::sleep(turn)).await.is_none() {
+            // Redis may be back at once.
+            let pause = if locked.is_ok() { TURN } else { ROUND };
+            if unless(&stop, tokio::time::sleep(pause)).await.is_none() {
                 return;
             }
             continue;
@@ -70,20 +66,18 @@ async fn round(link: &Link, space: &Space, who: &str, beat: &impl Fn()) {
     }
 }
 
-/// Foreign producers say when they have added a job. Never returns.
+/// Foreign producers say when they have added a job. Returns only if the connection breaks for good.
 async fn heed_hints(link: &Link, space: &Space, listener: &mut Option<(PubSub, u64)>) {
     loop {
         if listener.is_none() {
-            let losses = link.losses();
             match subscribed(link, space).await {
-                Ok(fresh) => *listener = Some((fresh, losses)),
-                Err(_) => tokio::time::sleep(TURN).await,
+                Ok(fresh) => *listener = Some(fresh),
+                Err(_) => tokio::time::sleep(ROUND).await,
             }
         }
-        if let Some((heard, losses)) = listener {
+        if let Some((heard, generation)) = listener {
             let mut messages = heard.on_message();
-            // Where the link has lost its connection, this one has gone the same way, perhaps without a word.
-            while let Some(Some(message)) = unlost(link, *losses, messages.next()).await {
+            while let Some(message) = next_while(link.left(*generation), messages.next()).await {
                 if let Some(id) = job_id(message.get_payload_bytes())
                     && !is_indexed(link, space, &id).await
                 {
@@ -96,18 +90,18 @@ async fn heed_hints(link: &Link, space: &Space, listener: &mut Option<(PubSub, u
     }
 }
 
-async fn unlost<T>(link: &Link, losses: u64, run: impl Future<Output = T>) -> Option<T> {
+/// The next message, or `None` once Redis is somewhere else.
+async fn next_while<T>(left: impl Future<Output = ()>, next: impl Future<Output = Option<T>>) -> Option<T> {
     tokio::select! {
-        biased;
-        () = link.lost_since(losses) => None,
-        answer = run => Some(answer),
+        next = next => next,
+        () = left => None,
     }
 }
 
-async fn subscribed(link: &Link, space: &Space) -> RedisResult<PubSub> {
-    let mut listener = link.listener().await?;
+async fn subscribed(link: &Link, space: &Space) -> RedisResult<(PubSub, u64)> {
+    let (mut listener, generation) = link.listener().await?;
     listener.subscribe(space.key("job_submitted")).await?;
-    Ok(listener)
+    Ok((listener, generation))
 }
 
 #[derive(serde::Deserialize)]

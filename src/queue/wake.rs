@@ -3,12 +3,10 @@
 //!
 //! A token is popped by the server even when the waiter has gone; whoever gets one and does not claim puts it back.
 
-use super::dial::silent;
-use super::link::Link;
+use super::link::{Dedicated, Link};
 use crate::protocol::Space;
 use failpoints::{Point, reach};
 use redis::RedisResult;
-use redis::aio::MultiplexedConnection;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -26,8 +24,7 @@ pub enum Woken {
 /// One worker's wait.
 pub struct Waiter {
     worker: String,
-    /// With the count of losses when it was opened.
-    connection: Option<(MultiplexedConnection, u64)>,
+    connection: Option<Dedicated>,
     /// Redis may believe that the last one still waits.
     is_haunted: bool,
 }
@@ -46,17 +43,10 @@ impl Waiter {
         classes: &BTreeSet<String>,
         longest: Duration,
     ) -> RedisResult<Woken> {
-        let (connection, losses) = match &mut self.connection {
-            Some(open) => open,
-            slot => {
-                let losses = link.losses();
-                if std::mem::take(&mut self.is_haunted) {
-                    // A dead wait would be given the next token. This one goes to it; without it, to the wait below.
-                    let _ = call(link, space, &self.worker).await;
-                }
-                slot.insert((link.dedicated().await?, losses))
-            }
-        };
+        if std::mem::take(&mut self.is_haunted) {
+            // A dead wait would be given the next token. This one goes to it; without it, to the wait below.
+            let _ = call(link, space, &self.worker).await;
+        }
         let own = wake_key(space, &self.worker);
         let mut command = redis::cmd("BLPOP");
         command.arg(&own);
@@ -66,26 +56,17 @@ impl Waiter {
         command.arg(format!("{:.3}", longest.as_secs_f64().max(0.001)));
         // The server answers by then; a connection that does not is dead.
         let deadline = longest + Duration::from_secs(2);
-        let answer: RedisResult<Option<(String, String)>> = tokio::select! {
-            biased;
-            answer = command.query_async(connection) => answer,
-            () = tokio::time::sleep(deadline) => Err(silent()),
-            // Nobody else would notice for as long as the wait is. A token that comes just now is lost with the
-            // connection; the claim that follows looks for itself.
-            () = link.lost_since(*losses) => Err(silent()),
-        };
-        match answer {
-            Ok(None) => Ok(Woken::TimedOut),
-            Ok(Some((key, _))) if key == own => Ok(Woken::Called),
-            Ok(Some((_, class))) => {
+        let answer: RedisResult<Option<(String, String)>> =
+            link.blocking(&mut self.connection, deadline, async |con| command.query_async(con).await).await;
+        self.is_haunted = answer.is_err();
+        Ok(match answer? {
+            None => Woken::TimedOut,
+            Some((key, _)) if key == own => Woken::Called,
+            Some((_, class)) => {
                 reach(Point::TokenTaken);
-                Ok(Woken::Class(class))
+                Woken::Class(class)
             }
-            Err(error) => {
-                (self.connection, self.is_haunted) = (None, true);
-                Err(error)
-            }
-        }
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 use super::shared::Shared;
 use crate::protocol::hold::{Hold as Answer, ProgressNote};
 use crate::queue::holds::{Hold, Stop};
+use crate::queue::lease;
 use connectors::contract::{Progress, ProgressSink};
 use failpoints::{Point, reach};
 use std::sync::Arc;
@@ -107,7 +108,10 @@ async fn send(shared: &Shared, hold: &Hold, progress: &Progress) {
     match shared.link.call(async |con| shared.space.progress(con, &hold.claim, &note).await).await {
         Ok(Answer::Cancel) => hold.stop(Stop::Cancelled),
         Ok(Answer::Moved) => hold.stop(Stop::Moved),
-        Ok(Answer::Lost) => hold.stop(Stop::Lost),
+        // A Redis that has failed over may have forgotten the claim: only a renewal, which asserts it, decides.
+        Ok(Answer::Lost) => {
+            let _ = lease::renew(&shared.link, &shared.space, &shared.holds, shared.limits.lease).await;
+        }
         Ok(Answer::Ok) => reach(Point::ProgressWritten),
         Err(_) => {}
     }

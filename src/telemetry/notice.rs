@@ -18,8 +18,12 @@ pub enum Notice<'a> {
     RedisLost { error: String },
     /// Redis answers, but refuses a call: rights, memory, a key of a wrong type.
     RedisRefuses { error: String },
+    /// Redis no longer refuses calls in this way.
+    RedisAccepts { code: &'a str, after: Duration },
     /// Redis answers again.
-    RedisBack { after: Duration },
+    RedisBack { after: Duration, at: &'a str },
+    /// Redis has restarted or failed over, and has been told again what it may have lost.
+    Reasserted { held: usize, ends: usize, restored: usize },
     /// A worker is registered.
     Registered { worker: &'a str, instance: &'a str },
     /// A newer process has this worker id.
@@ -77,7 +81,13 @@ pub fn tell(notice: Notice<'_>) {
         }
         RedisLost { error } => warn!(error, "Redis cannot be reached; running jobs go on, trying again"),
         RedisRefuses { error } => error!(error, "Redis refuses what the agent asks of it"),
-        RedisBack { after } => info!(outage_ms = after.as_millis() as u64, "Redis is back"),
+        RedisAccepts { code, after } => {
+            info!(code, refused_ms = after.as_millis() as u64, "Redis takes what it refused before");
+        }
+        RedisBack { after, at } => info!(outage_ms = after.as_millis() as u64, at, "Redis is back"),
+        Reasserted { held, ends, restored } => {
+            info!(held, ends, restored, "Redis has restarted or failed over; told it again what it may have lost");
+        }
         Registered { worker, instance } => info!(worker, instance, "registered"),
         Superseded { worker, by } => {
             error!(worker, by, "another process with this worker id has started after this one; stopping");

@@ -38,7 +38,7 @@ async fn run(section: &str, table: &mut Table) {
         "memory" => memory::run(table).await,
         "cancel" => cancel::run(table).await,
         "orphans" => orphans::run(table).await,
-        _ => back::run(table).await,
+        _ => Box::pin(back::run(table)).await,
     }
 }
 

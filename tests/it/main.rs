@@ -21,3 +21,4 @@ mod protocol;
 mod returning;
 mod storm;
 mod support;
+mod topology;

@@ -20,6 +20,18 @@ impl Queue {
         Self { link: server.link(), space: server.space() }
     }
 
+    /// The queue behind an address, in its place there.
+    pub fn at(url: &str, prefix: &str) -> Self {
+        let space = Space {
+            prefix: prefix.to_owned(),
+            reference_events: true,
+            stream_max: 5000,
+            retention_ms: 86_400_000,
+            failed_retention_ms: 604_800_000,
+        };
+        Self { link: Link::new(url, prefix).expect("the address is good"), space }
+    }
+
     /// Hands in a job; answers its id.
     pub async fn submit(&self, job: Value) -> String {
         let request = JobRequest::from_json(&job).expect("a good job");

@@ -3,9 +3,10 @@
 //!
 //! One attempt alone would have to be patient, for a way that is slow, and impatient, for one that was dead a moment ago.
 
+use super::failure::timed_out;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use redis::{RedisError, RedisResult};
+use redis::RedisResult;
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::{Instant, interval_at, sleep};
@@ -13,10 +14,10 @@ use tokio::time::{Instant, interval_at, sleep};
 /// After so long without an answer another attempt begins.
 const NEXT: Duration = Duration::from_secs(1);
 /// A way this slow is of no use. At most five attempts are under way.
-pub const LONGEST: Duration = Duration::from_secs(5);
+pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
 /// Opens one.
-pub async fn dial<T, F: Future<Output = RedisResult<T>>>(attempt: impl Fn() -> F) -> RedisResult<T> {
+pub(super) async fn dial<T, F: Future<Output = RedisResult<T>>>(attempt: impl Fn() -> F) -> RedisResult<T> {
     let numbered = |number: u32| {
         let opening = attempt();
         async move { (number, opening.await) }
@@ -37,14 +38,9 @@ pub async fn dial<T, F: Future<Output = RedisResult<T>>>(attempt: impl Fn() -> F
                 begun += 1;
                 attempts.push(numbered(begun));
             }
-            () = &mut given_up => return Err(silent()),
+            () = &mut given_up => return Err(timed_out()),
         }
     }
-}
-
-/// Nobody answers.
-pub fn silent() -> RedisError {
-    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
 #[cfg(test)]
