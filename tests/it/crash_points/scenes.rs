@@ -76,8 +76,10 @@ impl Scene {
                 (stage.queue().submit(job).await, agent)
             }
             Scene::Cancelled | Scene::Drained => {
-                let id = stage.queue().submit(long_picture()).await;
                 let agent = armed(failpoint);
+                // Who begins to listen renews what he holds: that must be over.
+                stage.is_idle(WORKER, &agent).await;
+                let id = stage.queue().submit(long_picture()).await;
                 is_at_work(&stage.engine).await;
                 if self == Scene::Drained {
                     agent.signal("TERM");
