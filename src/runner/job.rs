@@ -108,6 +108,13 @@ impl Run<'_> {
             self.engines_awake(&serves).await;
         }
         let Some(engine) = self.engines.iter().find(serves) else {
+            // Cancelled while an engine was waited for, or none came: an earlier process's work must not go on for nobody.
+            if let Some(id) = earlier.and_then(|earlier| earlier.service_job_id.as_deref())
+                && self.hold.why() != Some(Stop::Moved)
+            {
+                let stopping = self.engines.iter().map(|engine| engine.connector.interrupt(id));
+                let _ = tokio::time::timeout(STOP_GRACE, futures_util::future::join_all(stopping)).await;
+            }
             return Ended::released(false, "no engine of this worker can take it now");
         };
         self.run(engine, fetched, earlier.and_then(|earlier| earlier.service_job_id.clone())).await

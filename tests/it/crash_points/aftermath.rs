@@ -3,8 +3,11 @@
 
 use super::super::support::until;
 use super::stage::Stage;
+use futures_util::FutureExt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 /// One last event, outputs whole, nothing left in indexes, output folders and journals.
@@ -15,7 +18,15 @@ pub async fn is_clean(stage: &Stage, id: &str, workers: &[&str]) {
     if job["status"] == "completed" {
         outputs_are_whole(&serde_json::from_str(&job["result"]).expect("a result"));
     }
-    until("nothing is left behind", || async { left_behind(stage, workers).await.is_empty().then_some(()) }).await;
+    let left = RefCell::new(Vec::new());
+    let clean = until("nothing is left behind", || async {
+        *left.borrow_mut() = left_behind(stage, workers).await;
+        left.borrow().is_empty().then_some(())
+    });
+    if let Err(panic) = AssertUnwindSafe(clean).catch_unwind().await {
+        eprintln!("left behind: {:?}", left.borrow());
+        std::panic::resume_unwind(panic);
+    }
 }
 
 fn outputs_are_whole(result: &Value) {

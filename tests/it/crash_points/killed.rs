@@ -137,7 +137,7 @@ async fn an_agent_killed_around_a_failure_charges_the_job_no_more_than_its_failu
 }
 
 #[tokio::test]
-async fn an_agent_killed_while_it_stops_work_leaves_the_job_cancelled_or_completed_elsewhen() {
+async fn an_agent_killed_while_it_stops_work_leaves_the_job_to_its_end_and_the_engine_idle() {
     sweep(&[Scene::Cancelled, Scene::Drained]).await;
 }
 

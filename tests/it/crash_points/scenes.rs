@@ -48,9 +48,11 @@ impl Scene {
     /// What its agents are told beside the usual.
     pub fn env(self) -> Vec<(&'static str, &'static str)> {
         match self {
+            // Tokens alone wake it.
+            Scene::Completes => vec![LONG, ("POLL_INTERVAL_MS", "20000")],
             Scene::Drained => vec![LONG, ("DRAIN_SECONDS", "0.1")],
             // Long enough for the agent to be woken for a job that still avoids it.
-            Scene::FailsTwice => vec![LONG, ("RETRY_BACKOFF_MS", "300")],
+            Scene::FailsTwice => vec![LONG, ("RETRY_BACKOFF_MS", "1500")],
             Scene::OutOfMemory => vec![LONG, ("RETRY_BACKOFF_MS", "60000")],
             Scene::Inherits => vec![("LEASE_SECONDS", "1")],
             _ => vec![LONG],
@@ -74,8 +76,10 @@ impl Scene {
                 (stage.queue().submit(job).await, agent)
             }
             Scene::Cancelled | Scene::Drained => {
-                let id = stage.queue().submit(long_picture()).await;
                 let agent = armed(failpoint);
+                // Who begins to listen renews what he holds: that must be over.
+                stage.is_idle(WORKER, &agent).await;
+                let id = stage.queue().submit(long_picture()).await;
                 is_at_work(&stage.engine).await;
                 if self == Scene::Drained {
                     agent.signal("TERM");
