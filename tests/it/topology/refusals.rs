@@ -40,7 +40,8 @@ table! {
     a_replica_that_serves_nothing: Commands(
             &[&["CONFIG", "SET", "replica-serve-stale-data", "no"], &["REPLICAOF", "127.0.0.1", "1"]],
             &[&["REPLICAOF", "NO", "ONE"]]),
-        "MASTER is down", LOST;
+        // A write is answered with READONLY even now, all else with MASTERDOWN.
+        "replica", LOST;
     memory_that_is_full: Commands(&[&["CONFIG", "SET", "maxmemory", "1"]], &[&["CONFIG", "SET", "maxmemory", "0"]]),
         "OOM", REFUSED;
     replicas_that_are_missing: Commands(
