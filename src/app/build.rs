@@ -117,7 +117,7 @@ impl Built {
             let several = connectors.len() > 1;
             for (at, connector) in connectors.into_iter().enumerate() {
                 let label = if several { format!("{name}[{at}]") } else { name.to_owned() };
-                let engine = Arc::new(Engine::new(label, connector));
+                let engine = Arc::new(Engine::new(label, connector, config.jobs.stuck_step));
                 by_ref.insert((name.to_owned(), at), engine.clone());
                 engines.push(engine);
             }
@@ -151,13 +151,14 @@ impl Built {
             worker_id: worker.to_owned(),
             machine_id: config.identity.machine_id.clone(),
             hardware: HardwareFacts {
-                gpu_memory_gb: unit.and_then(crate::hardware::Unit::memory_gb),
+                gpu_memory_gb: unit.and_then(crate::hardware::Unit::memory_gb).map(|gb| offered_memory(gb, engines)),
                 gpu_model: unit.and_then(|unit| unit.gpu.name.clone()),
                 gpu_count: u32::from(unit.is_some()),
                 cpu_cores: Some(self.inventory.host.cpu_cores),
                 ram_gb: self.inventory.host.ram_gb,
             },
             engines: engines.iter().map(|engine| engine.facts()).collect(),
+            classes_left_out: engines.iter().flat_map(|engine| engine.classes_left_out()).collect(),
             traits: config.traits.clone(),
             workflow_id: config.identity.workflow_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -201,6 +202,11 @@ impl Built {
             });
         }
     }
+}
+
+/// Less than what jobs have asked for in vain.
+fn offered_memory(nominal: f64, engines: &[Arc<Engine>]) -> f64 {
+    engines.iter().filter_map(|engine| engine.memory_limit_gb()).map(f64::next_down).fold(nominal, f64::min)
 }
 
 fn gpu_facts(inventory: &Inventory) -> Vec<GpuFacts> {

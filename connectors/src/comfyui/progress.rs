@@ -6,7 +6,7 @@
 
 use super::graph::Graph;
 use super::message::Message;
-use crate::contract::{Progress, ProgressSink};
+use crate::contract::{Progress, ProgressSink, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
@@ -47,13 +47,20 @@ impl<'a> Tracker<'a> {
     pub fn waiting(&self, ahead: usize) {
         let others = if ahead == 1 { "1 other" } else { &format!("{ahead} others") };
         let message = Some(format!("waiting in ComfyUI's queue behind {others}"));
-        self.sink.report(Progress { fraction: self.best, message, node: None, step: None });
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage: Stage::Waiting });
     }
 
-    pub fn say(&mut self, fraction: f64, message: &str) {
-        self.best = self.best.max(fraction.clamp(0.0, 1.0));
-        let message = Some(message.to_owned());
-        self.sink.report(Progress { fraction: self.best, message, node: None, step: None });
+    /// Handed over, and waiting until the server takes it up.
+    pub fn handed_over(&self) {
+        let message = Some("handed to ComfyUI".to_owned());
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage: Stage::Waiting });
+    }
+
+    /// The run has ended well.
+    pub fn fetching(&mut self) {
+        self.best = 1.0;
+        let message = Some("fetching the outputs".to_owned());
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage: Stage::Fetching });
     }
 
     pub fn take(&mut self, message: &Message) {
@@ -107,6 +114,7 @@ impl<'a> Tracker<'a> {
             message: self.at.as_deref().map(|node| self.describe(node)),
             node: self.at.clone(),
             step: self.step,
+            stage: self.at.as_deref().map_or(Stage::Working, |node| Stage::Kind(self.graph.kind_of_work(node))),
         });
     }
 
