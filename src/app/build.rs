@@ -7,6 +7,7 @@ use crate::capabilities::{
 use crate::config::{Config, HttpEngine};
 use crate::hardware::{Inventory, Sampler, Settings};
 use crate::protocol::Space;
+use crate::queue::wake;
 use crate::runner::engine::Engine;
 use crate::runner::shared::{Limits, Shared};
 use crate::runner::slot::Slot;
@@ -23,6 +24,9 @@ use tokio_util::task::TaskTracker;
 
 /// How long a start waits for what engines say of themselves.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// Waking is a hint: without it a slot looks anew at its next poll.
+const WAKE_LONGEST: Duration = Duration::from_secs(1);
 
 /// The queue's place in Redis, as configured.
 pub fn space(config: &Config) -> Space {
@@ -198,6 +202,9 @@ impl Built {
                     let planned = &built.plan.slots[at];
                     let fresh = built.capabilities(planned, &slot.worker, &config, &slot.engines);
                     slot.capabilities.send_replace(Arc::new(fresh));
+                    // A slot that is blocked on the tokens of what it offered before must look anew.
+                    let waking = wake::call(&slot.shared.link, &slot.shared.space, &slot.worker);
+                    let _ = tokio::time::timeout(WAKE_LONGEST, waking).await;
                 }
             });
         }

@@ -42,7 +42,10 @@ impl Engine {
     pub fn failed(&self, failure: &Failure, asked: &Asked) -> bool {
         let blame = blame(failure);
         match &blame {
-            Blame::Nobody => return false,
+            Blame::Nobody => {
+                locked(&self.breakers).went_on(&Part::Whole);
+                return false;
+            }
             Blame::Model(model) => self.suspect(Part::Model(model.clone()), true, failure),
             Blame::Memory => match asked.memory_mb {
                 Some(mb) => self.suspect(Part::Memory(mb), true, failure),
@@ -88,8 +91,7 @@ impl Engine {
     /// Why this engine does not even try a job that loads these models, if it does not.
     pub fn refuses(&self, models: &[String]) -> Option<Failure> {
         let breakers = locked(&self.breakers);
-        let (model, why) =
-            models.iter().find_map(|model| Some((model, breakers.why(&Part::Model(model.clone()))?)))?;
+        let (model, why) = models.iter().find_map(|model| Some((model, breakers.why(&Part::Model(model.clone()))?)))?;
         let what = format!("this worker leaves out the model `{model}` for now: {why}");
         Some(Failure::of_host(Reason::DependencyError, what))
     }

@@ -40,7 +40,9 @@ impl Part {
         match self {
             Self::Whole => "look into the engine's log and restart it",
             Self::Model(_) => "replace the file if it is damaged",
-            Self::Memory(_) | Self::Class(_) => "look for other programs on the GPU; let such jobs ask for the memory they need",
+            Self::Memory(_) | Self::Class(_) => {
+                "look for other programs on the GPU; let such jobs ask for the memory they need"
+            }
         }
     }
 
@@ -112,13 +114,8 @@ impl Breakers {
     pub fn failed(&mut self, part: Part, decisive: bool, why: &str, now: Instant) -> Option<Duration> {
         self.forget(now);
         let (first, longest) = part.pauses();
-        let fresh = || Breaker {
-            state: State::Closed,
-            failures: 0,
-            pause: Duration::ZERO,
-            touched: now,
-            why: String::new(),
-        };
+        let fresh =
+            || Breaker { state: State::Closed, failures: 0, pause: Duration::ZERO, touched: now, why: String::new() };
         let breaker = self.by_part.entry(part).or_insert_with(fresh);
         breaker.failures = breaker.failures.saturating_add(1);
         breaker.touched = now;
@@ -137,6 +134,11 @@ impl Breakers {
         Some(breaker.pause)
     }
 
+    /// A run failed by its own fault, so the part did work: failures are no longer in a row. What is on trial stays so.
+    pub fn went_on(&mut self, part: &Part) {
+        self.by_part.retain(|known, breaker| known != part || breaker.state != State::Closed);
+    }
+
     /// Notes a success. Answers whether the part was under suspicion.
     pub fn succeeded(&mut self, part: &Part) -> bool {
         // An open one stays: the run began before, and others have failed since.
@@ -149,7 +151,8 @@ impl Breakers {
 
     /// A run that asked for this much memory went well: so would any that asks for less.
     pub fn memory_sufficed(&mut self, mb: u64) -> bool {
-        let proven: Vec<Part> = self.by_part.range(Part::Memory(0)..=Part::Memory(mb)).map(|(part, _)| part.clone()).collect();
+        let proven: Vec<Part> =
+            self.by_part.range(Part::Memory(0)..=Part::Memory(mb)).map(|(part, _)| part.clone()).collect();
         proven.iter().fold(false, |any, part| self.succeeded(part) || any)
     }
 

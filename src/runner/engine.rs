@@ -184,10 +184,14 @@ impl Engine {
                     locked(&self.leftovers).remove(&id);
                 }
                 Ok(Ok(Interrupted::StillRunning)) => {
-                    return Some("a run that was told to stop still goes on; if that lasts, restart the engine".to_owned());
+                    return Some(
+                        "a run that was told to stop still goes on; if that lasts, restart the engine".to_owned(),
+                    );
                 }
                 Ok(Err(failure)) => return Some(failure.message),
-                Err(_) => return Some("no answer when told to stop a run; if that lasts, restart the engine".to_owned()),
+                Err(_) => {
+                    return Some("no answer when told to stop a run; if that lasts, restart the engine".to_owned());
+                }
             }
         }
         None

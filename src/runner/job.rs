@@ -40,6 +40,9 @@ use std::time::{Duration, Instant};
 /// How long an engine may take to stop before it is left behind.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
+/// The same for a run that is stuck: its engine is looked after in any case.
+const STUCK_GRACE: Duration = Duration::from_secs(5);
+
 /// How a run ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -169,7 +172,10 @@ impl Run<'_> {
                 Ok(Some(result)) => Some(result),
                 // The engine's work goes on, followed by the process that took the job over.
                 Ok(None) if self.hold.why() == Some(Stop::Moved) => None,
-                Ok(None) => tokio::time::timeout(STOP_GRACE, &mut work).await.ok(),
+                Ok(None) => {
+                    let grace = if self.hold.why() == Some(Stop::Stuck) { STUCK_GRACE } else { STOP_GRACE };
+                    tokio::time::timeout(grace, &mut work).await.ok()
+                }
                 Err(_) => {
                     self.hold.stop(Stop::TimedOut);
                     tokio::time::timeout(STOP_GRACE, &mut work).await.ok()

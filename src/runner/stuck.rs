@@ -40,7 +40,9 @@ impl Stuck {
     pub fn failure(&self) -> Failure {
         let (seconds, doing) = (self.waited.as_secs_f64(), &self.doing);
         if self.in_queue {
-            let what = format!("the engine's queue has stood still for {seconds:.0} s ({doing}); if that lasts, restart the engine");
+            let what = format!(
+                "the engine's queue has stood still for {seconds:.0} s ({doing}); if that lasts, restart the engine"
+            );
             return Failure::of_host(Reason::QueueTimeout, what);
         }
         let what = format!(

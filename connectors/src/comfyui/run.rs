@@ -90,7 +90,7 @@ impl Attempt<'_> {
             Ok(socket) => Ok(Some(socket)),
             Err(trouble @ (Trouble::Refused | Trouble::Unreachable)) => Err(trouble.failure("opening the websocket")),
             // Nothing is at work there, so nothing explains the silence: a frozen server is not given the job at all.
-            Err(Trouble::Silent) => match self.comfy.api.queue_remaining(timing.request).await {
+            Err(Trouble::Silent) => match self.comfy.api.queue_remaining(timing.probe).await {
                 Err(trouble @ Trouble::Silent) => Err(trouble.failure("opening the websocket, then asking how it is")),
                 Ok(_) | Err(_) => Ok(None),
             },

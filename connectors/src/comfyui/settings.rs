@@ -138,7 +138,7 @@ impl Default for Timing {
             unreachable: Duration::from_secs(60),
             stop: Duration::from_secs(10),
             stop_poll: Duration::from_millis(50),
-            free: Duration::from_secs(3),
+            free: Duration::from_secs(2),
             stalled_download: Duration::from_secs(30),
             models_refresh: Duration::from_secs(60),
         }
