@@ -116,6 +116,8 @@ pub enum Stage {
     Working,
     /// Work of this kind: the same words for what takes about the same time in every job (node class, model, size).
     Kind(String),
+    /// At work, but nothing tells how far: reports are not to be expected.
+    Unseen,
     /// The engine is done; the results are on their way.
     Fetching,
 }

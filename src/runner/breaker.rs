@@ -153,7 +153,7 @@ impl Breakers {
     pub fn memory_sufficed(&mut self, mb: u64) -> bool {
         let proven: Vec<Part> =
             self.by_part.range(Part::Memory(0)..=Part::Memory(mb)).map(|(part, _)| part.clone()).collect();
-        proven.iter().fold(false, |any, part| self.succeeded(part) || any)
+        proven.iter().filter(|part| self.succeeded(part)).count() > 0
     }
 
     /// Puts on trial what has been left out for long enough; the whole engine only after a good probe. Answers what.

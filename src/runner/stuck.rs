@@ -105,7 +105,7 @@ impl Watch {
     /// Until when the step at work may go on.
     fn limit(&self) -> Option<Instant> {
         let at = locked(&self.at);
-        let at = at.as_ref().filter(|at| at.last.stage != Stage::Fetching)?;
+        let at = at.as_ref().filter(|at| !matches!(at.last.stage, Stage::Fetching | Stage::Unseen))?;
         // A limit beyond what a clock can tell is none.
         at.since.checked_add(locked(&self.paces).limit(at.step.as_ref())?)
     }
@@ -211,13 +211,15 @@ mod tests {
     }
 
     #[test]
-    fn waiting_in_the_queue_is_told_apart_and_fetching_is_not_watched() {
+    fn waiting_in_the_queue_is_told_apart_and_what_tells_nothing_is_not_watched() {
         let (watch, now) = (watch(), Instant::now());
         assert_eq!(watch.limit(), None, "the engine has nothing yet");
         watch.heard(&Progress { stage: Stage::Waiting, ..Progress::default() }, now);
         let stuck = watch.is_stuck(now + 300 * SECOND).unwrap();
         assert_eq!(stuck.failure().reason, Reason::QueueTimeout);
-        watch.heard(&Progress { stage: Stage::Fetching, ..Progress::default() }, now);
-        assert_eq!(watch.limit(), None);
+        for stage in [Stage::Fetching, Stage::Unseen] {
+            watch.heard(&Progress { stage, ..Progress::default() }, now);
+            assert_eq!(watch.limit(), None);
+        }
     }
 }

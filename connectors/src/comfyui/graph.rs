@@ -193,6 +193,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn models_and_kinds_of_work_are_read_off_the_graph_the_heaviest_first() {
+        let graph = Graph::read(&serde_json::json!({
+            "1": { "class_type": "LoraLoader", "inputs": { "lora_name": "a.safetensors", "model": ["2", 0] } },
+            "2": { "class_type": "CheckpointLoaderSimple", "inputs": { "ckpt_name": "xl.safetensors" } },
+            "3": { "class_type": "EmptyLatentImage", "inputs": { "width": 1024, "height": 768, "batch_size": 2 } },
+            "4": { "class_type": "KSampler", "inputs": { "sampler_name": "euler", "latent_image": ["3", 0] } },
+        }))
+        .unwrap();
+        assert_eq!(graph.models(), ["xl.safetensors", "a.safetensors"]);
+        assert_eq!(graph.models_of("1").collect::<Vec<_>>(), ["a.safetensors"]);
+        assert_eq!(graph.kind_of_work("4"), "KSampler xl.safetensors 1024x768x2");
+        assert_eq!(graph.kind_of_work("4.0.1"), graph.kind_of_work("4"), "an expansion counts with its maker");
+    }
+
+    #[test]
     fn a_mark_is_taken_off_again_and_nothing_else_is() {
         let prompt = "1a2b3c4d-0000-4000-8000-000000000000";
         let job = |id: &str, attempt| Job {

@@ -43,17 +43,25 @@ impl<'a> Tracker<'a> {
         self.cached.len()
     }
 
-    /// The prompt waits behind this many others.
-    pub fn waiting(&self, ahead: usize) {
+    /// The prompt waits behind this many others. `blind`: nothing would tell that it does so no longer.
+    pub fn waiting(&self, ahead: usize, blind: bool) {
         let others = if ahead == 1 { "1 other" } else { &format!("{ahead} others") };
         let message = Some(format!("waiting in ComfyUI's queue behind {others}"));
-        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage: Stage::Waiting });
+        let stage = if blind { Stage::Unseen } else { Stage::Waiting };
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage });
     }
 
     /// Handed over, and waiting until the server takes it up.
-    pub fn handed_over(&self) {
+    pub fn handed_over(&self, blind: bool) {
         let message = Some("handed to ComfyUI".to_owned());
-        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage: Stage::Waiting });
+        let stage = if blind { Stage::Unseen } else { Stage::Waiting };
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage });
+    }
+
+    /// It runs, but there is no socket that would tell of it.
+    pub fn unseen(&self) {
+        let message = Some("at work in ComfyUI, which tells no progress".to_owned());
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage: Stage::Unseen });
     }
 
     /// The run has ended well.

@@ -109,7 +109,7 @@ impl Attempt<'_> {
     ) -> Result<Outcome, RunError> {
         let timing = &self.comfy.settings.timing;
         let mut tracker = Tracker::new(self.graph, &*self.ctx.progress);
-        tracker.handed_over();
+        tracker.handed_over(socket.is_none());
         let entry = tokio::select! {
             biased;
             () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),

@@ -1,5 +1,6 @@
 //! Engines that answer every question and do not go on: a step without an end, a queue that nobody works off.
 
+use super::super::super::support::until;
 use super::super::picture;
 use super::Site;
 use serde_json::json;
@@ -31,6 +32,18 @@ async fn steps_that_go_on_slowly_are_not_stuck() {
         site.engine.allow_steps(1);
         site.engine.starving().await;
     }
+    site.engine.step_by_hand(false);
+    site.ends(&id, "completed", "1", "0", 1).await;
+}
+
+#[tokio::test]
+async fn work_that_tells_nothing_because_there_is_no_socket_is_not_stuck() {
+    let site = Site::new(&[("STUCK_STEP_SECONDS", "0.5")]).await;
+    site.engine.quirks(|quirks| quirks.hanging_routes.extend(["GET /ws".to_owned()]));
+    let id = site.begun().await;
+    let began = std::time::Instant::now();
+    // Nothing but time can show that nothing happens.
+    until("three times the patience is over", || async { (began.elapsed().as_millis() > 1500).then_some(()) }).await;
     site.engine.step_by_hand(false);
     site.ends(&id, "completed", "1", "0", 1).await;
 }
