@@ -156,6 +156,21 @@ mod tests {
         assert!(engine.is_healthy() && !engine.is_suspected());
     }
 
+    #[tokio::test]
+    async fn a_model_that_brings_the_engine_down_is_found_among_good_ones() {
+        let engine = engine();
+        let fault = Failure::of_host(Reason::ServiceDown, "refuses connections");
+        let good = Asked { models: vec!["good.safetensors".to_owned()], ..Asked::default() };
+        for _ in 0..3 {
+            engine.failed(&fault, &asked(None));
+            engine.probe().await;
+            engine.succeeded(&good);
+        }
+        assert!(engine.is_healthy(), "it was never three in a row");
+        assert!(engine.refuses(&["big.safetensors".to_owned()]).is_some());
+        assert!(engine.refuses(&good.models).is_none());
+    }
+
     #[test]
     fn a_damaged_model_is_left_out_alone_and_want_of_memory_by_what_was_asked() {
         let engine = engine();

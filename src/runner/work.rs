@@ -77,6 +77,9 @@ impl Slot {
         // A dead engine must not run through the queue, and one that goes on with what it was told to stop must not be
         // given more: it is asked before the next claim, not at the next interval.
         let to_ask = self.engines.iter().filter(|engine| blames_us || engine.has_leftovers());
+        if self.shared.shutdown.drain.is_cancelled() {
+            return after;
+        }
         beating(beat, futures_util::future::join_all(to_ask.map(|engine| engine.probe()))).await;
         after
     }
