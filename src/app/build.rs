@@ -7,6 +7,7 @@ use crate::capabilities::{
 use crate::config::{Config, HttpEngine};
 use crate::hardware::{Inventory, Sampler, Settings};
 use crate::protocol::Space;
+use crate::queue::wake;
 use crate::runner::engine::Engine;
 use crate::runner::shared::{Limits, Shared};
 use crate::runner::slot::Slot;
@@ -23,6 +24,9 @@ use tokio_util::task::TaskTracker;
 
 /// How long a start waits for what engines say of themselves.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// Waking is a hint: without it a slot looks anew at its next poll.
+const WAKE_LONGEST: Duration = Duration::from_secs(1);
 
 /// The queue's place in Redis, as configured.
 pub fn space(config: &Config) -> Space {
@@ -118,7 +122,7 @@ impl Built {
             let several = connectors.len() > 1;
             for (at, connector) in connectors.into_iter().enumerate() {
                 let label = if several { format!("{name}[{at}]") } else { name.to_owned() };
-                let engine = Arc::new(Engine::new(label, connector));
+                let engine = Arc::new(Engine::new(label, connector, config.jobs.stuck_step));
                 by_ref.insert((name.to_owned(), at), engine.clone());
                 engines.push(engine);
             }
@@ -152,13 +156,14 @@ impl Built {
             worker_id: worker.to_owned(),
             machine_id: config.identity.machine_id.clone(),
             hardware: HardwareFacts {
-                gpu_memory_gb: unit.and_then(crate::hardware::Unit::memory_gb),
+                gpu_memory_gb: unit.and_then(crate::hardware::Unit::memory_gb).map(|gb| offered_memory(gb, engines)),
                 gpu_model: unit.and_then(|unit| unit.gpu.name.clone()),
                 gpu_count: u32::from(unit.is_some()),
                 cpu_cores: Some(self.inventory.host.cpu_cores),
                 ram_gb: self.inventory.host.ram_gb,
             },
             engines: engines.iter().map(|engine| engine.facts()).collect(),
+            classes_left_out: engines.iter().flat_map(|engine| engine.classes_left_out()).collect(),
             traits: config.traits.clone(),
             workflow_id: config.identity.workflow_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -198,10 +203,18 @@ impl Built {
                     let planned = &built.plan.slots[at];
                     let fresh = built.capabilities(planned, &slot.worker, &config, &slot.engines);
                     slot.capabilities.send_replace(Arc::new(fresh));
+                    // A slot that is blocked on the tokens of what it offered before must look anew.
+                    let waking = wake::call(&slot.shared.link, &slot.shared.space, &slot.worker);
+                    let _ = tokio::time::timeout(WAKE_LONGEST, waking).await;
                 }
             });
         }
     }
+}
+
+/// Less than what jobs have asked for in vain.
+fn offered_memory(nominal: f64, engines: &[Arc<Engine>]) -> f64 {
+    engines.iter().filter_map(|engine| engine.memory_limit_gb()).map(f64::next_down).fold(nominal, f64::min)
 }
 
 fn gpu_facts(inventory: &Inventory) -> Vec<GpuFacts> {

@@ -83,6 +83,7 @@ fn jobs(reader: &Reader<'_>) -> Jobs {
         heartbeat_interval: reader.span("HEARTBEAT_INTERVAL_SECONDS"),
         drain: reader.span("DRAIN_SECONDS"),
         timeout: reader.span("JOB_TIMEOUT_MINUTES"),
+        stuck_step: reader.span("STUCK_STEP_SECONDS"),
         health_interval: reader.span("HEALTH_CHECK_INTERVAL_SECONDS"),
         max_payload_bytes: reader.bytes("MAX_PAYLOAD_BYTES").unwrap_or_default(),
         events_max: reader.count("EVENTS_MAX").unwrap_or_default(),

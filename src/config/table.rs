@@ -114,6 +114,8 @@ pub static VARIABLES: &[Variable] = table! {
             "Jobs that run at once on each GPU."
         JOB_TIMEOUT_MINUTES (Span(Minutes, 0.001, 43200.0)) (Is("30")) Plain [WORKER_JOB_TIMEOUT_MINUTES Same]
             "A job is stopped after this many minutes, unless it asks for another limit."
+        STUCK_STEP_SECONDS (Span(Seconds, 0.0, 86400.0)) (Is("300")) Plain []
+            "A step that reports nothing new for this many seconds is stopped and the job tried elsewhere; known steps are given 20 times their usual time, at least a fifth of this. 0 = never."
         DRAIN_SECONDS (Span(Seconds, 0.0, 86400.0)) (Is("300")) Plain []
             "How long running jobs may go on after a stop is asked for, in seconds; then they go back to the queue unharmed."
         LEASE_SECONDS (Span(Seconds, 0.1, 3600.0)) (Is("30")) Plain []

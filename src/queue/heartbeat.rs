@@ -17,14 +17,15 @@ pub struct Presence {
     instance: Mutex<String>,
 }
 
-/// Whether some other live worker offers this service.
-pub async fn others_serve(link: &Link, space: &Space, me: &str, service: &str) -> RedisResult<bool> {
+/// How many other live workers offer this service.
+pub async fn others_serve(link: &Link, space: &Space, me: &str, service: &str) -> RedisResult<usize> {
     let workers = super::client::workers(link, space).await?;
-    Ok(workers.iter().filter(|worker| worker.alive && worker.id != me).any(|worker| {
+    let serves = |worker: &&super::client::WorkerLine| {
         let capabilities = worker.record.get("capabilities").map(String::as_str).unwrap_or_default();
         let capabilities: serde_json::Value = serde_json::from_str(capabilities).unwrap_or_default();
         capabilities["services"].as_array().is_some_and(|services| services.iter().any(|name| name == service))
-    }))
+    };
+    Ok(workers.iter().filter(|worker| worker.alive && worker.id != me).filter(serves).count())
 }
 
 /// What a beat brought.

@@ -16,6 +16,8 @@ pub enum Stop {
     TimedOut,
     /// A newer process of this worker has taken the job over: the engine's work must go on.
     Moved,
+    /// It has made no progress for longer than its steps take.
+    Stuck,
     /// It is not ours any more.
     Lost,
     /// The worker stops: the job is given back.

@@ -4,12 +4,13 @@
 use super::shared::Shared;
 use crate::capabilities::{Capabilities, Fit, fit_job};
 use crate::protocol::claim::ClaimedJob;
+use crate::protocol::class::Class;
 use connectors::contract::Job;
 use connectors::failure::{Failure, Reason};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A job, read.
@@ -21,6 +22,17 @@ pub struct Fetched {
     pub timeout: Duration,
     /// The small fields of its hash, for the reference's records.
     pub fields: BTreeMap<String, String>,
+    /// Its class.
+    pub class: String,
+}
+
+impl Fetched {
+    /// GPU memory that the job asks for, in MB.
+    pub fn memory_mb(&self) -> Option<u64> {
+        let class = Class::of(|name| self.fields.get(name).map(String::as_str), &BTreeSet::new()).ok()?;
+        let gigabytes = class.require().get("hardware.gpu_memory_gb").and_then(Value::as_f64)?;
+        (gigabytes > 0.0).then_some((gigabytes * 1000.0) as u64)
+    }
 }
 
 /// Why a claimed job does not run here.
@@ -38,7 +50,7 @@ pub enum NotHere {
 const LONGEST_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 
 /// What is read of the hash besides `ctx` and what this worker's matching needs.
-const READ: [&str; 9] = [
+const READ: [&str; 10] = [
     "status",
     "service_required",
     "requirements",
@@ -48,6 +60,7 @@ const READ: [&str; 9] = [
     "total_steps",
     "retry_count",
     "max_retries",
+    "handed_on",
 ];
 
 /// Reads a claimed job. Without `capabilities` its fit is not asked: it ran here before.
@@ -133,5 +146,6 @@ fn read(
         },
         timeout,
         fields,
+        class: claimed.class.clone(),
     })
 }

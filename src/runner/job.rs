@@ -13,6 +13,8 @@
 //!           stopping (the engine's own work ends) ──▶ cancelled | failed | thrown away | given back
 //! ```
 
+use super::attempt::carry_out;
+use super::blame::Asked;
 use super::engine::Engine;
 use super::fetch::{Fetched, NotHere, fetch};
 use super::ledger::RedisLedger;
@@ -21,6 +23,7 @@ use super::reference::{Record, job_result};
 use super::retry::verdict;
 use super::shape;
 use super::shared::Shared;
+use super::stuck::Watch;
 use crate::capabilities::Capabilities;
 use crate::output::LocalStore;
 use crate::protocol::claim::ClaimedJob;
@@ -29,7 +32,7 @@ use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::{Hold, Stop};
 use crate::queue::link::unless;
 use crate::queue::settle;
-use connectors::contract::{Outcome, Reattached, RunContext, RunError};
+use connectors::contract::{Outcome, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
 use std::sync::Arc;
@@ -37,6 +40,9 @@ use std::time::{Duration, Instant};
 
 /// How long an engine may take to stop before it is left behind.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// The same for a run that is stuck: its engine is looked after in any case.
+const STUCK_GRACE: Duration = Duration::from_secs(5);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -132,8 +138,21 @@ impl Run<'_> {
 
     async fn run(&self, engine: &Arc<Engine>, fetched: Fetched, resume: Option<String>) -> Ended {
         let began = Instant::now();
+        let asked = || Asked {
+            models: engine.connector.models(&fetched.job),
+            memory_mb: fetched.memory_mb(),
+            class: fetched.class.clone(),
+        };
+        // What is taken up again is at work already.
+        if resume.is_none()
+            && engine.is_suspected()
+            && let Some(refused) = engine.refuses(&asked().models)
+        {
+            return self.failed(&refused, Some(&fetched), began);
+        }
         let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
-        let (sink, reports) = Sink::new();
+        let watch = Arc::new(Watch::new(engine.paces.clone()));
+        let (sink, reports) = Sink::new(watch.clone());
         let context = RunContext {
             cancel: self.hold.engine_signal(),
             progress: sink,
@@ -142,29 +161,30 @@ impl Run<'_> {
         };
         let (connector, job) = (engine.connector.clone(), fetched.job.clone());
         // A task of its own: a connector that panics fails one job, not the agent.
-        let mut work = tokio::spawn(async move {
-            if let Some(id) = resume
-                && let Reattached::Done(outcome) = connector.reattach(&job, &id, &context).await?
-            {
-                return Ok(outcome);
-            }
-            // The engine never saw it, or has forgotten it.
-            connector.run(&job, &context).await
-        });
+        let mut work = tokio::spawn(carry_out(connector, job, context, resume));
         let abandon = work.abort_handle();
         let forwarding = forward(self.shared, self.hold, reports);
+        let mut stuck = None;
         let working = async {
-            let watch = tokio::time::timeout(fetched.timeout, async {
+            let ended = tokio::time::timeout(fetched.timeout, async {
                 tokio::select! {
                     result = &mut work => Some(result),
                     () = self.stop_signal() => None,
+                    found = watch.stuck() => {
+                        self.hold.stop(Stop::Stuck);
+                        stuck = Some(found);
+                        None
+                    }
                 }
             });
-            match watch.await {
+            match ended.await {
                 Ok(Some(result)) => Some(result),
                 // The engine's work goes on, followed by the process that took the job over.
                 Ok(None) if self.hold.why() == Some(Stop::Moved) => None,
-                Ok(None) => tokio::time::timeout(STOP_GRACE, &mut work).await.ok(),
+                Ok(None) => {
+                    let grace = if self.hold.why() == Some(Stop::Stuck) { STUCK_GRACE } else { STOP_GRACE };
+                    tokio::time::timeout(grace, &mut work).await.ok()
+                }
                 Err(_) => {
                     self.hold.stop(Stop::TimedOut);
                     tokio::time::timeout(STOP_GRACE, &mut work).await.ok()
@@ -183,10 +203,27 @@ impl Run<'_> {
             forwarding
         );
         reach(Point::RunEnded);
+        if self.may_have_left_work(&result)
+            && let Some(id) = ledger.service_job_id()
+        {
+            engine.may_still_run(id);
+        }
+        if !matches!(result, Some(Ok(Ok(_))))
+            && let Some(stuck) = stuck.filter(|_| self.hold.why() == Some(Stop::Stuck))
+        {
+            engine.failed(&stuck.failure(), &asked());
+            return self.failed(&stuck.failure(), Some(&fetched), began);
+        }
         match result {
-            Some(Ok(Ok(outcome))) => self.completed(&outcome, &fetched, ledger.service_job_id().as_deref(), began),
+            Some(Ok(Ok(outcome))) => {
+                if engine.is_suspected() {
+                    engine.succeeded(&asked());
+                }
+                self.completed(&outcome, &fetched, ledger.service_job_id().as_deref(), began)
+            }
             Some(Ok(Err(RunError::Failed(failure)))) if self.hold.why().is_none() => {
-                let failure = self.without_false_hope(failure, &fetched.job.service).await;
+                engine.failed(&failure, &asked());
+                let failure = self.without_false_hope(failure, &fetched).await;
                 self.failed(&failure, Some(&fetched), began)
             }
             Some(Ok(Err(RunError::Lost(_)))) if self.hold.why().is_none() => Ended::ThrownAway,
@@ -207,14 +244,27 @@ impl Run<'_> {
     }
 
     /// A model that is missing here is worth handing on only if there is somebody to hand it to: else its submitter
-    /// would wait for minutes to read what is known now.
-    async fn without_false_hope(&self, failure: Failure, service: &str) -> Failure {
-        if failure.reason != Reason::ModelNotFound || !failure.hosts_fault {
+    /// would wait for minutes to read what is known now. A job that needs too much memory is handed to each of the
+    /// others once, and charged from then on.
+    async fn without_false_hope(&self, failure: Failure, fetched: &Fetched) -> Failure {
+        let memory = failure.is_out_of_memory();
+        if !failure.hosts_fault || !memory && failure.reason != Reason::ModelNotFound {
             return failure;
         }
-        match others_serve(&self.shared.link, &self.shared.space, self.worker, service).await {
-            Ok(false) => Failure { hosts_fault: false, ..failure },
-            Ok(true) | Err(_) => failure,
+        let handed_on: usize = fetched.fields.get("handed_on").and_then(|count| count.parse().ok()).unwrap_or_default();
+        match others_serve(&self.shared.link, &self.shared.space, self.worker, &fetched.job.service).await {
+            Ok(others) if others == 0 || memory && handed_on >= others => Failure { hosts_fault: false, ..failure },
+            Ok(_) | Err(_) => failure,
+        }
+    }
+
+    /// Whether the engine may be at work on something that nobody waits for any more.
+    fn may_have_left_work<E>(&self, result: &Option<Result<Result<Outcome, RunError>, E>>) -> bool {
+        match (result, self.hold.why()) {
+            (Some(Ok(Ok(_))), _) | (_, Some(Stop::Moved)) => false,
+            (Some(Ok(Err(RunError::Failed(failure)))), None) => failure.hosts_fault,
+            (Some(Ok(Err(RunError::Lost(_)))), None) => false,
+            _ => true,
         }
     }
 
@@ -230,6 +280,10 @@ impl Run<'_> {
                 let limit = fetched.map_or(self.shared.limits.timeout, |fetched| fetched.timeout);
                 let message = format!("the job ran longer than the {} s allowed and was stopped", limit.as_secs_f64());
                 self.failed(&Failure::new(Reason::JobTimeout, message), fetched, began)
+            }
+            Some(Stop::Stuck) => {
+                let what = "the run made no progress and was stopped";
+                self.failed(&Failure::of_host(Reason::ProcessingTimeout, what), fetched, began)
             }
             Some(Stop::Lost | Stop::Moved) => Ended::ThrownAway,
             Some(Stop::Released) => Ended::released(false, "the worker is stopping"),

@@ -1,6 +1,7 @@
 //! A slot at work: one job from its claim to the end that is handed in.
 //! In: a claimed job. Out: its end in Redis, the news of it in the log.
 
+use super::attempt::FREE_DEADLINE;
 use super::job::{Earlier, Ended, Run};
 use super::shared::{Announcement, Shared};
 use super::slot::Slot;
@@ -22,9 +23,6 @@ use std::time::{Duration, Instant};
 
 /// How often a slot at work says that it is.
 const BEAT: Duration = Duration::from_secs(5);
-
-/// How long engines may take to accept a request to free memory.
-const FREE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What follows a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +60,7 @@ impl Slot {
         tell(Notice::Claimed { worker: &self.worker, job: &claimed.id, attempt: claimed.attempt });
         self.now_doing(None, Some(&claimed.id));
         let run = Run { shared: &self.shared, worker: &self.worker, engines: &self.engines, capabilities, hold: &hold };
-        let ended = beating(beat, run.live(claimed, earlier.as_ref())).await;
+        let ended = beating(beat, Box::pin(run.live(claimed, earlier.as_ref()))).await;
         let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
             if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));
         let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
@@ -78,9 +76,14 @@ impl Slot {
         }
         if blames_us {
             self.until_outputs_can_be_stored(beat).await;
-            // A dead engine must not run through the queue: it is asked before the next claim, not at the next interval.
-            futures_util::future::join_all(self.engines.iter().map(|engine| engine.probe())).await;
         }
+        // A dead engine must not run through the queue, and one that goes on with what it was told to stop must not be
+        // given more: it is asked before the next claim, not at the next interval.
+        let to_ask = self.engines.iter().filter(|engine| blames_us || engine.has_leftovers());
+        if self.shared.shutdown.drain.is_cancelled() {
+            return after;
+        }
+        beating(beat, futures_util::future::join_all(to_ask.map(|engine| engine.probe()))).await;
         after
     }
 

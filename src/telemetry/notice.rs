@@ -32,6 +32,14 @@ pub enum Notice<'a> {
     EngineHealthy { engine: &'a str, version: Option<&'a str>, models: usize },
     /// An engine cannot take work.
     EngineUnhealthy { engine: &'a str, why: &'a str },
+    /// Something that keeps failing is no longer offered for a while.
+    LeftOut { engine: &'a str, part: String, pause: Duration, why: &'a str, remedy: &'a str },
+    /// It is offered again; the next job that needs it decides.
+    OnTrial { engine: &'a str, part: String },
+    /// A job that needed it went well.
+    TrustedAgain { engine: &'a str, part: String },
+    /// Memory ran out in mid-run: it is freed, and the job tried once more.
+    OutOfMemory { job: &'a str, message: &'a str },
     /// A job is held.
     Claimed { worker: &'a str, job: &'a str, attempt: u64 },
     /// A job that an earlier process of this worker held is taken up again.
@@ -96,6 +104,15 @@ pub fn tell(notice: Notice<'_>) {
             info!(engine, version = version.unwrap_or("unknown"), models, "engine is healthy");
         }
         EngineUnhealthy { engine, why } => warn!(engine, why, "engine cannot take work; its services are not offered"),
+        LeftOut { engine, part, pause, why, remedy } => {
+            let seconds = pause.as_secs();
+            warn!(engine, part, seconds, why, remedy, "left out of the offer for a while");
+        }
+        OnTrial { engine, part } => info!(engine, part, "offered again, on trial"),
+        TrustedAgain { engine, part } => info!(engine, part, "works again"),
+        OutOfMemory { job, message } => {
+            warn!(job, message, "out of memory: freeing the engine's, then trying once more");
+        }
         Claimed { worker, job, attempt } => info!(worker, job, attempt, "claimed"),
         CannotStore { folder, error } => {
             warn!(folder = %folder.display(), error, "outputs cannot be stored; no jobs are claimed until they can");

@@ -5,6 +5,7 @@ mod comfyui;
 mod commands;
 mod demo;
 mod ending;
+mod engine_faults;
 mod outages;
 mod sharing;
 mod stopping;

@@ -98,6 +98,11 @@ impl Attempt<'_> {
                 Ok(Some(socket))
             }
             Err(trouble @ (Trouble::Refused | Trouble::Unreachable)) => Err(trouble.failure("opening the websocket")),
+            // Nothing is at work there, so nothing explains the silence: a frozen server is not given the job at all.
+            Err(Trouble::Silent) => match self.comfy.api.queue_remaining(timing.probe).await {
+                Err(trouble @ Trouble::Silent) => Err(trouble.failure("opening the websocket, then asking how it is")),
+                Ok(_) | Err(_) => Ok(None),
+            },
             Err(trouble) => {
                 tracing::warn!(?trouble, "no websocket to ComfyUI; going on without live progress");
                 Ok(None)
@@ -114,7 +119,7 @@ impl Attempt<'_> {
     ) -> Result<Option<Outcome>, RunError> {
         let timing = &self.comfy.settings.timing;
         let mut tracker = Tracker::new(self.graph, &*self.ctx.progress);
-        tracker.say(0.0, "handed to ComfyUI");
+        tracker.handed_over(socket.is_none());
         let entry = tokio::select! {
             biased;
             () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
@@ -127,7 +132,7 @@ impl Attempt<'_> {
             timings.insert("queued_ms".to_owned(), ms(started.saturating_duration_since(since)));
         }
         match verdict::read(&entry, Some(self.graph)) {
-            Verdict::Success => tracker.say(1.0, "fetching the outputs"),
+            Verdict::Success => tracker.fetching(),
             Verdict::Failed(failure) => return Err(failure.into()),
             Verdict::Interrupted if self.ctx.cancel.is_cancelled() => return Err(RunError::Cancelled),
             Verdict::Interrupted => return Ok(None),
