@@ -1,11 +1,12 @@
 //! One engine on this machine: its connector and how it was at the last probe.
 //! In: a connector. Out: the latest probe, for everybody who asks.
 
+use super::fence::Fence;
 use crate::capabilities::EngineFacts;
 use crate::queue::link::unless;
 use crate::telemetry::{Notice, tell};
 use connectors::contract::{Connector, Health, Probe};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,12 +22,13 @@ pub struct Engine {
     /// What drives it.
     pub connector: Arc<dyn Connector>,
     probe: watch::Sender<Probe>,
+    fence: OnceLock<Arc<Fence>>,
 }
 
 impl Engine {
     /// An engine that has not been probed yet.
     pub fn new(label: String, connector: Arc<dyn Connector>) -> Self {
-        Self { label, connector, probe: watch::Sender::new(Probe::unhealthy("not asked yet")) }
+        Self { label, connector, probe: watch::Sender::new(Probe::unhealthy("not asked yet")), fence: OnceLock::new() }
     }
 
     /// The latest probe.
@@ -36,7 +38,22 @@ impl Engine {
 
     /// Whether it can take work.
     pub fn is_healthy(&self) -> bool {
-        self.probe.borrow().is_healthy()
+        self.probe.borrow().is_healthy() && !self.is_fenced()
+    }
+
+    /// Says which GPU it works on; one that is never told works on none.
+    pub fn works_on(&self, fence: Arc<Fence>) {
+        let _ = self.fence.set(fence);
+    }
+
+    /// The fence of its GPU.
+    pub fn fence(&self) -> Option<&Arc<Fence>> {
+        self.fence.get()
+    }
+
+    /// Whether its GPU may not work.
+    pub fn is_fenced(&self) -> bool {
+        self.fence().is_some_and(|fence| fence.fenced().is_some())
     }
 
     /// Hears of every probe that differs from the one before.
@@ -50,7 +67,7 @@ impl Engine {
         EngineFacts {
             name: self.connector.name().to_owned(),
             services: self.connector.services().to_vec(),
-            healthy: probe.is_healthy(),
+            healthy: probe.is_healthy() && !self.is_fenced(),
             models: probe.models.values().flatten().cloned().collect(),
             version: probe.version.clone(),
         }

@@ -3,6 +3,7 @@
 
 mod avoided;
 pub mod engine;
+pub mod fence;
 mod fetch;
 mod idle;
 mod job;

@@ -20,12 +20,12 @@ fn endless() -> Value {
 }
 
 /// A simulated job that is done at once.
-fn quick() -> Value {
+pub fn quick() -> Value {
     json!({"type": "simulation", "payload": {"steps": 1, "step_ms": 1, "outputs": 0}})
 }
 
 /// A job for ComfyUI: one picture in a few steps.
-fn picture() -> Value {
+pub fn picture() -> Value {
     let graph: Value = serde_json::from_str(include_str!("../../examples/comfyui-workflow.json")).expect("JSON");
     json!({"type": "comfyui", "payload": {"workflow": graph}})
 }

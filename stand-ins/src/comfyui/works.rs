@@ -123,6 +123,8 @@ pub(crate) async fn perform(mut work: Work<'_, '_>, class: &str) -> Result<Made,
                 "CUDA out of memory. Tried to allocate 20.00 GiB (synthetic)\nThis error means you ran out of memory on your GPU.\n\n\
                  TIPS: If the workflow worked before you might have accidentally set the batch_size to a large number.",
             ),
+            // Not recorded: PyTorch's words for a card that has failed.
+            "CUDA" => raised("torch.AcceleratorError", "CUDA error: uncorrectable ECC error encountered\n"),
             "Exit" => Stop::Exit,
             _ => raised("RuntimeError", "synthetic runtime failure\n"),
         }),
