@@ -248,5 +248,5 @@ async fn changes_of<T>(watched: &mut Option<watch::Receiver<T>>) {
     {
         return;
     }
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }

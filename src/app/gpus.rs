@@ -68,20 +68,24 @@ impl Gpus {
     /// Watches until told to stop.
     pub async fn keep(mut self, longest_period: Duration, beat: impl Fn(), stop: CancellationToken) {
         let mut asked: Vec<Ask> = Vec::new();
+        let mut looked = Instant::now();
         while !stop.is_cancelled() {
             beat();
             let any_fenced = self.guarded.values().any(|guarded| !guarded.fitness.is_fit());
             let period = longest_period.min(if any_fenced { PERIOD_FENCED } else { PERIOD });
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(period), if asked.is_empty() => {}
+                // By the clock, not after a while without news: a program can make a driver report without end.
+                () = tokio::time::sleep(period.saturating_sub(looked.elapsed())), if asked.is_empty() => {}
                 () = std::future::ready(()), if !asked.is_empty() => {}
                 Some(ask) = self.asks.recv() => asked.push(ask),
                 Some(Ok((gpu, outcome))) = self.checks.join_next() => {
                     self.checked(gpu, &outcome);
                     continue;
                 }
-                Some(event) = self.events.recv() => self.heard(&event),
+                Some(event) = self.events.recv() => if !self.heard(&event) {
+                    continue;
+                }
             }
             let sampler = self.sampler.clone();
             let looking = sampler.inventory();
@@ -92,10 +96,13 @@ impl Gpus {
                 tokio::select! {
                     inventory = &mut looking => break inventory,
                     () = stop.cancelled() => return,
-                    Some(event) = self.events.recv() => self.heard(&event),
+                    Some(event) = self.events.recv() => {
+                        self.heard(&event);
+                    }
                     Some(ask) = self.asks.recv() => asked.push(ask),
                 }
             };
+            looked = Instant::now();
             self.take_in(inventory);
             for ask in served {
                 let _ = ask.send(());
@@ -128,8 +135,8 @@ impl Gpus {
         }
     }
 
-    /// What a driver says counts at once; a look follows it.
-    fn heard(&mut self, event: &GpuEvent) {
+    /// What a driver says counts at once. Answers whether it is worth a look.
+    fn heard(&mut self, event: &GpuEvent) -> bool {
         let row = match event.said {
             Said::Xid(number) => xid(number),
             Said::UncorrectedMemoryError | Said::Trouble => None,
@@ -141,9 +148,9 @@ impl Gpus {
         };
         let Some(index) = inventory.gpus.iter().find(is_it).map(|gpu| gpu.index) else {
             self.unnamed = row;
-            return;
+            return true;
         };
-        let Some(guarded) = self.guarded.get_mut(&index) else { return };
+        let Some(guarded) = self.guarded.get_mut(&index) else { return false };
         let now = Instant::now();
         let step = match (event.said, row) {
             (Said::UncorrectedMemoryError, _) => guarded.fitness.memory_error(index, now),
@@ -153,9 +160,11 @@ impl Gpus {
                 tell(Notice::GpuReports { gpu: index, what, remedy: "look it up in NVIDIA's list of Xid errors" });
                 None
             }
-            (Said::Trouble, _) => None,
+            (Said::Trouble, _) => return true,
         };
+        let is_new = matches!(step, Some(Step::Fence(_)));
         guarded.follow(step);
+        is_new
     }
 
     fn checked(&mut self, gpu: u32, outcome: &Checked) {

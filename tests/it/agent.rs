@@ -31,7 +31,7 @@ pub fn picture() -> Value {
 }
 
 /// The same in so many steps that only a stop ends it.
-fn endless_picture() -> Value {
+pub fn endless_picture() -> Value {
     let mut job = picture();
     job["payload"]["workflow"]["3"]["inputs"]["steps"] = 10_000.into();
     job

@@ -117,6 +117,18 @@ impl Bench {
         if first["worker_id"] == "m-0" { [one, other] } else { [other, one] }
     }
 
+    /// Two jobs that end only when they are stopped, on engines that stop when they are told to; answers that of `m-1`.
+    pub async fn endless_on_both(&self) -> String {
+        self.go_on();
+        let job = super::super::agent::endless_picture;
+        let ids = [self.queue.submit(job()).await, self.queue.submit(job()).await];
+        for id in &ids {
+            self.queue.reaches(id, "in_progress").await;
+        }
+        let [one, other] = ids;
+        if self.queue.field(&one, "worker_id").await == "m-1" { one } else { other }
+    }
+
     /// What the worker's record says.
     pub async fn field(&self, worker: &str, name: &str) -> String {
         self.server.hget(&format!("worker:{worker}"), name).await.unwrap_or_default()

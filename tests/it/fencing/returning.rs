@@ -29,11 +29,9 @@ async fn a_card_that_was_lost_and_is_found_again_works_after_its_memory_was_trie
 #[tokio::test]
 async fn a_card_missing_against_those_seen_before_is_named_and_comes_back() {
     let bench = Bench::ready(&[]).await;
-    let [_, hit] = bench.both_at_work().await;
     bench.driver.becomes("one");
     let fence = bench.fenced("m-1").await;
     assert!(fence["reason"].as_str().unwrap().starts_with("missing"), "{fence}");
-    bench.queue.reaches(&hit, "pending").await;
     bench.driver.becomes("two");
     bench.agent.logged("GPU is back").await;
     bench.works_again("m-1").await;

@@ -57,7 +57,7 @@ async fn memory_errors_are_seen_by_counting_and_by_being_told() {
     let bench = Bench::over(driver, &[]).await;
     bench.both_offer().await;
     // What was counted before the agent came is no news.
-    let [_, hit] = bench.both_at_work().await;
+    let hit = bench.endless_on_both().await;
     bench.driver.counts(1, 4);
     let fence = bench.fenced("m-1").await;
     assert_eq!(fence["reason"], "uncorrectable memory error (4 since the driver was loaded)");
