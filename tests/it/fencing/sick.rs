@@ -34,6 +34,17 @@ async fn a_card_with_a_fatal_xid_gives_its_job_back_and_the_other_card_works_on(
 }
 
 #[tokio::test]
+async fn a_card_too_far_gone_to_tell_its_name_is_found_by_looking() {
+    // The next look by the clock comes in ten seconds: the event is heard before the loss is seen.
+    let bench = Bench::ready(&[("HEARTBEAT_INTERVAL_SECONDS", "30")]).await;
+    bench.driver.becomes("one-of-two-lost");
+    bench.driver.reports("1 119");
+    bench.agent.logged("Xid 119: ").await;
+    assert!(bench.fenced("m-1").await["reason"].as_str().unwrap().starts_with("Xid 119"));
+    bench.offers("m-0", json!(["comfyui"])).await;
+}
+
+#[tokio::test]
 async fn a_programs_own_fault_is_told_and_fences_nothing() {
     let bench = Bench::ready(&[]).await;
     let ids = bench.both_at_work().await;
