@@ -8,12 +8,14 @@
 
 mod beats;
 mod build;
+mod check;
+mod gpus;
 mod machine;
+mod places;
 
 pub use build::{Built, Driven, drivers, limits, space};
 
 use crate::config::Config;
-use crate::hardware::Sample;
 use crate::queue::hints::{self, Hint};
 use crate::queue::holds::{Holds, Stop};
 use crate::queue::journal::Journal;
@@ -75,10 +77,10 @@ struct Agent {
 }
 
 impl Agent {
-    async fn run(mut self, config: &Config, built: Built) -> Left {
+    async fn run(mut self, config: &Config, mut built: Built) -> Left {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let superseded = CancellationToken::new();
-        self.start_services(config, &built, &tasks, &stop, &superseded);
+        self.start_services(config, &mut built, &tasks, &stop, &superseded);
         built.watch_engines(&self.slots, config, &tasks, &stop);
         systemd::ready(&format!("{} worker(s)", self.slots.len()));
 
@@ -108,7 +110,7 @@ impl Agent {
     fn start_services(
         &mut self,
         config: &Config,
-        built: &Built,
+        built: &mut Built,
         tasks: &TaskTracker,
         stop: &CancellationToken,
         superseded: &CancellationToken,
@@ -145,14 +147,14 @@ impl Agent {
         let (shared, beat, until) = named("machine status");
         tasks.spawn(async move { publisher.keep(&shared, beat, until).await });
 
+        if let Some(gpus) = built.take_gpus() {
+            let (_, beat, until) = named("GPUs");
+            let period = config.jobs.heartbeat_interval;
+            tasks.spawn(async move { gpus.keep(period, beat, until).await });
+        }
         for slot in &self.slots {
             let (shared, beat, until) = named("heartbeat");
-            let beats = beats::Heartbeat::new(
-                slot.clone(),
-                config.jobs.heartbeat_interval,
-                built.sampler.clone(),
-                Sample::from(&built.inventory),
-            );
+            let beats = beats::Heartbeat::new(slot.clone(), config.jobs.heartbeat_interval, built.hardware());
             let gone = superseded.clone();
             tasks.spawn(async move {
                 beats

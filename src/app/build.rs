@@ -1,14 +1,17 @@
 //! From configuration and hardware to engines and slots.
 //! In: `Config`, the inventory, connectors. Out: what the agent runs.
 
+use super::gpus::Gpus;
+use super::places::{Place, places};
 use crate::capabilities::{
-    Capabilities, EngineRef, EngineSites, GpuFacts, HardwareFacts, Parts, Slot as PlannedSlot, SlotPlan, plan_slots,
+    Capabilities, EngineRef, EngineSites, HardwareFacts, Parts, Slot as PlannedSlot, SlotPlan, plan_slots,
 };
 use crate::config::{Config, HttpEngine};
-use crate::hardware::{Inventory, Sampler, Settings};
+use crate::hardware::{Inventory, Sampler, Settings, Unit};
 use crate::protocol::Space;
 use crate::queue::wake;
 use crate::runner::engine::Engine;
+use crate::runner::fence::Fence;
 use crate::runner::shared::{Limits, Shared};
 use crate::runner::slot::Slot;
 use crate::telemetry::{Notice, tell};
@@ -19,6 +22,7 @@ use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -103,17 +107,19 @@ pub struct Built {
     pub engines: Vec<Arc<Engine>>,
     by_ref: BTreeMap<(String, usize), Arc<Engine>>,
     plan: SlotPlan,
-    /// The hardware at the start.
-    pub inventory: Inventory,
-    /// Asks the hardware again.
-    pub sampler: Sampler,
+    /// What each GPU of the plan is.
+    places: Vec<Place>,
+    fences: BTreeMap<u32, Arc<Fence>>,
+    hardware: watch::Receiver<Arc<Inventory>>,
+    gpus: Option<Gpus>,
 }
 
 impl Built {
     /// Looks at the hardware, asks the engines how they are, and pairs them.
     pub async fn new(config: &Config, driven: Vec<Driven>, simulated: Option<(u32, f64)>) -> std::io::Result<Self> {
-        let sampler =
-            Sampler::start(Settings { simulated, ..Settings::new(&config.output_dir, config.declared.clone()) })?;
+        let ((said, events), (to_ask, asks)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let settings = Settings::new(&config.output_dir, config.declared.clone());
+        let sampler = Sampler::start(Settings { simulated, events: Some(said), ..settings })?;
         let mut engines = Vec::new();
         let mut by_ref = BTreeMap::new();
         let mut sites = Vec::new();
@@ -137,30 +143,63 @@ impl Built {
         if inventory.gpu_driver.is_fault() {
             tell(Notice::Hardware { note: &inventory.gpu_driver.explain() });
         }
-        let plan = plan_slots(&gpu_facts(&inventory), &sites, config.jobs.concurrent);
+        let (facts, places): (Vec<_>, Vec<_>) = places(&inventory, &sites).into_iter().unzip();
+        let plan = plan_slots(&facts, &sites, config.jobs.concurrent);
         for note in &plan.notes {
             tell(Notice::Hardware { note: &note.to_string() });
         }
-        Ok(Self { engines, by_ref, plan, inventory, sampler })
+        let planned = plan.slots.iter().filter_map(|slot| places.get(slot.gpu?)).map(|place| place.gpu);
+        let fences: BTreeMap<u32, Arc<Fence>> =
+            planned.map(|gpu| (gpu, Arc::new(Fence::new(gpu, to_ask.clone())))).collect();
+        let gpus = Gpus::new(sampler, inventory, fences.values().cloned(), events, asks);
+        let hardware = gpus.latest();
+        let built = Self { engines, by_ref, plan, places, fences, hardware, gpus: Some(gpus) };
+        for slot in &built.plan.slots {
+            let Some(fence) = built.fence_of(slot) else { continue };
+            let needs_gpu = |engine: &&EngineRef| sites.iter().any(|site| site.needs_gpu && site.name == engine.name);
+            for engine in slot.engines.iter().filter(needs_gpu).filter_map(|engine| built.engine(engine)) {
+                engine.works_on(fence.clone());
+            }
+        }
+        Ok(built)
+    }
+
+    /// Whoever watches the GPUs; handed out once.
+    pub fn take_gpus(&mut self) -> Option<Gpus> {
+        self.gpus.take()
+    }
+
+    /// The hardware as last seen.
+    pub fn hardware(&self) -> watch::Receiver<Arc<Inventory>> {
+        self.hardware.clone()
+    }
+
+    fn engine(&self, engine: &EngineRef) -> Option<Arc<Engine>> {
+        self.by_ref.get(&(engine.name.clone(), engine.url)).cloned()
+    }
+
+    fn fence_of(&self, slot: &PlannedSlot) -> Option<Arc<Fence>> {
+        self.fences.get(&self.places.get(slot.gpu?)?.gpu).cloned()
     }
 
     fn engines_of(&self, slot: &PlannedSlot) -> Vec<Arc<Engine>> {
-        let find = |engine: &EngineRef| self.by_ref.get(&(engine.name.clone(), engine.url)).cloned();
-        slot.engines.iter().filter_map(find).collect()
+        slot.engines.iter().filter_map(|engine| self.engine(engine)).collect()
     }
 
     fn capabilities(&self, slot: &PlannedSlot, worker: &str, config: &Config, engines: &[Arc<Engine>]) -> Capabilities {
-        let units = self.inventory.units();
-        let unit = slot.gpu.and_then(|at| units.get(at));
+        let inventory = self.hardware.borrow().clone();
+        let is_fenced = self.fence_of(slot).is_some_and(|fence| fence.fenced().is_some());
+        let place = slot.gpu.and_then(|at| self.places.get(at)).filter(|_| !is_fenced);
+        let unit = place.and_then(|place| place.find(&inventory));
         Capabilities::new(Parts {
             worker_id: worker.to_owned(),
             machine_id: config.identity.machine_id.clone(),
             hardware: HardwareFacts {
-                gpu_memory_gb: unit.and_then(crate::hardware::Unit::memory_gb).map(|gb| offered_memory(gb, engines)),
-                gpu_model: unit.and_then(|unit| unit.gpu.name.clone()),
+                gpu_memory_gb: unit.as_ref().and_then(Unit::memory_gb).map(|gb| offered_memory(gb, engines)),
+                gpu_model: unit.as_ref().and_then(|unit| unit.gpu.name.clone()),
                 gpu_count: u32::from(unit.is_some()),
-                cpu_cores: Some(self.inventory.host.cpu_cores),
-                ram_gb: self.inventory.host.ram_gb,
+                cpu_cores: Some(inventory.host.cpu_cores),
+                ram_gb: inventory.host.ram_gb,
             },
             engines: engines.iter().map(|engine| engine.facts()).collect(),
             classes_left_out: engines.iter().flat_map(|engine| engine.classes_left_out()).collect(),
@@ -172,18 +211,16 @@ impl Built {
 
     /// The slots of this machine.
     pub fn slots(&self, config: &Config, shared: &Arc<Shared>) -> Vec<Arc<Slot>> {
-        let units = self.inventory.units();
         let slot = |planned: &PlannedSlot| {
             let worker = planned.worker_id(&config.identity.worker_id);
             let engines = self.engines_of(planned);
             let capabilities = self.capabilities(planned, &worker, config, &engines);
-            let gpu = planned.gpu.and_then(|at| units.get(at)).map(|unit| unit.gpu.index);
-            Arc::new(Slot::new(shared.clone(), worker, gpu, engines, capabilities))
+            Arc::new(Slot::new(shared.clone(), worker, self.fence_of(planned), engines, capabilities))
         };
         self.plan.slots.iter().map(slot).collect()
     }
 
-    /// Keeps what each slot offers in step with its engines' health and models.
+    /// Keeps what each slot offers in step with its engines' health and models, and with its GPU's fence.
     pub fn watch_engines(self, slots: &[Arc<Slot>], config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
         for engine in &self.engines {
             let (engine, until, interval) = (engine.clone(), stop.clone(), config.jobs.health_interval);
@@ -194,11 +231,13 @@ impl Built {
             let (built, slot, until, config) = (built.clone(), slot.clone(), stop.clone(), config.clone());
             tasks.spawn(async move {
                 let mut probes: Vec<_> = slot.engines.iter().map(|engine| engine.watch()).collect();
+                let mut fence = slot.fence.as_ref().map(|fence| fence.watch());
                 loop {
                     let changes = probes.iter_mut().map(|probe| Box::pin(probe.changed()));
                     tokio::select! {
                         () = until.cancelled() => return,
                         _ = futures_util::future::select_all(changes), if !slot.engines.is_empty() => {}
+                        () = changes_of(&mut fence) => {}
                     }
                     let planned = &built.plan.slots[at];
                     let fresh = built.capabilities(planned, &slot.worker, &config, &slot.engines);
@@ -217,12 +256,11 @@ fn offered_memory(nominal: f64, engines: &[Arc<Engine>]) -> f64 {
     engines.iter().filter_map(|engine| engine.memory_limit_gb()).map(f64::next_down).fold(nominal, f64::min)
 }
 
-fn gpu_facts(inventory: &Inventory) -> Vec<GpuFacts> {
-    let facts = |unit: &crate::hardware::Unit<'_>| GpuFacts {
-        index: unit.gpu.index,
-        memory_gb: unit.memory_gb().unwrap_or(0.0),
-        model: unit.gpu.name.clone().unwrap_or_default(),
-        uuid: unit.uuid().unwrap_or_default().to_owned(),
-    };
-    inventory.units().iter().map(facts).collect()
+async fn changes_of<T>(watched: &mut Option<watch::Receiver<T>>) {
+    if let Some(watched) = watched
+        && watched.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }

@@ -22,6 +22,8 @@ pub enum Stop {
     Lost,
     /// The worker stops: the job is given back.
     Released,
+    /// The GPU that it runs on may not work any more: the job is given back.
+    Fenced,
 }
 
 /// A held job and its stop signal.

@@ -8,13 +8,14 @@
 //! ```
 
 use super::breaker::{Breakers, Part, Shown};
+use super::fence::Fence;
 use super::pace::Paces;
 use crate::capabilities::EngineFacts;
 use crate::queue::link::unless;
 use crate::telemetry::{Notice, tell};
 use connectors::contract::{Connector, Health, Interrupted, Probe};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ pub struct Engine {
     /// Its queue stood still: how many were in it since.
     jam: Mutex<Option<Option<u64>>>,
     news: Notify,
+    fence: OnceLock<Arc<Fence>>,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -58,6 +60,7 @@ impl Engine {
             leftovers: Mutex::default(),
             jam: Mutex::default(),
             news: Notify::new(),
+            fence: OnceLock::new(),
         }
     }
 
@@ -68,7 +71,22 @@ impl Engine {
 
     /// Whether it can take work.
     pub fn is_healthy(&self) -> bool {
-        self.probe.borrow().is_healthy() && !locked(&self.breakers).is_open(&Part::Whole)
+        self.probe.borrow().is_healthy() && !locked(&self.breakers).is_open(&Part::Whole) && !self.is_fenced()
+    }
+
+    /// Says which GPU it works on; one that is never told works on none.
+    pub fn works_on(&self, fence: Arc<Fence>) {
+        let _ = self.fence.set(fence);
+    }
+
+    /// The fence of its GPU.
+    pub fn fence(&self) -> Option<&Arc<Fence>> {
+        self.fence.get()
+    }
+
+    /// Whether its GPU may not work.
+    pub fn is_fenced(&self) -> bool {
+        self.fence().is_some_and(|fence| fence.fenced().is_some())
     }
 
     /// Hears of every change of what it offers.

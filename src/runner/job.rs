@@ -44,6 +44,9 @@ pub(super) const STOP_GRACE: Duration = Duration::from_secs(30);
 /// The same for a run that is stuck: its engine is looked after in any case.
 const STUCK_GRACE: Duration = Duration::from_secs(5);
 
+/// The same for an engine whose GPU has failed.
+const FENCED_GRACE: Duration = Duration::from_secs(3);
+
 /// How a run ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -129,7 +132,9 @@ impl Run<'_> {
     /// After a restart of the whole machine the agent is up before its engines: the job is kept for them a while.
     async fn engines_awake(&self, serves: &impl Fn(&&Arc<Engine>) -> bool) {
         let waiting = async {
-            while !self.engines.iter().any(|engine| serves(&engine)) {
+            // Nobody knows when a fence ends: others take the job meanwhile.
+            let is_hopeless = || self.engines.iter().any(|engine| engine.is_fenced());
+            while !self.engines.iter().any(|engine| serves(&engine)) && !is_hopeless() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
@@ -175,16 +180,17 @@ impl Run<'_> {
                         stuck = Some(found);
                         None
                     }
+                    () = gpu_fails(engine) => {
+                        self.hold.stop(Stop::Fenced);
+                        None
+                    }
                 }
             });
             match ended.await {
                 Ok(Some(result)) => Some(result),
                 // The engine's work goes on, followed by the process that took the job over.
                 Ok(None) if self.hold.why() == Some(Stop::Moved) => None,
-                Ok(None) => {
-                    let grace = if self.hold.why() == Some(Stop::Stuck) { STUCK_GRACE } else { STOP_GRACE };
-                    tokio::time::timeout(grace, &mut work).await.ok()
-                }
+                Ok(None) => tokio::time::timeout(self.grace(), &mut work).await.ok(),
                 Err(_) => {
                     self.hold.stop(Stop::TimedOut);
                     tokio::time::timeout(STOP_GRACE, &mut work).await.ok()
@@ -222,6 +228,9 @@ impl Run<'_> {
                 self.completed(&outcome, &fetched, ledger.service_job_id().as_deref(), began)
             }
             Some(Ok(Err(RunError::Failed(failure)))) if self.hold.why().is_none() => {
+                if let Some(reason) = self.gpu_to_blame(engine, &failure).await {
+                    return Ended::released(false, fenced_words(&reason));
+                }
                 engine.failed(&failure, &asked());
                 let failure = self.without_false_hope(failure, &fetched).await;
                 self.failed(&failure, Some(&fetched), began)
@@ -235,7 +244,7 @@ impl Run<'_> {
                 // The connector did not come back: what it handed to the engine is stopped by its recorded id.
                 if let Some(id) = ledger.service_job_id().filter(|_| self.hold.why() != Some(Stop::Moved)) {
                     let interrupt = engine.connector.interrupt(&id);
-                    let _ = tokio::time::timeout(STOP_GRACE, interrupt).await;
+                    let _ = tokio::time::timeout(self.grace(), interrupt).await;
                 }
                 self.stopped(Some(&fetched), began)
             }
@@ -268,6 +277,26 @@ impl Run<'_> {
         }
     }
 
+    /// The reason of the fence, if the GPU and not the job made this attempt fail. The engine often hears of a fault before
+    /// the driver says a word, so an engine that blames the GPU has it looked at before the attempt counts.
+    async fn gpu_to_blame(&self, engine: &Engine, failure: &Failure) -> Option<String> {
+        let fence = engine.fence()?;
+        if failure.reason == Reason::GpuError {
+            fence.look().await;
+        }
+        let blames_us = failure.hosts_fault || failure.reason == Reason::GpuError;
+        fence.fenced().filter(|fenced| blames_us && fenced.hands_back).map(|fenced| fenced.reason.clone())
+    }
+
+    /// An engine whose GPU has failed is not waited for as long as one that is well.
+    fn grace(&self) -> Duration {
+        match self.hold.why() {
+            Some(Stop::Fenced) => FENCED_GRACE,
+            Some(Stop::Stuck) => STUCK_GRACE,
+            _ => STOP_GRACE,
+        }
+    }
+
     async fn stop_signal(&self) {
         self.hold.signal().cancelled().await;
     }
@@ -287,6 +316,11 @@ impl Run<'_> {
             }
             Some(Stop::Lost | Stop::Moved) => Ended::ThrownAway,
             Some(Stop::Released) => Ended::released(false, "the worker is stopping"),
+            Some(Stop::Fenced) => {
+                let fences = self.engines.iter().filter_map(|engine| engine.fence()?.fenced());
+                let reason = fences.map(|fenced| fenced.reason.clone()).next();
+                Ended::released(false, fenced_words(reason.as_deref().unwrap_or("a fault that has passed")))
+            }
             // A connector that says cancelled without having been told to.
             None => self.failed(
                 &Failure::new(Reason::InternalError, "the engine's work was stopped by somebody else"),
@@ -340,6 +374,18 @@ impl Run<'_> {
     fn record<'b>(&'b self, fetched: &'b Fetched, began: Instant) -> Record<'b> {
         Record { shared: self.shared, worker: self.worker, fetched, took_ms: began.elapsed().as_millis() as u64 }
     }
+}
+
+/// Comes back once the engine's GPU must give up its job.
+async fn gpu_fails(engine: &Engine) {
+    match engine.fence() {
+        Some(fence) => fence.hands_back().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn fenced_words(reason: &str) -> String {
+    format!("the GPU that it ran on is out of order: {reason}")
 }
 
 /// A random number from 0 to 1, out of a random id: enough to keep retries apart.

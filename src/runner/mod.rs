@@ -6,6 +6,7 @@ mod avoided;
 mod blame;
 pub mod breaker;
 pub mod engine;
+pub mod fence;
 mod fetch;
 mod idle;
 mod job;

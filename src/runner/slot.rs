@@ -11,6 +11,7 @@
 
 use super::avoided::Avoided;
 use super::engine::Engine;
+use super::fence::Fence;
 use super::idle::{Idled, judge};
 use super::job::{Earlier, STOP_GRACE};
 use super::shared::Shared;
@@ -45,8 +46,8 @@ pub struct Slot {
     pub shared: Arc<Shared>,
     /// Its id in the queue.
     pub worker: String,
-    /// The GPU's number, for the reference's readers.
-    pub gpu: Option<u32>,
+    /// The fence of its GPU; `None`: it has none.
+    pub fence: Option<Arc<Fence>>,
     /// Its engines.
     pub engines: Vec<Arc<Engine>>,
     /// What it offers now.
@@ -73,14 +74,14 @@ impl Slot {
     pub fn new(
         shared: Arc<Shared>,
         worker: String,
-        gpu: Option<u32>,
+        fence: Option<Arc<Fence>>,
         engines: Vec<Arc<Engine>>,
         capabilities: Capabilities,
     ) -> Self {
         Self {
             shared,
             worker,
-            gpu,
+            fence,
             engines,
             capabilities: watch::Sender::new(Arc::new(capabilities)),
             paused: watch::Sender::new(false),
@@ -92,6 +93,17 @@ impl Slot {
 
     pub(super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The GPU's number.
+    pub fn gpu(&self) -> Option<u32> {
+        self.fence.as_ref().map(|fence| fence.gpu)
+    }
+
+    /// Whether it can do nothing because its GPU may not work. With an engine that needs no GPU it still can.
+    pub fn is_fenced(&self) -> bool {
+        let fenced = self.fence.as_ref().is_some_and(|fence| fence.fenced().is_some());
+        fenced && !self.engines.iter().any(|engine| engine.is_healthy())
     }
 
     /// The job at work.
@@ -126,6 +138,10 @@ impl Slot {
             let capabilities = offers.borrow_and_update().clone();
             let nothing_to_offer = capabilities.services().is_empty() || self.offers_too_much(&capabilities);
             if *paused.borrow_and_update() || nothing_to_offer {
+                // The token is for a job that another worker may be able to run.
+                if let Some(class) = woken.take() {
+                    let _ = wake::put_back(link, space, &class).await;
+                }
                 tokio::select! {
                     () = shutdown.drain.cancelled() => break,
                     _ = offers.changed() => claimer.forget(),

@@ -72,6 +72,14 @@ pub enum Notice<'a> {
     Ticked { reaped: u64, given_up: u64, purged: u64, time_jumped: bool },
     /// Something about the hardware or the pairing of engines and GPUs.
     Hardware { note: &'a str },
+    /// A GPU may not work any more; its workers claim nothing that needs it.
+    GpuFenced { gpu: u32, reason: &'a str, remedy: &'a str },
+    /// A GPU may work again. `check`: what was made sure of.
+    GpuBack { gpu: u32, after: Duration, check: &'a str },
+    /// A GPU looked well again, but did not do what it was asked to.
+    GpuCheckFailed { gpu: u32, why: &'a str },
+    /// A GPU reported an error of a program that runs on it, or one that is not known here.
+    GpuReports { gpu: u32, what: String, remedy: &'a str },
     /// A configuration warning.
     Config { warning: String },
 }
@@ -141,6 +149,14 @@ pub fn tell(notice: Notice<'_>) {
             info!(reaped, given_up, purged, time_jumped, "tick");
         }
         Hardware { note } => info!(note, "hardware"),
+        GpuFenced { gpu, reason, remedy } => {
+            error!(gpu, reason, remedy, "GPU fenced: no jobs that need it are claimed");
+        }
+        GpuBack { gpu, after, check } => {
+            info!(gpu, after_s = after.as_secs(), check, "GPU is back: its jobs are claimed again");
+        }
+        GpuCheckFailed { gpu, why } => warn!(gpu, why, "GPU stays fenced: it failed the check"),
+        GpuReports { gpu, what, remedy } => warn!(gpu, what, remedy, "GPU reports an error; jobs go on"),
         Config { warning } => warn!(warning, "configuration"),
     }
 }

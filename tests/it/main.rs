@@ -12,6 +12,7 @@ mod agent;
 mod crash_points;
 mod end_to_end;
 mod faults;
+mod fencing;
 mod hardware;
 mod hostile;
 mod imports;

@@ -120,6 +120,8 @@ pub(crate) async fn perform(mut work: Work<'_, '_>, class: &str) -> Result<Made,
         "LabFail" => Err(match work.text("kind") {
             "ValueError" => raised("ValueError", "synthetic value failure\n"),
             "OOM" => out_of_memory(),
+            // Not recorded: PyTorch's words for a card that has failed.
+            "CUDA" => raised("torch.AcceleratorError", "CUDA error: uncorrectable ECC error encountered\n"),
             "Exit" => Stop::Exit,
             _ => raised("RuntimeError", "synthetic runtime failure\n"),
         }),
