@@ -1,7 +1,7 @@
 //! A small kill storm, the same as `make chaos` runs at length; and the checker that judges it.
 
 #[path = "../chaos/storm/mod.rs"]
-mod tool;
+pub mod tool;
 
 use tool::plan::Plan;
 

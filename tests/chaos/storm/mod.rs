@@ -7,6 +7,7 @@ mod fleet;
 mod gather;
 mod history;
 pub mod plan;
+pub mod record;
 mod report;
 
 use crate::support::{Queue, RedisServer};

@@ -1,0 +1,310 @@
+//! The queue as its writes make it: what is known of each job, and the heads of the classes.
+//! In: commands. Out: the picture behind them, and what each job was before the step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The fields of a job that say how it stands.
+pub const FIELDS: [&str; 11] = [
+    "status", "claim", "worker_id", "created_at", "final", "class", "order", "life", "attempt", "done",
+    "service_job_id",
+];
+
+/// One job, its hash and every index.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Job {
+    /// Empty if there is no hash.
+    pub fields: BTreeMap<String, String>,
+    /// Until when it is leased, in ms.
+    pub lease: Option<f64>,
+    pub pending: bool,
+    pub delayed: bool,
+    pub classes: BTreeMap<String, f64>,
+    /// Worker to the token that its entry names.
+    pub active: BTreeMap<String, String>,
+}
+
+impl Job {
+    pub fn get(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", String::as_str)
+    }
+
+    pub fn exists(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
+    /// State and token of the end that is recorded for this life.
+    pub fn recorded_end(&self) -> Option<(&str, &str)> {
+        let mut parts = self.get("final").splitn(3, ' ');
+        let (state, token, life) = (parts.next()?, parts.next()?, parts.next()?);
+        (life == self.get("created_at")).then_some((state, token))
+    }
+
+    /// Whether it has ended, recorded or not.
+    pub fn ended(&self) -> bool {
+        let ends = ["completed", "failed", "cancelled", "timeout", "unworkable"];
+        self.recorded_end().is_some() || ends.contains(&self.get("status"))
+    }
+
+    /// The token that holds it.
+    pub fn holder(&self) -> Option<&str> {
+        let claim = self.get("claim");
+        let at_work = matches!(self.get("status"), "assigned" | "in_progress");
+        (at_work && !claim.is_empty() && worker_of(claim) == self.get("worker_id") && !self.ended()).then_some(claim)
+    }
+}
+
+/// Whose a token is.
+pub fn worker_of(token: &str) -> &str {
+    token.split('|').next().unwrap_or(token)
+}
+
+/// The queue.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Picture {
+    pub prefix: String,
+    pub jobs: BTreeMap<String, Job>,
+    pub heads: BTreeMap<String, f64>,
+    /// The members of each class, in order. Orders are never negative, so that their bits sort as they do.
+    members: BTreeMap<String, BTreeSet<(u64, String)>>,
+}
+
+/// What a step has done.
+#[derive(Default)]
+pub struct Effects {
+    /// Each job that it touched, as it was.
+    pub before: BTreeMap<String, Job>,
+    /// Jobs whose hash or event log it wrote.
+    pub written: BTreeSet<String>,
+    /// Events of each job: type, worker, attempt.
+    pub events: BTreeMap<String, Vec<[String; 3]>>,
+    pub classes: BTreeSet<String>,
+}
+
+/// What a key is for.
+enum Key<'a> {
+    Job(&'a str),
+    Events(&'a str),
+    Leases,
+    Pending,
+    Delayed,
+    Heads,
+    Class(&'a str),
+    Active(&'a str),
+    Other,
+}
+
+fn kind_of(key: &str) -> Key<'_> {
+    match key {
+        "jobs:leases" => Key::Leases,
+        "jobs:pending" => Key::Pending,
+        "jobs:delayed" => Key::Delayed,
+        "jobs:heads" => Key::Heads,
+        "jobs:class:fields" => Key::Other,
+        _ => {
+            if let Some(id) = key.strip_prefix("job:events:") {
+                Key::Events(id)
+            } else if let Some(id) = key.strip_prefix("job:") {
+                if id.contains(':') { Key::Other } else { Key::Job(id) }
+            } else if let Some(class) = key.strip_prefix("jobs:class:") {
+                Key::Class(class)
+            } else if let Some(worker) = key.strip_prefix("jobs:active:") {
+                Key::Active(worker)
+            } else {
+                Key::Other
+            }
+        }
+    }
+}
+
+impl Picture {
+    /// Does what the command does.
+    pub fn apply(&mut self, words: &[String], effects: &mut Effects) {
+        let Some((verb, words)) = words.split_first() else { return };
+        match verb.to_ascii_uppercase().as_str() {
+            "FLUSHALL" | "FLUSHDB" => {
+                self.jobs.clear();
+                self.heads.clear();
+                self.members.clear();
+            }
+            "DEL" | "UNLINK" => words.iter().for_each(|key| self.delete(key, effects)),
+            "HSET" | "HMSET" | "HSETNX" => self.set(words, effects),
+            "HDEL" => self.unset(words, effects),
+            "ZADD" => self.add(words, effects),
+            "ZREM" => self.remove(words, effects),
+            "XADD" => self.tell(words, effects),
+            _ => {}
+        }
+    }
+
+    fn bare<'a>(&self, key: &'a str) -> &'a str {
+        key.strip_prefix(&self.prefix).unwrap_or("")
+    }
+
+    /// The job, kept as it was if it is touched for the first time.
+    fn touch(&mut self, id: &str, effects: &mut Effects) -> &mut Job {
+        let job = self.jobs.entry(id.to_owned()).or_default();
+        if !effects.before.contains_key(id) {
+            effects.before.insert(id.to_owned(), job.clone());
+        }
+        job
+    }
+
+    fn delete(&mut self, key: &str, effects: &mut Effects) {
+        match kind_of(self.bare(key)) {
+            Key::Job(id) => {
+                self.touch(id, effects).fields.clear();
+                effects.written.insert(id.to_owned());
+            }
+            Key::Active(worker) => {
+                let held: Vec<String> =
+                    self.jobs.iter().filter(|(_, job)| job.active.contains_key(worker)).map(|(id, _)| id.clone()).collect();
+                for id in held {
+                    self.touch(&id, effects).active.remove(worker);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, words: &[String], effects: &mut Effects) {
+        let Some((key, pairs)) = words.split_first() else { return };
+        match kind_of(self.bare(key)) {
+            Key::Job(id) => {
+                let job = self.touch(id, effects);
+                for pair in pairs.chunks_exact(2).filter(|pair| FIELDS.contains(&pair[0].as_str())) {
+                    job.fields.insert(pair[0].clone(), pair[1].clone());
+                }
+                effects.written.insert(id.to_owned());
+            }
+            Key::Active(worker) => {
+                for pair in pairs.chunks_exact(2) {
+                    let claim = claim_in(&pair[1]);
+                    self.touch(&pair[0], effects).active.insert(worker.to_owned(), claim);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn unset(&mut self, words: &[String], effects: &mut Effects) {
+        let Some((key, names)) = words.split_first() else { return };
+        match kind_of(self.bare(key)) {
+            Key::Job(id) => {
+                let job = self.touch(id, effects);
+                let known = job.exists();
+                job.fields.retain(|name, _| !names.contains(name));
+                if known {
+                    effects.written.insert(id.to_owned());
+                }
+            }
+            Key::Active(worker) => {
+                for id in names {
+                    self.touch(id, effects).active.remove(worker);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, words: &[String], effects: &mut Effects) {
+        let Some((key, rest)) = words.split_first() else { return };
+        let is_flag = |word: &&String| ["NX", "XX", "GT", "LT", "CH"].iter().any(|flag| word.eq_ignore_ascii_case(flag));
+        let flags: Vec<String> = rest.iter().take_while(is_flag).map(|flag| flag.to_ascii_uppercase()).collect();
+        let has = |flag: &str| flags.iter().any(|given| given == flag);
+        for pair in rest[flags.len()..].chunks_exact(2) {
+            let (Ok(score), member) = (pair[0].parse::<f64>(), pair[1].as_str()) else { continue };
+            let takes = |present: Option<f64>| match present {
+                None => !has("XX"),
+                Some(old) => !has("NX") && !(has("GT") && score <= old) && !(has("LT") && score >= old),
+            };
+            match kind_of(self.bare(key)) {
+                Key::Heads => {
+                    self.heads.insert(member.to_owned(), score);
+                    effects.classes.insert(member.to_owned());
+                }
+                Key::Leases => {
+                    let job = self.touch(member, effects);
+                    if takes(job.lease) {
+                        job.lease = Some(score);
+                    }
+                }
+                Key::Pending => self.touch(member, effects).pending = true,
+                Key::Delayed => {
+                    let job = self.touch(member, effects);
+                    job.delayed |= !has("XX");
+                }
+                Key::Class(class) => {
+                    effects.classes.insert(class.to_owned());
+                    self.touch(member, effects);
+                    self.place(class, member, Some(score));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn remove(&mut self, words: &[String], effects: &mut Effects) {
+        let Some((key, members)) = words.split_first() else { return };
+        for member in members {
+            match kind_of(self.bare(key)) {
+                Key::Heads => {
+                    self.heads.remove(member);
+                    effects.classes.insert(member.clone());
+                }
+                Key::Leases => self.touch(member, effects).lease = None,
+                Key::Pending => self.touch(member, effects).pending = false,
+                Key::Delayed => self.touch(member, effects).delayed = false,
+                Key::Class(class) => {
+                    effects.classes.insert(class.to_owned());
+                    self.touch(member, effects);
+                    self.place(class, member, None);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, words: &[String], effects: &mut Effects) {
+        let Some((key, rest)) = words.split_first() else { return };
+        let Key::Events(id) = kind_of(self.bare(key)) else { return };
+        let Some(star) = rest.iter().position(|word| word == "*") else { return };
+        let pairs: BTreeMap<&str, &str> =
+            rest[star + 1..].chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
+        let of = |name: &str| pairs.get(name).copied().unwrap_or_default().to_owned();
+        self.touch(id, effects);
+        effects.written.insert(id.to_owned());
+        effects.events.entry(id.to_owned()).or_default().push([of("type"), of("worker_id"), of("attempt")]);
+    }
+
+    /// Puts the job into a class at this order, or out of it.
+    pub fn place(&mut self, class: &str, id: &str, order: Option<f64>) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let members = self.members.entry(class.to_owned()).or_default();
+        if let Some(old) = job.classes.remove(class) {
+            members.remove(&(old.to_bits(), id.to_owned()));
+        }
+        if let Some(order) = order {
+            job.classes.insert(class.to_owned(), order);
+            members.insert((order.to_bits(), id.to_owned()));
+        }
+        if members.is_empty() {
+            self.members.remove(class);
+        }
+    }
+
+    /// The order of the class's first job.
+    pub fn first_of(&self, class: &str) -> Option<f64> {
+        Some(f64::from_bits(self.members.get(class)?.first()?.0))
+    }
+
+    /// Jobs that are nothing any more are not worth a difference.
+    pub fn tidy(&mut self) {
+        self.jobs.retain(|_, job| *job != Job::default());
+    }
+}
+
+/// The token in an entry of `jobs:active`; the reference's entries have none.
+pub fn claim_in(json: &str) -> String {
+    let entry: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+    entry["claim"].as_str().unwrap_or_default().to_owned()
+}
