@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// One job, and how many of its outputs are where its result says.
-pub async fn history(queue: &Queue, id: &str) -> History {
+pub async fn history(queue: &Queue, id: &str, cancel_asked: bool) -> History {
     let mut job = queue.job(id).await;
     let mut take = |name: &str| job.remove(name).unwrap_or_default();
     let result: Value = serde_json::from_str(&take("result")).unwrap_or_default();
@@ -20,7 +20,8 @@ pub async fn history(queue: &Queue, id: &str) -> History {
     let (status, end, failure_type) = (take("status"), take("final"), take("failure_type"));
     let outputs = urls.len();
     let missing = urls.into_iter().filter(|url| !is_there(url)).collect();
-    History { id: id.to_owned(), status, end, failure_type, kinds: queue.kinds(id).await, outputs, missing }
+    let kinds = queue.kinds(id).await;
+    History { id: id.to_owned(), status, end, failure_type, kinds, outputs, missing, cancel_asked }
 }
 
 fn is_there(url: &str) -> bool {

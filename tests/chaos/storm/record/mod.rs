@@ -13,10 +13,10 @@ mod picture;
 mod snapshot;
 mod step;
 
-pub use check::{Breach, Summary, Wrong, check};
-pub use listen::Recorder;
-pub use picture::{Job, Picture};
-pub use step::Step;
+pub use check::{Summary, Wrong, check};
+pub use listen::{NAME, Recorder};
+pub use picture::Picture;
+pub use step::{FOREIGN, Step};
 
 /// A part of a history.
 pub enum Entry {
