@@ -43,8 +43,12 @@ bench: deps ## Figures beside yardsticks of the same run, with the release build
 	$(CARGO) bench $(CARGO_FLAGS) --bench bench -- $(NAME)
 
 .PHONY: chaos
-chaos: deps ## Kill agents at work and check what became of every job (JOBS=10000 KILLS=1000 AGENTS=6 SEED=1)
-	$(CARGO) bench $(CARGO_FLAGS) --profile dev --bench chaos -- $(foreach name,JOBS KILLS AGENTS SEED,$(if $($(name)),$(name)=$($(name))))
+chaos: deps ## Agents at work in a storm of faults; every write is checked (JOBS=10000 KILLS=1000 AGENTS=6 SEED=1 FAULTS=all)
+	$(CARGO) bench $(CARGO_FLAGS) --profile dev --bench chaos -- $(foreach name,SCENARIO JOBS KILLS AGENTS SEED FAULTS,$(if $($(name)),$(name)=$($(name))))
+
+.PHONY: soak
+soak: deps ## Memory, descriptors and threads of agents at a steady rate of jobs, with the release build (MINUTES=15 RATE=100)
+	$(CARGO) bench $(CARGO_FLAGS) --bench soak -- $(foreach name,MINUTES RATE AGENTS,$(if $($(name)),$(name)=$($(name))))
 
 .PHONY: test-redis-6
 test-redis-6: deps ## The protocol's tests on Redis 6.2.5, the oldest release that is supported

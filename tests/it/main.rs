@@ -16,5 +16,6 @@ mod imports;
 mod panicking;
 mod protocol;
 mod returning;
+mod soak;
 mod storm;
 mod support;

@@ -32,6 +32,8 @@ pub struct Fleet {
     /// The library that shifts clocks, if they are to be shifted.
     faketime: Option<PathBuf>,
     reference_events: bool,
+    /// Processes under a shifted clock; the library leaves two files behind for each that is killed.
+    shifted: Vec<u32>,
     pub engines: Vec<StandIn>,
     pub kills: u64,
     pub freezes: u64,
@@ -49,6 +51,7 @@ impl Fleet {
             posts: vec![],
             faketime: plan.has(Trouble::Clock).then(|| faketime().expect(NO_FAKETIME)),
             reference_events: plan.has(Trouble::Foreign),
+            shifted: vec![],
             engines: vec![],
             kills: 0,
             freezes: 0,
@@ -64,7 +67,7 @@ impl Fleet {
         fleet
     }
 
-    fn spawn(&self, number: usize) -> Child {
+    fn spawn(&mut self, number: usize) -> Child {
         let folder = self.root.join(format!("storm-{number}"));
         std::fs::create_dir_all(&folder).expect("a folder");
         let log = OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log file");
@@ -86,10 +89,13 @@ impl Fleet {
         if let (Some(library), Some(clock)) = (&self.faketime, CLOCKS.get(number)) {
             // Its clock alone: timers go on as they are.
             command.env("LD_PRELOAD", library).env("FAKETIME", clock).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-            command.env("FAKETIME_DISABLE_SHM", "1");
         }
         command.arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        command.spawn().expect("the agent starts")
+        let child = command.spawn().expect("the agent starts");
+        if self.faketime.is_some() && number < CLOCKS.len() {
+            self.shifted.push(child.id());
+        }
+        child
     }
 
     /// Kills one that runs. Most come back at once, one in ten after its lease has run out.
@@ -187,6 +193,11 @@ impl Drop for Fleet {
         for post in &mut self.posts {
             if let Post::Runs(child) | Post::Frozen(child, _) = post {
                 end(child);
+            }
+        }
+        for id in &self.shifted {
+            for name in ["faketime_shm_", "sem.faketime_sem_"] {
+                let _ = std::fs::remove_file(format!("/dev/shm/{name}{id}"));
             }
         }
     }

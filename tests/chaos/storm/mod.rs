@@ -42,15 +42,18 @@ pub async fn run(plan: &Plan) -> Report {
     let mut fleet = Fleet::start(&server.url, root.path(), plan).await;
     let worker = plan.has(Trouble::Foreign).then(|| theirs::Worker::start(&server.url, plan.seed ^ 0x7e1));
     let (mut jobs, mut gusts) = (Jobs::new(&queue, plan), Gusts::new(plan));
-    jobs.submit_up_to(&server, plan.submitted_after(0)).await;
-    while gusts.done < plan.kills {
+    loop {
+        // A gust that finds every agent frozen or away kills none, and does not count.
+        let done = if plan.has(Trouble::Kill) { fleet.kills } else { gusts.done };
+        jobs.submit_up_to(&server, plan.submitted_after(done)).await;
+        if done >= plan.kills {
+            break;
+        }
         gusts.pause().await;
         gusts.blow(&mut server, &mut fleet).await;
-        jobs.submit_up_to(&server, plan.submitted_after(gusts.done)).await;
         jobs.cancel_one(&server).await;
         jobs.look(&server).await;
     }
-    jobs.submit_up_to(&server, plan.jobs).await;
     let by_theirs = match worker {
         Some(worker) => worker.end().await,
         None => (0, 0),

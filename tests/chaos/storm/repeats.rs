@@ -59,13 +59,13 @@ pub fn repeats(plan: &Plan, executions: &[Execution], work: &BTreeMap<String, St
 fn reason(plan: &Plan, history: &History) -> Option<&'static str> {
     let told = |kind: &str| history.kinds.iter().any(|told| told == kind);
     if told("stalled") {
-        Some("its lease ran out")
+        Some("    its lease ran out")
     } else if told("retry_scheduled") || told("released") {
-        Some("it was handed back")
+        Some("    it was handed back")
     } else if plan.has(Trouble::Engine) && told("reattached") {
-        Some("its engine forgot it, its agent took it up again")
+        Some("    its engine forgot it, its agent took it up again")
     } else if plan.has(Trouble::Engine) {
-        Some("its engine forgot it")
+        Some("    its engine forgot it")
     } else {
         None
     }

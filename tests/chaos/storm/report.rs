@@ -14,6 +14,7 @@ pub struct Report {
     pub own_ends: u64,
     pub took: Duration,
     /// What each agent logged.
+    #[allow(dead_code, reason = "the tests read it, `make chaos` keeps the files")]
     pub logs: Vec<String>,
     /// Where the agents' logs are, if anything is wrong.
     pub kept: Option<std::path::PathBuf>,
@@ -28,6 +29,7 @@ impl Report {
     }
 
     /// One of its figures, by name; 0 if it is not there.
+    #[allow(dead_code, reason = "the tests ask for it, `make chaos` prints all")]
     pub fn figure(&self, name: &str) -> u64 {
         self.figures.iter().find(|(known, _)| *known == name).map_or(0, |(_, figure)| *figure)
     }
