@@ -85,18 +85,20 @@ impl<'a> Jobs<'a> {
         }
     }
 
-    /// An end that another program wrote is recorded by whoever looks at the job: this looks at some that have ended.
-    pub async fn look(&mut self, server: &RedisServer) {
+    /// An end that another program wrote is recorded by whoever looks at the job, and a `status` that it wrote behind an
+    /// end goes back to what `final` says: this looks at some that have ended.
+    pub async fn look(&mut self, server: &RedisServer, most: usize) {
         if !self.plan.has(Trouble::Foreign) {
             return;
         }
-        for _ in 0..self.ids.len().min(200) {
+        for _ in 0..self.ids.len().min(most) {
             self.seen = (self.seen + 1) % self.ids.len();
             let id = self.ids[self.seen].clone();
             let key = format!("job:{id}");
             let [status, end]: [Option<String>; 2] = server.run(&["HMGET", &key, "status", "final"]).await;
-            let ended = ["completed", "failed", "cancelled"].contains(&status.unwrap_or_default().as_str());
-            if ended && end.is_none() {
+            let (status, end) = (status.unwrap_or_default(), end.unwrap_or_default());
+            let ended = !end.is_empty() || ["completed", "failed", "cancelled"].contains(&status.as_str());
+            if ended && end.split(' ').next() != Some(&status) {
                 // Nothing can be cancelled any more.
                 self.touch(&id, "too late").await;
             }

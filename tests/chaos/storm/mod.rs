@@ -52,7 +52,7 @@ pub async fn run(plan: &Plan) -> Report {
         gusts.pause().await;
         gusts.blow(&mut server, &mut fleet).await;
         jobs.cancel_one(&server).await;
-        jobs.look(&server).await;
+        jobs.look(&server, 200).await;
     }
     let by_theirs = match worker {
         Some(worker) => worker.end().await,
@@ -130,11 +130,12 @@ async fn calm(server: &RedisServer, fleet: &mut Fleet, jobs: &mut Jobs<'_>, coun
     while ended < count && since.elapsed() < SILENCE {
         pulse.tick().await;
         fleet.tend();
-        jobs.look(server).await;
+        jobs.look(server, 200).await;
         let completed: u64 = server.run(&["ZCARD", "jobs:finished"]).await;
         let dead: u64 = server.run(&["ZCARD", "jobs:dead"]).await;
         if completed + dead != ended {
             (ended, since) = (completed + dead, Instant::now());
         }
     }
+    jobs.look(server, usize::MAX).await;
 }

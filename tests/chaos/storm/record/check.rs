@@ -409,7 +409,8 @@ impl Judge {
         let Case { id, after, .. } = *case;
         let theirs = self.past.get(id).is_some_and(|past| past.theirs.as_deref() == Some(after.get("created_at")));
         let (ended, holder) = (after.ended(), after.holder());
-        if after.lease.is_some() && (ended || holder.is_none() && !theirs) {
+        // A lease that others' writes left behind goes with the next script that meets it.
+        if after.lease.is_some() && (after.recorded_end().is_some() || holder.is_none() && !theirs) {
             self.note(Wrong::LeaseLeft, id, format!("is {:?}", after.get("status")));
         }
         if theirs {
