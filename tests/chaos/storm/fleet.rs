@@ -176,7 +176,7 @@ pub fn faketime() -> Option<PathBuf> {
 }
 
 /// What to do without it.
-pub const NO_FAKETIME: &str = "libfaketime is missing: `scripts/deps` or `apt-get install faketime` installs it";
+pub const NO_FAKETIME: &str = "libfaketime is missing: `scripts/deps` or `apt-get install libfaketime` installs it";
 
 fn signal(child: &Child, name: &str) {
     let status = std::process::Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();

@@ -12,13 +12,8 @@ use std::time::Duration;
 pub const SPARED: &str = "spared";
 
 /// What may go wrong beside kills, and how often in proportion.
-const OTHERS: [(Trouble, u64); 5] = [
-    (Trouble::Freeze, 5),
-    (Trouble::Disconnect, 3),
-    (Trouble::Flush, 3),
-    (Trouble::Engine, 4),
-    (Trouble::Redis, 1),
-];
+const OTHERS: [(Trouble, u64); 5] =
+    [(Trouble::Freeze, 5), (Trouble::Disconnect, 3), (Trouble::Flush, 3), (Trouble::Engine, 4), (Trouble::Redis, 1)];
 
 pub struct Gusts<'a> {
     plan: &'a Plan,
@@ -45,8 +40,7 @@ impl<'a> Gusts<'a> {
             fleet.kill_one(&mut self.dice[0]);
         }
         self.done += 1;
-        let others: Vec<(Trouble, u64)> =
-            OTHERS.into_iter().filter(|(trouble, _)| self.plan.has(*trouble)).collect();
+        let others: Vec<(Trouble, u64)> = OTHERS.into_iter().filter(|(trouble, _)| self.plan.has(*trouble)).collect();
         let sum: u64 = others.iter().map(|(_, weight)| weight).sum();
         // Where nothing is killed, something else happens each time.
         if sum == 0 || self.plan.has(Trouble::Kill) && !self.dice[1].once_in(3) {

@@ -18,7 +18,12 @@ pub struct Repeats {
 }
 
 /// Reads them. `work` names the job behind each prompt.
-pub fn repeats(plan: &Plan, executions: &[Execution], work: &BTreeMap<String, String>, histories: &[History]) -> Repeats {
+pub fn repeats(
+    plan: &Plan,
+    executions: &[Execution],
+    work: &BTreeMap<String, String>,
+    histories: &[History],
+) -> Repeats {
     let known: BTreeMap<&str, &History> = histories.iter().map(|history| (history.id.as_str(), history)).collect();
     let mut whole: BTreeMap<&str, u64> = BTreeMap::new();
     let mut repeats = Repeats { begun: executions.len() as u64, ..Repeats::default() };

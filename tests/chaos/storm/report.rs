@@ -87,8 +87,12 @@ impl fmt::Display for Report {
         if let Some(folder) = &self.kept {
             writeln!(f, "  logs, outputs and records are kept in {}", folder.display())?;
         }
-        let broken: BTreeSet<Fault> =
-            self.findings.iter().map(|finding| finding.fault).filter(|fault| matches!(fault, Fault::Broken(_))).collect();
+        let broken: BTreeSet<Fault> = self
+            .findings
+            .iter()
+            .map(|finding| finding.fault)
+            .filter(|fault| matches!(fault, Fault::Broken(_)))
+            .collect();
         let two_live = self.count(Fault::Broken(Wrong::TwoLive));
         for fault in &broken {
             writeln!(f, "  {fault:?}: {} jobs", self.count(*fault))?;

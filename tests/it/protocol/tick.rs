@@ -209,7 +209,8 @@ async fn whatever_is_due_is_done_in_one_go_however_much_it_is() {
       return 'OK'";
     let _: String = scene.run(&["EVAL", make, "0"]).await;
     let stop = tokio_util::sync::CancellationToken::new();
-    let keep = gpu_worker::queue::tick::keep(&scene.link, &scene.space, Duration::from_secs(30), 3, || (), stop.clone());
+    let keep =
+        gpu_worker::queue::tick::keep(&scene.link, &scene.space, Duration::from_secs(30), 3, || (), stop.clone());
     let gone = async {
         until("all of them are forgotten", || async {
             let left: u64 = scene.run(&["ZCARD", "jobs:finished"]).await;

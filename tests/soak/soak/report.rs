@@ -25,7 +25,8 @@ impl Report {
         // The first half warms up: caches fill, the first jobs are forgotten.
         let warm = &samples[samples.len() / 2..];
         let line = |of: &dyn Fn(&Sample) -> f64| {
-            let points: Vec<(f64, f64)> = warm.iter().map(|sample| (sample.at.as_secs_f64() / 60.0, of(sample))).collect();
+            let points: Vec<(f64, f64)> =
+                warm.iter().map(|sample| (sample.at.as_secs_f64() / 60.0, of(sample))).collect();
             Slope::of(&points)
         };
         let mut slopes = Vec::new();
@@ -53,7 +54,8 @@ impl Report {
     #[allow(dead_code, reason = "a few seconds, as in the tests, are too short for slopes")]
     pub fn is_sound(&self) -> bool {
         let counted = self.slopes.iter().filter(|(_, unit, ..)| unit.is_empty());
-        let piles_up = counted.filter_map(|(_, _, least, slope)| Some(slope.as_ref()?.grows(*least))).any(|grows| grows);
+        let piles_up =
+            counted.filter_map(|(_, _, least, slope)| Some(slope.as_ref()?.grows(*least))).any(|grows| grows);
         self.lost() == 0 && self.failed() == 0 && !piles_up
     }
 }

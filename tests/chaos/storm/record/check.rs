@@ -101,7 +101,13 @@ struct Past {
 
 /// Everything that is wrong with a history.
 pub fn check(entries: &[Entry]) -> Summary {
-    let mut judge = Judge { picture: Picture::default(), past: BTreeMap::new(), tokens: BTreeSet::new(), summary: Summary::default(), at: 0 };
+    let mut judge = Judge {
+        picture: Picture::default(),
+        past: BTreeMap::new(),
+        tokens: BTreeSet::new(),
+        summary: Summary::default(),
+        at: 0,
+    };
     let mut begun = false;
     for (at, entry) in entries.iter().enumerate() {
         judge.at = at;
@@ -217,7 +223,15 @@ impl Judge {
         for (id, before) in &before {
             let after = self.picture.jobs.get(id).cloned().unwrap_or_default();
             let events = events.get(id).map_or(&[][..], Vec::as_slice);
-            let case = Case { id, before, after: &after, events, now: step.at_us as f64 / 1000.0, step, written: written.contains(id) };
+            let case = Case {
+                id,
+                before,
+                after: &after,
+                events,
+                now: step.at_us as f64 / 1000.0,
+                step,
+                written: written.contains(id),
+            };
             if step.script {
                 self.judge(&case);
             } else {
@@ -255,7 +269,10 @@ impl Judge {
     fn is_late(&self, case: &Case<'_>, token: &str) -> bool {
         let claimed_in = self.past.get(case.id).map_or("", |past| past.claimed_in.as_str());
         let job = case.before;
-        job.get("status") == "pending" && !job.ended() && job.get("claim") == token && claimed_in == job.get("created_at")
+        job.get("status") == "pending"
+            && !job.ended()
+            && job.get("claim") == token
+            && claimed_in == job.get("created_at")
     }
 
     fn judge(&mut self, case: &Case<'_>) {
@@ -290,7 +307,10 @@ impl Judge {
             if is.starts_with("completed") && was.starts_with("completed") {
                 self.note(Wrong::AcceptedTwice, id, format!("{was:?}, then {is:?}"));
             }
-        } else if !case.events.is_empty() || after.holder() != before.holder() || after.get("claim") != before.get("claim") {
+        } else if !case.events.is_empty()
+            || after.holder() != before.holder()
+            || after.get("claim") != before.get("claim")
+        {
             self.note(Wrong::WrittenAfterEnd, id, format!("{:?} behind {was:?}", case.events));
         } else if before.get("status") != after.get("status") && !is.starts_with(after.get("status")) {
             self.note(Wrong::WrittenAfterEnd, id, format!("{was:?} became {:?}", after.get("status")));
@@ -368,7 +388,13 @@ impl Judge {
         let theirs = before.ended();
         let holder = before.holder();
         if state == "completed" {
-            let results = self.past.entry(id.to_owned()).or_default().accepted.entry(after.get("created_at").to_owned()).or_default();
+            let results = self
+                .past
+                .entry(id.to_owned())
+                .or_default()
+                .accepted
+                .entry(after.get("created_at").to_owned())
+                .or_default();
             *results += 1;
             if *results > 1 {
                 self.note(Wrong::AcceptedTwice, id, token);
@@ -399,7 +425,8 @@ impl Judge {
         }
         let may = |token: &&str| before.holder() == Some(token) || self.is_late(case, token);
         // Said already, and more exactly.
-        let said = self.summary.breaches.iter().rev().take_while(|breach| breach.at == self.at).any(|breach| breach.id == *id);
+        let said =
+            self.summary.breaches.iter().rev().take_while(|breach| breach.at == self.at).any(|breach| breach.id == *id);
         if !said && !speakers.iter().any(may) {
             self.note(Wrong::WrittenByLoser, id, format!("by {speakers:?}, and {:?} holds it", before.holder()));
         }

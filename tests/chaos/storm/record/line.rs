@@ -39,7 +39,6 @@ pub fn parse(line: &[u8]) -> Option<Line> {
 }
 
 /// The next quoted word, and what follows it; `None` inside if the line is at its end.
-#[expect(clippy::type_complexity, reason = "a broken line and an ended one are told apart")]
 fn word(text: &[u8]) -> Option<Option<(String, &[u8])>> {
     let Some(quote) = text.iter().position(|byte| *byte == b'"') else { return Some(None) };
     let (mut bytes, mut at) = (Vec::new(), quote + 1);

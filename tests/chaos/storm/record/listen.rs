@@ -187,7 +187,9 @@ impl Lines {
             Ok(0) => Err(std::io::ErrorKind::UnexpectedEof.into()),
             Ok(_) if self.line.last() == Some(&b'\n') => Ok(Some(&self.line)),
             Ok(_) => Err(std::io::ErrorKind::UnexpectedEof.into()),
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => Ok(None),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -5,7 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The fields of a job that say how it stands.
 pub const FIELDS: [&str; 11] = [
-    "status", "claim", "worker_id", "created_at", "final", "class", "order", "life", "attempt", "done",
+    "status",
+    "claim",
+    "worker_id",
+    "created_at",
+    "final",
+    "class",
+    "order",
+    "life",
+    "attempt",
+    "done",
     "service_job_id",
 ];
 
@@ -155,9 +164,17 @@ impl Picture {
                 self.touch(id, effects).fields.clear();
                 effects.written.insert(id.to_owned());
             }
+            // A new life begins with a log of its own.
+            Key::Events(id) => {
+                effects.events.remove(id);
+            }
             Key::Active(worker) => {
-                let held: Vec<String> =
-                    self.jobs.iter().filter(|(_, job)| job.active.contains_key(worker)).map(|(id, _)| id.clone()).collect();
+                let held: Vec<String> = self
+                    .jobs
+                    .iter()
+                    .filter(|(_, job)| job.active.contains_key(worker))
+                    .map(|(id, _)| id.clone())
+                    .collect();
                 for id in held {
                     self.touch(&id, effects).active.remove(worker);
                 }
@@ -208,14 +225,17 @@ impl Picture {
 
     fn add(&mut self, words: &[String], effects: &mut Effects) {
         let Some((key, rest)) = words.split_first() else { return };
-        let is_flag = |word: &&String| ["NX", "XX", "GT", "LT", "CH"].iter().any(|flag| word.eq_ignore_ascii_case(flag));
+        let is_flag =
+            |word: &&String| ["NX", "XX", "GT", "LT", "CH"].iter().any(|flag| word.eq_ignore_ascii_case(flag));
         let flags: Vec<String> = rest.iter().take_while(is_flag).map(|flag| flag.to_ascii_uppercase()).collect();
         let has = |flag: &str| flags.iter().any(|given| given == flag);
         for pair in rest[flags.len()..].chunks_exact(2) {
             let (Ok(score), member) = (pair[0].parse::<f64>(), pair[1].as_str()) else { continue };
             let takes = |present: Option<f64>| match present {
                 None => !has("XX"),
-                Some(old) => !has("NX") && !(has("GT") && score <= old) && !(has("LT") && score >= old),
+                Some(old) if has("GT") => score > old,
+                Some(old) if has("LT") => score < old,
+                Some(_) => !has("NX"),
             };
             match kind_of(self.bare(key)) {
                 Key::Heads => {

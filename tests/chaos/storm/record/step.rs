@@ -57,7 +57,8 @@ impl Steps {
 
 /// Every pair of a name and a token that stand side by side among a script's arguments.
 fn spoken(words: &[String]) -> Vec<(String, String)> {
-    let is_token = |word: &str| word.len() < 300 && word.split_once('|').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
+    let is_token =
+        |word: &str| word.len() < 300 && word.split_once('|').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
     let mut pairs = Vec::new();
     let mut id: Option<&String> = None;
     for word in words.iter().skip(2) {

@@ -176,8 +176,10 @@ impl<'a> World<'a> {
             }
             Do::FailOrReleaseWithLostReply => {
                 let Some(claim) = self.belief(agent, b / 2) else { return };
-                let first = if a > 128 { scene.release(&claim).await } else { scene.fail(&claim, Verdict::Retry).await };
-                let again = if a > 128 { scene.release(&claim).await } else { scene.fail(&claim, Verdict::Retry).await };
+                let first =
+                    if a > 128 { scene.release(&claim).await } else { scene.fail(&claim, Verdict::Retry).await };
+                let again =
+                    if a > 128 { scene.release(&claim).await } else { scene.fail(&claim, Verdict::Retry).await };
                 let fits = match first {
                     Settled::Lost { .. } => matches!(again, Settled::Lost { .. }),
                     // An end that the same token made, or one of an earlier call.
