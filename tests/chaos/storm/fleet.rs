@@ -112,9 +112,13 @@ impl Fleet {
         self.tend();
     }
 
-    /// Freezes one that runs, for a third of a lease up to three leases.
+    /// Freezes one that runs, for a third of a lease up to three leases. Somebody is left to notice: if nobody ticks, time
+    /// stands still for the queue, and every holder gets one more lease.
     pub fn freeze_one(&mut self, dice: &mut Dice) {
         let (pick, share) = (dice.between(0, u64::MAX - 1), dice.between(30, 300) as u32);
+        if self.posts.iter().filter(|post| matches!(post, Post::Runs(_))).count() < 2 {
+            return;
+        }
         let Some(number) = self.pick(pick) else { return };
         let until = Instant::now() + LEASE * share / 100;
         let post = std::mem::replace(&mut self.posts[number], Post::Away(until));

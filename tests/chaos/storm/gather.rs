@@ -29,6 +29,13 @@ fn is_there(url: &str) -> bool {
     path.and_then(|path| std::fs::metadata(path).ok()).is_some_and(|file| file.len() > 0)
 }
 
+/// The engine's ids for the job, as its events tell them.
+pub async fn work(queue: &Queue, id: &str) -> Vec<String> {
+    let told =
+        queue.events(id).await.into_iter().filter(|event| event.kind() == "started").map(|event| event.to_json());
+    told.filter_map(|event| event["service_job_id"].as_str().map(str::to_owned)).collect()
+}
+
 /// How often each kind of event stands in the histories.
 pub fn counts(histories: &[History]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();

@@ -62,16 +62,19 @@ pub async fn run(plan: &Plan) -> Report {
     let leftovers = gather::leftovers(&server).await;
     let entries = recorder.finish().await;
     let took = began.elapsed();
-    let summary = record::check(&entries);
+    let mut summary = record::check(&entries);
     let mut histories = Vec::new();
     // The storm may have cut the other one's connection.
     let queue = Queue::of(&server);
     for id in &jobs.ids {
         histories.push(gather::history(&queue, id, jobs.cancelled.contains(id)).await);
+        for prompt in gather::work(&queue, id).await {
+            summary.work.insert(prompt, id.clone());
+        }
     }
     let mut findings = history::check(&jobs.ids, &histories, &leftovers);
     let executions: Vec<_> = fleet.engines.iter().flat_map(StandIn::executions).collect();
-    let repeats = repeats::repeats(plan, &executions, &summary.work, &histories);
+    let repeats = repeats::repeats(plan, &executions, &summary.work, &histories, summary.gaps);
     findings.extend(repeats.findings);
     findings.extend(summary.breaches.iter().map(|breach| history::Finding {
         fault: Fault::Broken(breach.wrong),
@@ -109,6 +112,7 @@ pub async fn run(plan: &Plan) -> Report {
         ("failures charged and tried again", events("retry_scheduled")),
         ("prompts that engines began", repeats.begun),
         ("  of which ran to their end", repeats.whole),
+        ("  of which began in a gap of the record", repeats.unknown),
         ("  of which repeat a job", repeats.by_reason.values().sum()),
     ]);
     figures.extend(repeats.by_reason.iter().map(|(reason, count)| (*reason, *count)));

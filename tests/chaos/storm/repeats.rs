@@ -11,18 +11,21 @@ use std::collections::BTreeMap;
 pub struct Repeats {
     pub begun: u64,
     pub whole: u64,
+    /// For jobs that nobody can name.
+    pub unknown: u64,
     /// Reason to how many runs beyond a job's first.
     pub by_reason: BTreeMap<&'static str, u64>,
     /// Runs again, and interruptions, that nothing explains.
     pub findings: Vec<Finding>,
 }
 
-/// Reads them. `work` names the job behind each prompt.
+/// Reads them. `work` names the job behind each prompt, as far as no gap has swallowed it.
 pub fn repeats(
     plan: &Plan,
     executions: &[Execution],
     work: &BTreeMap<String, String>,
     histories: &[History],
+    gaps: u64,
 ) -> Repeats {
     let known: BTreeMap<&str, &History> = histories.iter().map(|history| (history.id.as_str(), history)).collect();
     let mut whole: BTreeMap<&str, u64> = BTreeMap::new();
@@ -30,6 +33,10 @@ pub fn repeats(
     for execution in executions {
         let job = work.get(&execution.prompt_id).and_then(|id| known.get(id.as_str()));
         let Some(history) = job else {
+            repeats.unknown += 1;
+            if gaps > 0 {
+                continue;
+            }
             let why = format!("prompt {} belongs to no job", execution.prompt_id);
             repeats.findings.push(Finding { fault: Fault::Unexplained, id: String::new(), why });
             continue;

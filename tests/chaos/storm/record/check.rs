@@ -168,6 +168,9 @@ impl Judge {
 
     fn know_claims(&mut self) {
         for (id, job) in &self.picture.jobs {
+            if !job.get("service_job_id").is_empty() {
+                self.summary.work.insert(job.get("service_job_id").to_owned(), id.clone());
+            }
             if !job.get("claim").is_empty() {
                 self.past.entry(id.clone()).or_default().claimed_in = job.get("created_at").to_owned();
                 self.tokens.insert(job.get("claim").to_owned());
