@@ -7,13 +7,17 @@
 //! ```
 
 mod check;
-mod line;
+mod commands;
+mod findings;
+mod judge;
+pub mod line;
 mod listen;
 mod picture;
 mod snapshot;
 mod step;
 
-pub use check::{Summary, Wrong, check};
+pub use check::check;
+pub use findings::{Summary, Wrong};
 pub use listen::{NAME, Recorder};
 pub use picture::Picture;
 pub use step::{FOREIGN, Step};
