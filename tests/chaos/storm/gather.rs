@@ -3,6 +3,7 @@
 
 use super::history::{History, Leftover};
 use crate::support::{Queue, RedisServer};
+use gpu_worker::protocol::event::Event;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -20,20 +21,16 @@ pub async fn history(queue: &Queue, id: &str, cancel_asked: bool) -> History {
     let (status, end, failure_type) = (take("status"), take("final"), take("failure_type"));
     let outputs = urls.len();
     let missing = urls.into_iter().filter(|url| !is_there(url)).collect();
-    let kinds = queue.kinds(id).await;
-    History { id: id.to_owned(), status, end, failure_type, kinds, outputs, missing, cancel_asked }
+    let events = queue.events(id).await;
+    let kinds = events.iter().map(|event| event.kind().to_owned()).collect();
+    let started = events.iter().filter(|event| event.kind() == "started").map(Event::to_json);
+    let prompts = started.filter_map(|event| event["service_job_id"].as_str().map(str::to_owned)).collect();
+    History { id: id.to_owned(), status, end, failure_type, kinds, prompts, outputs, missing, cancel_asked }
 }
 
 fn is_there(url: &str) -> bool {
     let path = url::Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
     path.and_then(|path| std::fs::metadata(path).ok()).is_some_and(|file| file.len() > 0)
-}
-
-/// The engine's ids for the job, as its events tell them.
-pub async fn work(queue: &Queue, id: &str) -> Vec<String> {
-    let told =
-        queue.events(id).await.into_iter().filter(|event| event.kind() == "started").map(|event| event.to_json());
-    told.filter_map(|event| event["service_job_id"].as_str().map(str::to_owned)).collect()
 }
 
 /// How often each kind of event stands in the histories.

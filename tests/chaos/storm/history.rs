@@ -15,6 +15,8 @@ pub struct History {
     pub failure_type: String,
     /// The kinds of its events, in order.
     pub kinds: Vec<String>,
+    /// The engine's ids for the work, as its events tell them.
+    pub prompts: Vec<String>,
     /// Outputs that its result tells of.
     pub outputs: usize,
     /// Of these, the ones that are not on disk.

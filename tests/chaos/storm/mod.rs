@@ -68,9 +68,9 @@ pub async fn run(plan: &Plan) -> Report {
     let queue = Queue::of(&server);
     for id in &jobs.ids {
         histories.push(gather::history(&queue, id, jobs.cancelled.contains(id)).await);
-        for prompt in gather::work(&queue, id).await {
-            summary.work.insert(prompt, id.clone());
-        }
+    }
+    for history in &histories {
+        summary.work.extend(history.prompts.iter().map(|prompt| (prompt.clone(), history.id.clone())));
     }
     let mut findings = history::check(&jobs.ids, &histories, &leftovers);
     let executions: Vec<_> = fleet.engines.iter().flat_map(StandIn::executions).collect();

@@ -20,6 +20,8 @@ pub struct Accounts {
 
 /// Jobs asked for in one go.
 const PAGE: usize = 500;
+/// Where more wait than can be looked at, jobs end in the order in which they came.
+const AT_ONCE: usize = 4000;
 
 impl Accounts {
     pub fn submitted(&mut self, id: String) {
@@ -32,9 +34,10 @@ impl Accounts {
         self.waiting.len()
     }
 
-    /// Looks at all that have not ended yet.
+    /// Looks at those that have waited longest.
     pub async fn look(&mut self, server: &RedisServer) {
         let mut left = Vec::new();
+        let mut later = self.waiting.split_off(self.waiting.len().min(AT_ONCE));
         for page in std::mem::take(&mut self.waiting).chunks(PAGE) {
             let mut pipe = redis::pipe();
             for id in page {
@@ -55,7 +58,8 @@ impl Accounts {
                 }
             }
         }
-        self.waiting.append(&mut left);
+        left.append(&mut later);
+        self.waiting = left;
     }
 
     pub fn done(&self) -> u64 {

@@ -9,7 +9,7 @@ mod report;
 mod sample;
 pub mod slope;
 
-use crate::support::{Agent, Queue, RedisServer};
+use crate::support::{Agent, Queue, RedisServer, until};
 use accounts::Accounts;
 use gpu_worker::queue::client::{self, JobRequest};
 pub use report::Report;
@@ -38,10 +38,10 @@ impl Plan {
 /// 36 s.
 const RETENTION_HOURS: &str = "0.01";
 /// Jobs at once in each agent and service.
-const SLOTS: &str = "4";
+const SLOTS: u64 = 4;
 /// How long ended jobs may take to be accounted for; less than they are kept.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// A job that has not ended for so long after the last submission is lost.
+/// A queue in which no job ends for so long has lost what is left.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Soaks. `tell` gets the table line by line.
@@ -50,19 +50,24 @@ pub async fn run(plan: &Plan, tell: impl Fn(String)) -> Report {
     let queue = Queue::of(&server);
     let engine = StandIn::start(Options { step_time: Duration::from_millis(1), ..Options::default() }).await;
     let engine = engine.expect("an engine");
-    let mut agents = Vec::new();
+    let (mut agents, slots) = (Vec::new(), SLOTS.to_string());
     for number in 0..plan.agents {
         let url = engine.url();
         let env = [
             ("SERVICES", "simulation,comfyui"),
             ("COMFYUI_URL", url.as_str()),
-            ("CONCURRENT_JOBS", SLOTS),
+            ("CONCURRENT_JOBS", slots.as_str()),
             ("GPU_COUNT", "0"),
             ("JOB_RETENTION_HOURS", RETENTION_HOURS),
             ("FAILED_JOB_RETENTION_HOURS", "1"),
         ];
         agents.push(Agent::spawn(&server, &format!("soak-{number}"), &env));
     }
+    until("the agents are registered", || async {
+        let workers: u64 = server.run(&["SCARD", "workers:active"]).await;
+        (workers >= SLOTS * plan.agents).then_some(())
+    })
+    .await;
     let mut accounts = Accounts::default();
     let mut samples: Vec<Sample> = Vec::new();
     let began = Instant::now();
@@ -86,10 +91,13 @@ pub async fn run(plan: &Plan, tell: impl Fn(String)) -> Report {
             samples.push(sample);
         }
     }
-    let last = Instant::now();
+    let (mut done, mut last) = (accounts.done(), Instant::now());
     while accounts.open() > 0 && last.elapsed() < PATIENCE {
         accounts.look(&server).await;
         pulse.tick().await;
+        if accounts.done() != done {
+            (done, last) = (accounts.done(), Instant::now());
+        }
     }
     Report::of(&samples, accounts)
 }
