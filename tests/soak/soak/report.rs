@@ -15,6 +15,8 @@ pub struct Report {
 
 /// What is left to allocators and caches: half a megabyte an hour.
 const LEAST_KIB: f64 = 8.0;
+/// Memory grows in steps of some pages: what is less over all that was measured is no slope.
+const STEPS_KIB: f64 = 128.0;
 /// One in five minutes.
 const LEAST_COUNT: f64 = 0.2;
 /// Redis' memory moves with what it keeps at the moment.
@@ -22,6 +24,9 @@ const LEAST_REDIS_KIB: f64 = 256.0;
 
 impl Report {
     pub fn of(samples: &[Sample], accounts: Accounts) -> Self {
+        let minutes = |of: Option<&Sample>| of.map_or(0.0, |sample| sample.at.as_secs_f64() / 60.0);
+        let span = (minutes(samples.last()) - minutes(samples.get(samples.len() / 2))).max(0.01);
+        let least_kib = LEAST_KIB.max(STEPS_KIB / span);
         // The first half warms up: caches fill, the first jobs are forgotten.
         let warm = &samples[samples.len() / 2..];
         let line = |of: &dyn Fn(&Sample) -> f64| {
@@ -34,7 +39,7 @@ impl Report {
             let mut add = |what: &str, unit, least, of: fn(&Held) -> f64| {
                 slopes.push((format!("agent {agent}, {what}"), unit, least, line(&|sample| of(&sample.agents[agent]))));
             };
-            add("memory", "KiB", LEAST_KIB, |held| held.kib);
+            add("memory", "KiB", least_kib, |held| held.kib);
             add("file descriptors", "", LEAST_COUNT, |held| held.descriptors);
             add("threads", "", LEAST_COUNT, |held| held.threads);
         }
