@@ -20,6 +20,7 @@ mod panicking;
 mod poison;
 mod protocol;
 mod returning;
+mod soak;
 mod storm;
 mod support;
 mod topology;

@@ -190,11 +190,18 @@ async fn connect(url: &str, child: &mut Child) -> Option<MultiplexedConnection> 
             return None;
         }
         if let Ok(mut con) = client.get_multiplexed_async_connection_with_config(&config).await
-            && redis::cmd("PING").exec_async(&mut con).await.is_ok()
+            && is_its_own(&mut con, child.id()).await
         {
             return Some(con);
         }
     }
+}
+
+/// Whether it is this process that answers: another test's server may have taken the port a moment earlier.
+async fn is_its_own(con: &mut MultiplexedConnection, process: u32) -> bool {
+    let info: Result<String, _> = redis::cmd("INFO").arg("server").query_async(con).await;
+    let told = format!("process_id:{process}");
+    info.is_ok_and(|info| info.lines().any(|line| line.trim() == told))
 }
 
 impl Drop for RedisServer {
