@@ -71,8 +71,9 @@ pub const ROWS: &[Row] = &[
     row(Scene::FailsTwice, Point::TokenPutBack, "failed", 2, &["error", "error"]),
     Row { time: 2, ..row(Scene::FailsTwice, Point::FailAnswered, "failed", 2, &["error", "error"]) },
     // A machine that runs out of memory is at fault, not the job: nothing is charged.
-    row(Scene::OutOfMemory, Point::FailAnswered, "cancelled", 1, &["error"]),
-    row(Scene::OutOfMemory, Point::MemoryFreed, "cancelled", 1, &["error"]),
+    // Once more after freeing memory, then charged: there is nobody to hand it to.
+    row(Scene::OutOfMemory, Point::FailAnswered, "cancelled", 1, &["error", "error"]),
+    row(Scene::OutOfMemory, Point::MemoryFreed, "cancelled", 1, &["error", "error"]),
     row(Scene::Cancelled, Point::Renewed, "cancelled", 1, &["interrupted"]),
     row(Scene::Cancelled, Point::CancelHeard, "cancelled", 1, &["interrupted"]),
     row(Scene::Cancelled, Point::InterruptSent, "cancelled", 1, &["interrupted"]),
@@ -109,7 +110,11 @@ async fn play(stage: Rc<Stage>, row: Row) {
 
     let number = |name: &str| job.get(name).and_then(|text| text.parse().ok()).unwrap_or(0u64);
     assert_eq!(number("attempt"), claims, "claims: {:?}", stage.queue().kinds(&id).await);
-    let charged = if scene == Scene::FailsTwice { 2 } else { 0 };
+    let charged = match scene {
+        Scene::FailsTwice => 2,
+        Scene::OutOfMemory => 1,
+        _ => 0,
+    };
     assert_eq!(number("retry_count"), charged, "a death is not charged: {:?}", stage.queue().kinds(&id).await);
     let outcomes: Vec<&str> = stage.engine.executions().iter().map(|run| run.outcome).collect();
     assert_eq!(outcomes, runs, "what the engine ran");

@@ -97,7 +97,7 @@ impl Stand<'_> {
             }
             Drive::Stranger => {
                 let claim = scene.held("a", "w1").await;
-                self.call("adopt", &["a", &claim.token, "w2|t", &LEASE.to_string()]).await;
+                self.call("adopt", &["a", &claim.token, "w2|t", &LEASE.to_string(), "3"]).await;
             }
             Drive::Ticks => {
                 scene.held("a", "w1").await;

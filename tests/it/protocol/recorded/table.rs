@@ -158,7 +158,7 @@ pub const TABLE: &[(&str, &[Cut], Drive, &[Wrong])] = &[
     ("confirm takes everybody for the holder", &[HELD_IS_TRUE], Drive::Loser("confirm"), &[Wrong::WrittenByLoser]),
     (
         "adopt does not look at the worker",
-        &[("adopt", "worker_of(old) ~= worker_of(new) or ", "")],
+        &[("adopt", " or worker_of(old) ~= worker ", " ")],
         Drive::Stranger,
         &[Wrong::TakenAway, Wrong::LeaseLeft, Wrong::IndexLeft],
     ),
