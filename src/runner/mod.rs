@@ -1,10 +1,12 @@
 //! One job's life on this machine, and the slots that live it again and again.
 //! In: claimed jobs, engines, orders to stop. Out: progress, outputs, settled jobs.
 
+mod at_work;
 mod attempt;
 mod avoided;
 mod blame;
 pub mod breaker;
+mod end;
 pub mod engine;
 pub mod fence;
 mod fetch;

@@ -2,7 +2,8 @@
 //! In: a claimed job. Out: its end in Redis, the news of it in the log.
 
 use super::attempt::FREE_DEADLINE;
-use super::job::{Earlier, Ended, Run};
+use super::end::Ended;
+use super::job::{Earlier, Run};
 use super::shared::{Announcement, Shared};
 use super::slot::Slot;
 use crate::capabilities::Capabilities;
