@@ -34,7 +34,7 @@ pub fn check_the_checker() -> Result<(), String> {
     let status = |status: &str, failure: &str| {
         broken(|history| {
             history.status = status.to_owned();
-            history.failure_type = failure.to_owned();
+            history.failure_reason = failure.to_owned();
             history.kinds.pop();
         })
     };

@@ -18,14 +18,14 @@ pub async fn history(queue: &Queue, id: &str, cancel_asked: bool) -> History {
         .flatten()
         .map(|output| output["url"].as_str().unwrap_or_default().to_owned())
         .collect();
-    let (status, end, failure_type) = (take("status"), take("final"), take("failure_type"));
+    let (status, end, failure_reason) = (take("status"), take("final"), take("failure_reason"));
     let outputs = urls.len();
     let missing = urls.into_iter().filter(|url| !is_there(url)).collect();
     let events = queue.events(id).await;
     let kinds = events.iter().map(|event| event.kind().to_owned()).collect();
     let started = events.iter().filter(|event| event.kind() == "started").map(Event::to_json);
     let prompts = started.filter_map(|event| event["service_job_id"].as_str().map(str::to_owned)).collect();
-    History { id: id.to_owned(), status, end, failure_type, kinds, prompts, outputs, missing, cancel_asked }
+    History { id: id.to_owned(), status, end, failure_reason, kinds, prompts, outputs, missing, cancel_asked }
 }
 
 fn is_there(url: &str) -> bool {

@@ -12,7 +12,7 @@ pub struct History {
     pub status: String,
     /// The field `final`: state, token, life.
     pub end: String,
-    pub failure_type: String,
+    pub failure_reason: String,
     /// The kinds of its events, in order.
     pub kinds: Vec<String>,
     /// The engine's ids for the work, as its events tell them.
@@ -81,7 +81,7 @@ pub fn check(submitted: &[String], histories: &[History], leftovers: &[Leftover]
 }
 
 fn faults_of(history: &History) -> Vec<(Fault, String)> {
-    let History { status, end, failure_type, kinds, outputs, missing, cancel_asked, .. } = history;
+    let History { status, end, failure_reason, kinds, outputs, missing, cancel_asked, .. } = history;
     if status.is_empty() {
         return vec![(Fault::Lost, "has no hash".to_owned())];
     }
@@ -119,10 +119,10 @@ fn faults_of(history: &History) -> Vec<(Fault, String)> {
                 wrong.push((Fault::Lost, format!("cancelled, with {outputs} outputs, `final` {end:?}: {kinds:?}")));
             }
         }
-        "failed" if failure_type == "worker_lost" => {
+        "failed" if failure_reason == "worker_lost" => {
             wrong.push((Fault::Stuck, format!("given up as worker_lost: {kinds:?}")));
         }
-        "failed" | "cancelled" => wrong.push((Fault::Failed, format!("{status} as {failure_type:?}: {kinds:?}"))),
+        "failed" | "cancelled" => wrong.push((Fault::Failed, format!("{status} as {failure_reason:?}: {kinds:?}"))),
         _ => wrong.push((Fault::Stuck, format!("is {status}: {kinds:?}"))),
     }
     wrong
