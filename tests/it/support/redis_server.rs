@@ -139,22 +139,30 @@ impl RedisServer {
 
     /// Any command.
     pub async fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        run(&mut self.con.clone(), words).await
+        run(&self.con, words).await
     }
 
     /// Any command, on a connection of its own: a change of roles closes those that are open.
     pub async fn run_anew<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let client = redis::Client::open(self.url.as_str()).expect("the URL is good");
-        run(&mut client.get_multiplexed_async_connection().await.expect("the server answers"), words).await
+        run(&client.get_multiplexed_async_connection().await.expect("the server answers"), words).await
     }
 }
 
-async fn run<T: redis::FromRedisValue>(con: &mut MultiplexedConnection, words: &[&str]) -> T {
+async fn run<T: redis::FromRedisValue>(con: &MultiplexedConnection, words: &[&str]) -> T {
     let mut command = redis::cmd(words[0]);
     for word in &words[1..] {
         command.arg(word);
     }
-    command.query_async(con).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    super::until(&format!("{words:?} is not refused for loading"), || async {
+        match command.query_async(&mut con.clone()).await {
+            Ok(answer) => Some(answer),
+            // Nothing was done: it is on its way back.
+            Err(error) if error.code() == Some("LOADING") => None,
+            Err(error) => panic!("{words:?}: {error}"),
+        }
+    })
+    .await
 }
 
 /// A port that nobody listened on a moment ago.
