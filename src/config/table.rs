@@ -121,7 +121,7 @@ pub static VARIABLES: &[Variable] = table! {
         LEASE_SECONDS (Span(Seconds, 0.1, 3600.0)) (Is("30")) Plain []
             "A job whose worker is silent for this many seconds goes to another."
         MAX_STALLS (Whole(1, 100)) (Is("3")) Plain []
-            "How often a job may lose its worker, by a lease that ran out or a death of the agent; at the next time it is failed."
+            "How many leases of a job may run out, and how many deaths of its agent may follow without progress between; the next fails it."
         RETRY_BACKOFF_MS (Span(Milliseconds, 0.0, 60000.0)) (Is("1000")) Plain []
             "First pause before a failed job is tried again, in milliseconds; doubles up to one minute."
         POLL_INTERVAL_MS (Span(Milliseconds, 10.0, 600000.0)) (Is("1000")) Plain

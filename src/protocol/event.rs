@@ -13,8 +13,8 @@ pub struct Event {
 }
 
 /// Fields that hold numbers.
-const NUMBERS: [&str; 9] =
-    ["attempt", "timestamp", "progress", "step", "steps", "retry_count", "due", "stalled", "priority"];
+const NUMBERS: [&str; 10] =
+    ["attempt", "timestamp", "progress", "step", "steps", "retry_count", "due", "stalled", "takeovers", "priority"];
 
 impl Event {
     /// A field's text.

@@ -60,7 +60,7 @@ async fn a_job_that_kills_its_worker_at_each_restart_is_given_up_and_its_engine_
         let armed = [&env[..], &[("GPU_WORKER_FAILPOINT", death)]].concat();
         let mut agent = Agent::spawn(&server, "w1", &armed);
         assert_eq!(agent.ended().await, None, "killed at {death}: {}", agent.log());
-        assert_eq!(queue.job(&id).await.get("stalled").map_or(0, |text| text.parse().unwrap()), n);
+        assert_eq!(queue.job(&id).await.get("takeovers").map_or(0, |text| text.parse().unwrap()), n);
     }
     let agent = Agent::start(&server, "w1", &env).await;
     queue.reaches(&id, "failed").await;

@@ -1,6 +1,6 @@
 -- A restarted agent takes over what its earlier process held, and so fences that process, or takes back what has waited
--- since that one's lease ran out. That process has been lost either way: a job that kills its worker each time must not do
--- so for ever.
+-- since that one's lease ran out. A job that kills its worker each time must not do so for ever; one that gets further
+-- between two deaths is not to blame (see progress).
 -- ARGV: 6 id, 7 old token, 8 new token, 9 lease ms, 10 most stalls
 -- Answers: {'ok', attempt, life, service job id, payload bytes} | {'given_up'} | {'lost'}
 local id, old, new, lease = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
@@ -9,11 +9,14 @@ local job = load(id)
 if not job or worker_of(old) ~= worker then return { 'lost' } end
 local service_job = job.service_job_id or ''
 if held(job, old) then
+  local known = redis.call('HMGET', job_key(id), 'takeovers', 'takeovers_at', 'progress')
+  local takeovers = (number(known[1]) or 0) + 1
   -- One that is to be cancelled ends as soon as its engine has stopped.
-  local stalled = lose(id, job, job.cancel_requested and math.huge or tonumber(ARGV[10]))
-  if not stalled then return { 'given_up' } end
-  redis.call('HSET', job_key(id), 'claim', new, 'stalled', int(stalled))
-  event(job, 'reattached', { 'message', 'taken over by the restarted worker', 'stalled', stalled })
+  local most = job.cancel_requested and math.huge or tonumber(ARGV[10])
+  if give_up(id, job, 'takeovers', takeovers, most) then return { 'given_up' } end
+  local best = math.max(number(known[2]) or 0, number(known[3]) or 0)
+  redis.call('HSET', job_key(id), 'claim', new, 'takeovers', int(takeovers), 'takeovers_at', json_text(best))
+  event(job, 'reattached', { 'message', 'taken over by the restarted worker', 'takeovers', takeovers })
 elseif mine(job, old, 0, job.created_at) then
   -- Whoever took the lease away has counted the loss.
   leave(id, job)

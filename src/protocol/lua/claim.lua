@@ -69,7 +69,8 @@ local function take(id, job)
   job.worker_id = worker
   redis.call('HSET', job_key(id), 'status', 'assigned', 'worker_id', worker, 'claim', token, 'attempt', int(job.attempts),
     'assigned_at', iso(NOW))
-  redis.call('HDEL', job_key(id), 'done', 'service_job_id', 'progress', 'progress_message', 'progress_at', 'started_at')
+  redis.call('HDEL', job_key(id), 'done', 'takeovers', 'takeovers_at', 'service_job_id', 'progress', 'progress_message',
+    'progress_at', 'started_at')
   set_lease(id, worker, token, job, lease)
   event(job, 'assigned', { 'message', 'claimed by ' .. worker })
   if REFERENCE then

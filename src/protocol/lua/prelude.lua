@@ -221,8 +221,8 @@ local function bear(class, definition, most)
 end
 
 -- Ours of a job's fields that belong to one life alone.
-local OF_LIFE = { 'final', 'result', 'claim', 'done', 'attempt', 'stalled', 'handed_on', 'avoid', 'cancel_requested',
-  'service_job_id', 'progress', 'progress_message', 'progress_at' }
+local OF_LIFE = { 'final', 'result', 'claim', 'done', 'attempt', 'stalled', 'takeovers', 'takeovers_at', 'handed_on',
+  'avoid', 'cancel_requested', 'service_job_id', 'progress', 'progress_message', 'progress_at' }
 local OF_PAST = { 'error', 'failure_type', 'failure_reason', 'started_at', 'completed_at', 'failed_at', 'cancelled_at' }
 
 -- Where another program has given the id a new life, whatever is left of the earlier one goes, its event log too.
@@ -336,16 +336,16 @@ local function finish_cancelled(id, job, token, reason)
   tell_cancelled(job)
 end
 
--- Its worker has been lost once more: the count, or nil if that was once too often and the job has failed.
-local function lose(id, job, most)
-  local stalled, worker = (number(job.stalled) or 0) + 1, job.worker_id
-  if stalled <= most then return stalled end
-  local message = string.format('lost by its worker %d times, last by %s', stalled, worker)
+-- Its worker has been lost once more. True if that was once too often, and the job has failed. `name`: where it is counted.
+local function give_up(id, job, name, losses, most)
+  if losses <= most then return false end
+  local worker = job.worker_id
+  local message = string.format('lost by its worker %d times, last by %s', losses, worker)
   finish(id, job, 'failed', '-', { 'error', message, 'failure_type', 'system_error', 'failure_reason', 'worker_lost',
-    'stalled', int(stalled), 'last_failed_worker', worker }, { 'message', message, 'error', message,
+    name, int(losses), 'last_failed_worker', worker }, { 'message', message, 'error', message,
     'failure_type', 'system_error', 'failure_reason', 'worker_lost' })
   tell_failure(job, message, math.max(0, number(job.retry_count) or 0))
-  return nil
+  return true
 end
 
 -- The job that this token hands back without a result, or nil and what to answer instead: it was handed back before, it

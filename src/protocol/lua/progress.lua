@@ -5,6 +5,8 @@ local id, token, progress, message = ARGV[6], ARGV[7], tonumber(ARGV[8]) or 0, A
 local job = load(id)
 if not job or not held(job, token) then return { loss(job, token) } end
 redis.call('HSET', job_key(id), 'progress', json_text(progress), 'progress_message', message, 'progress_at', iso(NOW))
+local known = redis.call('HMGET', job_key(id), 'takeovers', 'takeovers_at')
+if known[1] and progress > (number(known[2]) or 0) then redis.call('HDEL', job_key(id), 'takeovers') end
 local extra = { 'progress', progress, 'message', message }
 for i, name in ipairs({ 'node', 'step', 'steps' }) do
   local value = ARGV[9 + i]

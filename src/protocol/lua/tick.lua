@@ -27,9 +27,8 @@ local function reap(id)
     finish_cancelled(id, job, '-', job.cancel_requested)
     return
   end
-  local worker = job.worker_id
-  local stalled = lose(id, job, most_stalls)
-  if not stalled then
+  local worker, stalled = job.worker_id, (number(job.stalled) or 0) + 1
+  if give_up(id, job, 'stalled', stalled, most_stalls) then
     gone = gone + 1
     return
   end

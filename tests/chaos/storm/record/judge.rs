@@ -44,13 +44,13 @@ fn is_last(kind: &str) -> bool {
 }
 
 impl Judge {
-    /// Whether this token may come back to a job that waits.
+    /// Whether this token may come back to a job that waits: it was the last, or its worker has been started again.
     fn is_late(&self, case: &Case<'_>, token: &str) -> bool {
         let claimed_in = self.past.get(case.id).map_or("", |past| past.claimed_in.as_str());
         let job = case.before;
         job.get("status") == "pending"
             && !job.ended()
-            && job.get("claim") == token
+            && (job.get("claim") == token || worker_of(job.get("claim")) == worker_of(token))
             && claimed_in == job.get("created_at")
     }
 
