@@ -28,8 +28,9 @@ async fn is_seen_and_replayed(server: &RedisServer, id: &str, last: &str, losses
     assert!(line.contains("failed") && line.contains("lost by its worker 3 times"), "{line}");
     let shown = cli(server, &["jobs", "show", id, "--json"]).await;
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
-    let job = ["failure_type", "failure_reason", "stalled", "retry_count", "last_failed_worker"]
-        .map(|name| &shown["job"][name]);
+    let count = if losses == "stalled" { "stalled" } else { "takeovers" };
+    let job =
+        ["failure_type", "failure_reason", count, "retry_count", "last_failed_worker"].map(|name| &shown["job"][name]);
     assert_eq!(job, ["system_error", "worker_lost", "3", "0", last], "the budget of attempts is untouched");
     let events = shown["events"].as_array().unwrap();
     let kinds: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
@@ -39,7 +40,8 @@ async fn is_seen_and_replayed(server: &RedisServer, id: &str, last: &str, losses
     assert_eq!(cli(server, &["jobs", "replay", id]).await.status.code(), Some(0));
     let queue = Queue::of(server);
     let job = queue.reaches(id, "completed").await;
-    assert_eq!((job["attempt"].as_str(), job.get("stalled")), ("1", None), "a life of its own");
+    let lost = [job.get("stalled"), job.get("takeovers")];
+    assert_eq!((job["attempt"].as_str(), lost), ("1", [None, None]), "a life of its own");
     queue.ended_once(id).await;
 }
 
