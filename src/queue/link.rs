@@ -141,6 +141,10 @@ impl Link {
             Err(error) => {
                 self.state().failed = Some((Instant::now(), error.clone()));
                 self.note_loss(&error);
+                // It answers, and does not let us in: another password, for example.
+                if !breaks_connection(&error) && error.code().is_some() {
+                    self.state().refusals.note(&error);
+                }
                 Err(error)
             }
         }

@@ -29,6 +29,9 @@ use std::time::{Duration, Instant};
 /// The same for a run that is stuck: its engine is looked after in any case.
 const STUCK_GRACE: Duration = Duration::from_secs(5);
 
+/// A job that was stuck is tried elsewhere so often without charge.
+const STUCK_ELSEWHERE: usize = 2;
+
 /// The same for an engine whose GPU has failed.
 const FENCED_GRACE: Duration = Duration::from_secs(3);
 
@@ -39,6 +42,7 @@ impl Run<'_> {
             models: engine.connector.models(&fetched.job),
             memory_mb: fetched.memory_mb(),
             class: fetched.class.clone(),
+            job: fetched.job.id.clone(),
         };
         // What is taken up again is at work already.
         if resume.is_none()
@@ -109,8 +113,11 @@ impl Run<'_> {
         if !matches!(result, Some(Ok(Ok(_))))
             && let Some(stuck) = stuck.filter(|_| self.hold.why() == Some(Stop::Stuck))
         {
-            engine.failed(&stuck.failure(), &asked());
-            return self.failed(&stuck.failure(), Some(&fetched), began);
+            let failure = stuck.failure();
+            engine.failed(&failure, &asked());
+            // Stuck on several workers it is the job that takes its time: from then on it pays for it.
+            let hosts_fault = failure.hosts_fault && handed_on(&fetched) < STUCK_ELSEWHERE;
+            return self.failed(&Failure { hosts_fault, ..failure }, Some(&fetched), began);
         }
         match result {
             Some(Ok(Ok(outcome))) => {
@@ -152,7 +159,7 @@ impl Run<'_> {
         if !failure.hosts_fault || !memory && failure.reason != Reason::ModelNotFound {
             return failure;
         }
-        let handed_on: usize = fetched.fields.get("handed_on").and_then(|count| count.parse().ok()).unwrap_or_default();
+        let handed_on = handed_on(fetched);
         match others_serve(&self.shared.link, &self.shared.space, self.worker, &fetched.job.service).await {
             Ok(others) if others == 0 || memory && handed_on >= others => Failure { hosts_fault: false, ..failure },
             Ok(_) | Err(_) => failure,
@@ -192,6 +199,11 @@ impl Run<'_> {
     async fn stop_signal(&self) {
         self.hold.signal().cancelled().await;
     }
+}
+
+/// How often the job was handed on without charge.
+fn handed_on(fetched: &Fetched) -> usize {
+    fetched.fields.get("handed_on").and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
 /// Comes back once the engine's GPU must give up its job.

@@ -4,7 +4,7 @@
 use super::breaker::Part;
 use super::engine::{Engine, locked};
 use crate::telemetry::{Notice, tell};
-use connectors::failure::{Failure, Reason};
+use connectors::failure::{Failure, FailureType, Reason};
 use std::time::Instant;
 
 /// What a run asked of its engine.
@@ -16,6 +16,8 @@ pub struct Asked {
     pub memory_mb: Option<u64>,
     /// The id of its class; empty if unknown.
     pub class: String,
+    /// The job's id.
+    pub job: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +25,17 @@ enum Blame {
     Engine,
     Model(String),
     Memory,
+    /// The job or the engine.
+    Unclear,
     Nobody,
 }
 
 fn blame(failure: &Failure) -> Blame {
     match failure {
-        Failure { hosts_fault: false, .. } => Blame::Nobody,
+        Failure { hosts_fault: false, .. } => match failure.kind() {
+            FailureType::ServiceError | FailureType::SystemError | FailureType::ResponseError => Blame::Unclear,
+            _ => Blame::Nobody,
+        },
         Failure { model: Some(model), .. } => Blame::Model(model.clone()),
         failure if failure.is_out_of_memory() => Blame::Memory,
         // What the engine lacks it lacks for this job alone, and says so before any work.
@@ -46,21 +53,26 @@ impl Engine {
                 locked(&self.breakers).went_on(&Part::Whole);
                 return false;
             }
-            Blame::Model(model) => self.suspect(Part::Model(model.clone()), true, failure),
+            Blame::Unclear => {
+                locked(&self.breakers).went_on(&Part::Whole);
+                self.suspect(Part::Runs, false, asked, failure);
+            }
+            Blame::Model(model) => self.suspect(Part::Model(model.clone()), true, asked, failure),
             Blame::Memory => match asked.memory_mb {
-                Some(mb) => self.suspect(Part::Memory(mb), true, failure),
+                Some(mb) => self.suspect(Part::Memory(mb), true, asked, failure),
                 None if asked.class.is_empty() => return false,
-                None => self.suspect(Part::Class(asked.class.clone()), true, failure),
+                None => self.suspect(Part::Class(asked.class.clone()), true, asked, failure),
             },
             Blame::Engine => {
                 if failure.reason == Reason::QueueTimeout {
                     self.is_jammed();
                 }
                 self.doubt(&failure.message);
-                self.suspect(Part::Whole, false, failure);
+                self.suspect(Part::Whole, false, asked, failure);
                 // A file that brings the engine down time and again is found among good ones, too.
-                if let Some(heaviest) = asked.models.first() {
-                    self.suspect(Part::Model(heaviest.clone()), false, failure);
+                // A step that takes too long says nothing about files.
+                if let Some(heaviest) = asked.models.first().filter(|_| failure.reason != Reason::ProcessingTimeout) {
+                    self.suspect(Part::Model(heaviest.clone()), false, asked, failure);
                 }
             }
         }
@@ -74,7 +86,7 @@ impl Engine {
         let mut cleared = Vec::new();
         let models = asked.models.iter().map(|model| Part::Model(model.clone()));
         let class = (!asked.class.is_empty()).then(|| Part::Class(asked.class.clone()));
-        for part in models.chain(class).chain([Part::Whole]) {
+        for part in models.chain(class).chain([Part::Whole, Part::Runs]) {
             if breakers.succeeded(&part) {
                 cleared.push(part);
             }
@@ -101,8 +113,9 @@ impl Engine {
         !locked(&self.breakers).snapshot().is_empty()
     }
 
-    fn suspect(&self, part: Part, decisive: bool, failure: &Failure) {
-        let opened = locked(&self.breakers).failed(part.clone(), decisive, &failure.message, Instant::now());
+    fn suspect(&self, part: Part, decisive: bool, asked: &Asked, failure: &Failure) {
+        let now = Instant::now();
+        let opened = locked(&self.breakers).failed(part.clone(), decisive, &asked.job, &failure.message, now);
         if let Some(pause) = opened {
             let (engine, why, remedy) = (&*self.label, &*failure.message, part.remedy());
             tell(Notice::LeftOut { engine, part: part.describe(), pause, why, remedy });
@@ -122,7 +135,7 @@ mod tests {
     }
 
     fn asked(memory_mb: Option<u64>) -> Asked {
-        Asked { models: vec!["big.safetensors".to_owned()], memory_mb, class: "0011".to_owned() }
+        Asked { models: vec!["big.safetensors".to_owned()], memory_mb, class: "0011".to_owned(), job: "j".to_owned() }
     }
 
     #[tokio::test]
@@ -146,7 +159,7 @@ mod tests {
         let engine = engine();
         engine.probe().await;
         for failure in [
-            Failure::new(Reason::InternalError, "node 3 failed"),
+            Failure::new(Reason::InvalidPayload, "node 3 lacks an input"),
             Failure::new(Reason::GpuMemoryFull, "as asked"),
             Failure::of_host(Reason::ModelNotFound, "lacks it"),
             Failure::of_host(Reason::ComponentError, "no such node class"),
@@ -154,6 +167,24 @@ mod tests {
             (0..4).for_each(|_| assert!(!engine.failed(&failure, &asked(Some(1000)))));
         }
         assert!(engine.is_healthy() && !engine.is_suspected());
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_for_nobody_knows_what_is_not_the_engine_but_three_different_ones_are() {
+        let engine = engine();
+        engine.probe().await;
+        let unclear = Failure::new(Reason::InternalError, "node 3 failed");
+        let of = |job: &str| Asked { job: job.to_owned(), ..asked(None) };
+        (0..9).for_each(|_| assert!(!engine.failed(&unclear, &of("a")), "nothing says that the engine is down"));
+        engine.failed(&unclear, &of("b"));
+        engine.succeeded(&of("good"));
+        for job in ["a", "b", "a"] {
+            engine.failed(&unclear, &of(job));
+        }
+        assert!(engine.is_healthy(), "a success between begins the count anew");
+        engine.failed(&unclear, &of("c"));
+        assert!(!engine.is_healthy());
+        assert!(engine.refuses(&["big.safetensors".to_owned()]).is_none(), "its models are not suspected");
     }
 
     #[tokio::test]

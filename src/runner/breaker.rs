@@ -23,22 +23,29 @@ pub enum Part {
     Memory(u64),
     /// Jobs of one class that asks for no memory, by its id.
     Class(String),
+    /// All its services, because different jobs fail one after the other and nobody can say by whose fault.
+    Runs,
 }
 
 impl Part {
     /// The pause after it opens for the first time, and the longest one. Memory that others hold is seldom free soon.
     const fn pauses(&self) -> (Duration, Duration) {
-        let first = match self {
-            Self::Whole | Self::Model(_) => 5,
-            Self::Memory(_) | Self::Class(_) => 60,
+        let (first, longest) = match self {
+            Self::Whole | Self::Model(_) => (5, 600),
+            Self::Memory(_) => (60, 600),
+            // Most jobs of a pool are often of one class: others may need less.
+            Self::Class(_) => (10, 600),
+            // The jobs may well be at fault: good ones must not wait behind them for long.
+            Self::Runs => (5, 60),
         };
-        (Duration::from_secs(first), Duration::from_secs(600))
+        (Duration::from_secs(first), Duration::from_secs(longest))
     }
 
     /// What an operator can do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Whole => "look into the engine's log and restart it",
+            Self::Runs => "look into the engine's log; if it is well, the jobs are at fault",
             Self::Model(_) => "replace the file if it is damaged",
             Self::Memory(_) | Self::Class(_) => {
                 "look for other programs on the GPU; let such jobs ask for the memory they need"
@@ -49,7 +56,7 @@ impl Part {
     /// For people.
     pub fn describe(&self) -> String {
         match self {
-            Self::Whole => "the engine".to_owned(),
+            Self::Whole | Self::Runs => "the engine".to_owned(),
             Self::Model(name) => format!("the model {name}"),
             Self::Memory(mb) => format!("jobs that ask for {:.1} GB of GPU memory or more", *mb as f64 / 1000.0),
             Self::Class(class) => format!("jobs of class {class}"),
@@ -92,6 +99,8 @@ struct Breaker {
     pause: Duration,
     touched: Instant,
     why: String,
+    /// The different jobs among the latest failures.
+    jobs: BTreeSet<String>,
 }
 
 /// The breakers of one engine. Only what has failed lately has one.
@@ -110,13 +119,24 @@ const MEMORY: Duration = Duration::from_secs(3600);
 const PARTS_MAX: usize = 256;
 
 impl Breakers {
-    /// Notes a failure; `decisive` opens at once. Answers the pause if this opened the breaker.
-    pub fn failed(&mut self, part: Part, decisive: bool, why: &str, now: Instant) -> Option<Duration> {
+    /// Notes a failure of a job; `decisive` opens at once. Answers the pause if this opened the breaker.
+    pub fn failed(&mut self, part: Part, decisive: bool, job: &str, why: &str, now: Instant) -> Option<Duration> {
         self.forget(now);
         let (first, longest) = part.pauses();
-        let fresh =
-            || Breaker { state: State::Closed, failures: 0, pause: Duration::ZERO, touched: now, why: String::new() };
+        let fresh = || Breaker {
+            state: State::Closed,
+            failures: 0,
+            pause: Duration::ZERO,
+            touched: now,
+            why: String::new(),
+            jobs: BTreeSet::new(),
+        };
+        // One job may fail again and again by its own fault; the engine is suspected for different ones.
+        let by_job = part == Part::Runs;
         let breaker = self.by_part.entry(part).or_insert_with(fresh);
+        if by_job && breaker.state == State::Closed && !breaker.jobs.insert(job.to_owned()) {
+            return None;
+        }
         breaker.failures = breaker.failures.saturating_add(1);
         breaker.touched = now;
         why.clone_into(&mut breaker.why);

@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 const PROBE_DEADLINE: Duration = Duration::from_secs(15);
 /// An engine that is down is asked this often at first, then less and less up to the healthy interval.
 const SICK_FIRST: Duration = Duration::from_secs(1);
+/// The same while there are runs to look after, at the most.
+const LEFTOVERS_PAUSE: Duration = Duration::from_secs(4);
 /// Runs that were told to stop and are looked after; an engine with more of them is long out of the offer.
 const LEFTOVERS_MAX: usize = 16;
 
@@ -71,7 +73,11 @@ impl Engine {
 
     /// Whether it can take work.
     pub fn is_healthy(&self) -> bool {
-        self.probe.borrow().is_healthy() && !locked(&self.breakers).is_open(&Part::Whole) && !self.is_fenced()
+        let rests = {
+            let breakers = locked(&self.breakers);
+            breakers.is_open(&Part::Whole) || breakers.is_open(&Part::Runs)
+        };
+        self.probe.borrow().is_healthy() && !rests && !self.is_fenced()
     }
 
     /// Says which GPU it works on; one that is never told works on none.
@@ -267,7 +273,12 @@ impl Engine {
             }
             self.probe().await;
             next = Instant::now() + if self.latest().is_healthy() { healthy_interval } else { sick };
-            sick = if self.latest().is_healthy() { SICK_FIRST } else { (sick * 2).min(healthy_interval) };
+            sick = match self.latest().is_healthy() {
+                true => SICK_FIRST,
+                // A run that nobody waits for is stopped as soon as the engine hears again.
+                false if self.has_leftovers() => (sick * 2).min(LEFTOVERS_PAUSE).min(healthy_interval),
+                false => (sick * 2).min(healthy_interval),
+            };
         }
     }
 }

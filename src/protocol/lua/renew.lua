@@ -18,6 +18,9 @@ local function renew(id, token, attempt, life)
     job.attempts = math.max(job.attempts, attempt)
     redis.call('HSET', job_key(id), 'status', job.service_job_id and 'in_progress' or 'assigned', 'worker_id', worker,
       'claim', token, 'attempt', int(job.attempts))
+    -- Its holder was late, not lost.
+    local stalled = number(job.stalled) or 0
+    if stalled > 0 then redis.call('HSET', job_key(id), 'stalled', int(stalled - 1)) end
     event(job, 'reattached', { 'message', 'taken up again by ' .. worker })
   end
   set_lease(id, worker, token, job, lease)

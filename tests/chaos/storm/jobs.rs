@@ -71,7 +71,10 @@ impl<'a> Jobs<'a> {
         let id = self.ids[at].clone();
         self.cancelled.insert(id.clone());
         if by_theirs && self.plan.has(Trouble::Foreign) {
-            theirs::cancel(&mut server.con.clone(), &id).await.expect("their hub is spared");
+            // Redis may be on its way back.
+            while theirs::cancel(&mut server.con.clone(), &id).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             self.cancelled_by_theirs += 1;
         } else {
             self.touch(&id, "the storm changed its mind").await;

@@ -14,6 +14,7 @@
 //! | killed while idle | waits | 0 | 0 | no, until a probe |
 //! | a step that never ends, and no interrupt helps | completed | 0 | 2 | no, until the run is gone |
 //! | its queue stands still | completed | 0 | 1 | no, until the queue moves |
+//! | different jobs fail, nobody knows why | failed | each attempt | 1 an attempt | no after three, for a growing pause |
 //! | fails three times in a row | completed | 0 | 4 | no, for a growing pause |
 //! | a damaged model | waits, not tried again here | 0 | 1 | all but the model |
 //! | out of memory until it is freed | completed | 0 | 2 | yes |

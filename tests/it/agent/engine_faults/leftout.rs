@@ -3,6 +3,7 @@
 use super::super::super::support::{cli, until};
 use super::super::picture;
 use super::Site;
+use serde_json::json;
 use stand_ins::comfyui::Options;
 use std::collections::BTreeMap;
 
@@ -52,4 +53,25 @@ async fn a_damaged_model_leaves_the_offer_alone_and_its_jobs_are_not_tried_again
     let good = site.queue.submit(picture()).await;
     site.queue.reaches(&good, "completed").await;
     assert_eq!(cli(&site.server, &["cancel", &broken]).await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_engine_on_which_three_different_jobs_fail_for_no_known_reason_rests_and_the_next_one_decides() {
+    let site = Site::new(&[]).await;
+    let mut fails = picture();
+    let graph = &mut fails["payload"]["workflow"];
+    graph["90"] = json!({"class_type": "LabFail", "inputs": {"image": ["8", 0], "kind": "RuntimeError", "salt": 1}});
+    graph["9"]["inputs"]["images"] = json!(["90", 0]);
+    fails["max_retries"] = 1.into();
+    for n in 1..=3 {
+        let id = site.queue.submit(fails.clone()).await;
+        site.queue.reaches(&id, "failed").await;
+        let log = site.agent.log();
+        assert_eq!(log.contains("left out of the offer"), n == 3, "{log}");
+    }
+    site.offers(false).await;
+    let good = site.queue.submit(picture()).await;
+    site.queue.reaches(&good, "completed").await;
+    site.agent.logged("works again").await;
+    site.offers(true).await;
 }
