@@ -311,3 +311,21 @@ async fn what_waits_since_its_lease_ran_out_is_taken_back_and_the_loss_counts_on
     assert_eq!(scene.complete(&Claim { token: "w1|new".to_owned(), ..old }).await, Settled::Accepted);
     check(&scene).await;
 }
+
+#[tokio::test]
+async fn a_holder_that_was_late_takes_its_job_back_and_was_not_lost() {
+    let scene = Scene::start().await;
+    let claim = scene.held("a", "w1").await;
+    for _ in 0..5 {
+        scene.stall("a").await;
+        assert_eq!(scene.field("a", "stalled").await.as_deref(), Some("1"));
+        assert_eq!(scene.renew(&claim).await, Hold::Ok);
+        assert_eq!(scene.field("a", "stalled").await.as_deref(), Some("0"));
+        check(&scene).await;
+    }
+    // One that another has to run again was lost.
+    scene.stall("a").await;
+    scene.claim("w2").await.expect("the job");
+    assert_eq!(scene.renew(&claim).await, Hold::Lost);
+    assert_eq!(scene.field("a", "stalled").await.as_deref(), Some("1"));
+}
