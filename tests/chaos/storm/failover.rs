@@ -60,7 +60,7 @@ impl Failovers {
         let plan = Plan { jobs, kills, agents, seed, troubles: [Trouble::Kill].into() };
         let mut fleet = Fleet::start(&url, root.path(), &plan, self.lease).await;
         let (intake, course) = (Intake::new(&url), Course::default());
-        let work = async {
+        let work = Box::pin(async {
             tokio::join!(
                 self.replace(&mut masters, &course),
                 self.kill(&mut fleet, &course),
@@ -68,13 +68,13 @@ impl Failovers {
                 intake.confirm(jobs),
             );
             self.calm(&mut masters, &mut fleet).await;
-        };
+        });
         tokio::select! {
             () = work => {}
-            () = intake.follow() => {}
+            () = Box::pin(intake.follow()) => {}
         }
         let took = began.elapsed();
-        let (findings, figures) = self.judge(&plan, &mut masters, &fleet, &intake).await;
+        let (findings, figures) = Box::pin(self.judge(&plan, &mut masters, &fleet, &intake)).await;
         let (own_ends, logs) = (fleet.own_ends, fleet.logs());
         drop(fleet);
         let mut report = Report { figures, findings, own_ends, took, logs, kept: None, recorded: false };
@@ -141,15 +141,17 @@ impl Failovers {
         let leftovers = gather::leftovers(master).await;
         let queue = Queue::of(master);
         let mut histories = Vec::new();
-        for id in intake.accepted.borrow().iter() {
+        let accepted = intake.accepted.borrow().clone();
+        for id in &accepted {
             histories.push(gather::history(&queue, id, false).await);
         }
         let work = prompts(&fleet.engines).await;
         for history in &mut histories {
+            history.resubmitted = intake.lost.borrow().contains(&history.id);
             let own = work.iter().filter(|(_, id)| **id == history.id);
             history.forgotten = own.filter(|(prompt, _)| !history.prompts.contains(prompt)).count();
         }
-        let mut findings = history::check(&intake.accepted.borrow(), &histories, &leftovers);
+        let mut findings = history::check(&accepted, &histories, &leftovers);
         let executions: Vec<_> = fleet.engines.iter().flat_map(StandIn::executions).collect();
         let repeats = repeats(plan, &executions, &work, &histories, 0);
         findings.extend(repeats.findings);
@@ -157,8 +159,8 @@ impl Failovers {
         let events = |kind: &str| events.get(kind).copied().unwrap_or_default() as u64;
         let told_again = told_again(&fleet.logs());
         let mut figures = vec![
-            ("jobs accepted, on master and replica", intake.accepted.borrow().len() as u64),
-            ("  of which a master lost, submitted again", intake.lost.get()),
+            ("jobs accepted, on master and replica", accepted.len() as u64),
+            ("  of which a master lost, submitted again", intake.lost.borrow().len() as u64),
             ("  times that no replica confirmed", intake.unanswered.get()),
             ("agents", plan.agents),
             ("failovers of a live master", masters.replaced_alive),

@@ -26,7 +26,8 @@ pub async fn history(queue: &Queue, id: &str, cancel_asked: bool) -> History {
     let started = events.iter().filter(|event| event.kind() == "started").map(Event::to_json);
     let prompts = started.filter_map(|event| event["service_job_id"].as_str().map(str::to_owned)).collect();
     let id = id.to_owned();
-    History { id, status, end, failure_reason, kinds, prompts, outputs, missing, cancel_asked, forgotten: 0 }
+    let found = History { id, status, end, failure_reason, kinds, prompts, outputs, missing, ..History::default() };
+    History { cancel_asked, ..found }
 }
 
 fn is_there(url: &str) -> bool {

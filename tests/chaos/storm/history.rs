@@ -19,6 +19,8 @@ pub struct History {
     pub prompts: Vec<String>,
     /// Prompts that engines began for it and its log does not tell: a failover has lost that.
     pub forgotten: usize,
+    /// A failover lost the job itself, and it was submitted again.
+    pub resubmitted: bool,
     /// Outputs that its result tells of.
     pub outputs: usize,
     /// Of these, the ones that are not on disk.

@@ -12,6 +12,7 @@ use crate::support::Queue;
 use gpu_worker::queue::client::{self, JobRequest, SubmitError};
 use redis::RedisResult;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// For how long Redis waits for its replica, in ms.
@@ -25,8 +26,8 @@ pub struct Intake {
     requests: RefCell<Vec<JobRequest>>,
     unconfirmed: RefCell<Vec<usize>>,
     pub accepted: RefCell<Vec<String>>,
-    /// Submissions that Redis had taken, and lost.
-    pub lost: Cell<u64>,
+    /// Jobs that Redis had taken, and lost.
+    pub lost: RefCell<BTreeSet<String>>,
     /// Times that the replica did not confirm in time, or nobody answered.
     pub unanswered: Cell<u64>,
 }
@@ -38,7 +39,7 @@ impl Intake {
             requests: RefCell::default(),
             unconfirmed: RefCell::default(),
             accepted: RefCell::default(),
-            lost: Cell::default(),
+            lost: RefCell::default(),
             unanswered: Cell::default(),
         }
     }
@@ -48,7 +49,7 @@ impl Intake {
         let never = tokio_util::sync::CancellationToken::new();
         let [jobs, marks] = &self.queues;
         tokio::join!(jobs.link.follow_guides(never.clone()), marks.link.follow_guides(never));
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Hands in one job after the other, as far as `share` goes by now.
@@ -101,7 +102,7 @@ impl Intake {
                     continue;
                 }
                 if !there {
-                    self.lost.set(self.lost.get() + 1);
+                    self.lost.borrow_mut().insert(format!("job-{number:06}"));
                     let request = self.requests.borrow()[number].clone();
                     self.hand_in(&request).await;
                 }
