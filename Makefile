@@ -43,8 +43,8 @@ bench: deps ## Figures beside yardsticks of the same run, with the release build
 	$(CARGO) bench $(CARGO_FLAGS) --bench bench -- $(NAME)
 
 .PHONY: chaos
-chaos: deps ## Agents at work in a storm of faults; every write is checked (JOBS=10000 KILLS=1000 AGENTS=6 SEED=1 FAULTS=all; SCENARIO=outage)
-	$(CARGO) bench $(CARGO_FLAGS) --profile dev --bench chaos -- $(foreach name,SCENARIO JOBS KILLS AGENTS SEED FAULTS,$(if $($(name)),$(name)=$($(name))))
+chaos: deps ## Agents at work in a storm of faults; every write is checked (JOBS=10000 KILLS=1000 AGENTS=6 SEED=1 FAULTS=all; SCENARIO=outage, SCENARIO=failover FAILOVERS=20)
+	$(CARGO) bench $(CARGO_FLAGS) --profile dev --bench chaos -- $(foreach name,SCENARIO JOBS FAILOVERS KILLS AGENTS SEED FAULTS,$(if $($(name)),$(name)=$($(name))))
 
 .PHONY: explore
 explore: deps ## Random sequences of all that agents, time and others do, checked after every step (EPISODES=1000 SEED=7)

@@ -4,6 +4,7 @@
 pub mod tool;
 
 use std::time::Duration;
+use tool::failover::Failovers;
 use tool::outage::{Gone, Outage};
 use tool::plan::{self, Plan};
 
@@ -87,4 +88,15 @@ async fn redis_gone_for_longer_than_the_leases_loses_no_job_and_runs_none_twice(
     for verdict in [verdicts.0, verdicts.1] {
         assert!(verdict.is_sound(), "{verdict}");
     }
+}
+
+#[tokio::test]
+async fn masters_that_are_replaced_under_work_lose_no_accepted_job() {
+    let (sentinels, lease) = (1, Duration::from_secs(6));
+    let plan = Failovers { jobs: 40, failovers: 2, kills: 2, agents: 3, seed: 21, sentinels, lease };
+    let report = plan.run().await;
+    assert!(report.is_sound(), "{report}\n{}", plan.command());
+    assert_eq!(report.figure("failovers of a master that was killed"), 1, "{report}");
+    assert_eq!(report.figure("failovers of a live master"), 1, "{report}");
+    assert_eq!(report.figure("kills of agents"), 2, "{report}");
 }

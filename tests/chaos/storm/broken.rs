@@ -91,14 +91,18 @@ fn check_repeats() -> Result<(), String> {
     let run = |prompt: &str, outcome: &'static str| Execution { prompt_id: prompt.to_owned(), nodes: vec![], outcome };
     let with = |kind: &str| broken(|history| history.kinds.insert(1, kind.to_owned()));
     let cancelled = broken(|history| history.cancel_asked = true);
+    let resubmitted = broken(|history| history.resubmitted = true);
+    let forgotten = broken(|history| history.forgotten = 1);
     let adopted = || vec![sound()];
     let (twice, cut) = (["success", "success"], ["interrupted", "success"]);
     // Name, faults in the storm, outcomes of two prompts, history, repeats with a reason, findings.
     type Case<'a> = (&'a str, &'a str, [&'static str; 2], Vec<History>, u64, usize);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 10] = [
         ("once", "kill", ["lost", "success"], adopted(), 0, 0),
         ("twice, and its lease had run out", "kill", twice, with("stalled"), 1, 0),
         ("twice, and it was handed back", "kill", twice, with("released"), 1, 0),
+        ("twice, and a failover lost the job", "kill", twice, resubmitted, 1, 0),
+        ("twice, and a failover lost the first", "kill", twice, forgotten, 1, 0),
         ("twice, and engines forget", "engine", twice, adopted(), 1, 0),
         ("twice, and no engine forgets", "kill", twice, adopted(), 0, 1),
         ("interrupted, and somebody wanted it", "kill", cut, cancelled, 0, 0),

@@ -1,7 +1,7 @@
 //! The agents of a storm, each with an engine that outlives it.
 //! In: the order to kill or freeze one. Out: processes that die and come back; all gone when the fleet is.
 
-use super::plan::{Dice, LEASE, Plan, Trouble};
+use super::plan::{Dice, Plan, Trouble};
 use crate::support::agent::command;
 use stand_ins::comfyui::{Options, StandIn};
 use std::fs::OpenOptions;
@@ -32,6 +32,7 @@ pub struct Fleet {
     /// The library that shifts clocks, if they are to be shifted.
     faketime: Option<PathBuf>,
     reference_events: bool,
+    lease: Duration,
     /// Processes under a shifted clock; the library leaves two files behind for each that is killed.
     shifted: Vec<u32>,
     pub engines: Vec<StandIn>,
@@ -44,13 +45,14 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    pub async fn start(redis_url: &str, root: &Path, plan: &Plan) -> Self {
+    pub async fn start(redis_url: &str, root: &Path, plan: &Plan, lease: Duration) -> Self {
         let mut fleet = Self {
             redis_url: redis_url.to_owned(),
             root: root.to_owned(),
             posts: vec![],
             faketime: plan.has(Trouble::Clock).then(|| faketime().expect(NO_FAKETIME)),
             reference_events: plan.has(Trouble::Foreign),
+            lease,
             shifted: vec![],
             engines: vec![],
             kills: 0,
@@ -72,7 +74,7 @@ impl Fleet {
         std::fs::create_dir_all(&folder).expect("a folder");
         let log = OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log file");
         let (worker, engine) = (format!("storm-{number}"), self.engines[number].url());
-        let lease = LEASE.as_secs().to_string();
+        let lease = self.lease.as_secs().to_string();
         let env = [
             ("SERVICES", "comfyui"),
             ("COMFYUI_URL", &engine),
@@ -107,7 +109,7 @@ impl Fleet {
         end(child);
         self.kills += 1;
         self.long_absences += u64::from(stays_away);
-        let absence = if stays_away { LEASE * share / 100 } else { Duration::ZERO };
+        let absence = if stays_away { self.lease * share / 100 } else { Duration::ZERO };
         self.posts[number] = Post::Away(Instant::now() + absence);
         self.tend();
     }
@@ -120,7 +122,7 @@ impl Fleet {
             return;
         }
         let Some(number) = self.pick(pick) else { return };
-        let until = Instant::now() + LEASE * share / 100;
+        let until = Instant::now() + self.lease * share / 100;
         let post = std::mem::replace(&mut self.posts[number], Post::Away(until));
         if let Post::Runs(child) = post {
             signal(&child, "STOP");

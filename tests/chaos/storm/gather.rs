@@ -25,7 +25,9 @@ pub async fn history(queue: &Queue, id: &str, cancel_asked: bool) -> History {
     let kinds = events.iter().map(|event| event.kind().to_owned()).collect();
     let started = events.iter().filter(|event| event.kind() == "started").map(Event::to_json);
     let prompts = started.filter_map(|event| event["service_job_id"].as_str().map(str::to_owned)).collect();
-    History { id: id.to_owned(), status, end, failure_reason, kinds, prompts, outputs, missing, cancel_asked }
+    let id = id.to_owned();
+    let found = History { id, status, end, failure_reason, kinds, prompts, outputs, missing, ..History::default() };
+    History { cancel_asked, ..found }
 }
 
 fn is_there(url: &str) -> bool {

@@ -17,6 +17,10 @@ pub struct History {
     pub kinds: Vec<String>,
     /// The engine's ids for the work, as its events tell them.
     pub prompts: Vec<String>,
+    /// Prompts that engines began for it and its log does not tell: a failover has lost that.
+    pub forgotten: usize,
+    /// A failover lost the job itself, and it was submitted again.
+    pub resubmitted: bool,
     /// Outputs that its result tells of.
     pub outputs: usize,
     /// Of these, the ones that are not on disk.

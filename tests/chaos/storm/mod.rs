@@ -3,11 +3,14 @@
 //! Event logs are read at the end and live for an hour after a job's: a storm has to be shorter than that.
 
 pub mod broken;
+pub mod failover;
 mod fleet;
 mod gather;
 mod gust;
 mod history;
+mod intake;
 mod jobs;
+mod masters;
 pub mod outage;
 pub mod plan;
 pub mod record;
@@ -40,7 +43,7 @@ pub async fn run(plan: &Plan) -> Report {
     let recorder = Recorder::start(&server.url, "").await;
     let queue = Queue::of(&server);
     let root = tempfile::tempdir().expect("a temporary folder");
-    let mut fleet = Fleet::start(&server.url, root.path(), plan).await;
+    let mut fleet = Fleet::start(&server.url, root.path(), plan, plan::LEASE).await;
     let worker = plan.has(Trouble::Foreign).then(|| theirs::Worker::start(&server.url, plan.seed ^ 0x7e1));
     let (mut jobs, mut gusts) = (Jobs::new(&queue, plan), Gusts::new(plan));
     loop {
@@ -119,7 +122,7 @@ pub async fn run(plan: &Plan) -> Report {
     figures.extend(repeats.by_reason.iter().map(|(reason, count)| (*reason, *count)));
     let (own_ends, logs) = (fleet.own_ends, fleet.logs());
     drop(fleet);
-    let mut report = Report { figures, findings, own_ends, took, logs, kept: None };
+    let mut report = Report { figures, findings, own_ends, took, logs, kept: None, recorded: true };
     if !report.is_sound() {
         let folder = root.keep();
         report.write_record(&entries, &summary, &folder);

@@ -74,6 +74,10 @@ fn reason(plan: &Plan, history: &History) -> Option<&'static str> {
         Some("    its lease ran out")
     } else if told("retry_scheduled") || told("released") {
         Some("    it was handed back")
+    } else if history.resubmitted {
+        Some("    a failover lost its submission")
+    } else if history.forgotten > 0 {
+        Some("    a failover lost that it had begun")
     } else if plan.has(Trouble::Engine) && told("reattached") {
         Some("    its engine forgot it, its agent took it up again")
     } else if plan.has(Trouble::Engine) {

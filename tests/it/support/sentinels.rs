@@ -1,7 +1,8 @@
 //! Sentinels of the test's own: they watch a master and its replicas and fail over when told to, or by themselves.
 
 use super::redis_server::{free_port, program};
-use super::{RedisServer, until};
+use super::{PATIENCE, RedisServer, until};
+use std::collections::BTreeMap;
 use std::process::Child;
 
 /// The name under which they know the master.
@@ -70,6 +71,21 @@ impl Sentinels {
         place.1
     }
 
+    /// Whether each of them knows a replica that it would promote.
+    pub async fn would_promote(&self) -> bool {
+        for at in 0..self.ports.len() {
+            let known: Vec<BTreeMap<String, String>> = self.ask(at, &["replicas", MASTER]).await.unwrap_or_default();
+            let good = |replica: &BTreeMap<String, String>| {
+                replica.get("flags").is_some_and(|flags| flags == "slave")
+                    && replica.get("master-link-status").is_some_and(|status| status == "ok")
+            };
+            if !known.iter().any(good) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Any command, to each of them.
     pub async fn run(&self, words: &[&str]) {
         for at in 0..self.ports.len() {
@@ -80,7 +96,9 @@ impl Sentinels {
 
     async fn connect(&self, at: usize) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.ports[at]))?;
-        client.get_multiplexed_async_connection().await
+        // The client's own limit of half a second is too short for a loaded machine.
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        client.get_multiplexed_async_connection_with_config(&config).await
     }
 
     async fn ask<T: redis::FromRedisValue>(&self, at: usize, words: &[&str]) -> redis::RedisResult<T> {
