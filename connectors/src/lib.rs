@@ -8,5 +8,8 @@ pub mod comfyui;
 pub mod conformance;
 pub mod contract;
 pub mod failure;
+mod live;
+pub mod process;
 pub mod registry;
 pub mod simulation;
+mod stamp;

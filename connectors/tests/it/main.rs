@@ -15,6 +15,8 @@ mod comfyui_refusals;
 mod comfyui_trouble;
 mod conformance;
 mod points;
+mod process;
+mod process_hostile;
 mod replay;
 mod replayed;
 mod simulation;
