@@ -11,5 +11,6 @@ pub mod failure;
 mod live;
 pub mod process;
 pub mod registry;
+pub mod rest;
 pub mod simulation;
 mod stamp;

@@ -1,7 +1,7 @@
 //! The runs at work in this process, each in a task of its own that stops by itself when nobody waits for it any more.
 //! In: a run's id and its work. Out: its end; the list of those at work, and the means to stop one of them.
 
-use crate::contract::{Interrupted, RunContext, RunError};
+use crate::contract::{Interrupted, Lost, RunContext, RunError};
 use crate::failure::{Failure, Reason};
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,6 +28,8 @@ struct Stop {
 pub(crate) enum Cut {
     /// It was asked to stop, and did.
     Stopped,
+    /// The job is no longer ours; the engine was stopped.
+    Lost,
     /// It failed.
     Failed(Failure),
 }
@@ -106,6 +108,7 @@ impl Live {
         drop(nobody_waits.disarm());
         match ended {
             Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(Cut::Lost)) => Err(Lost.into()),
             Ok(Err(Cut::Failed(failure))) if !ctx.cancel.is_cancelled() => Err(failure.into()),
             Ok(Err(_)) if ctx.cancel.is_cancelled() => Err(RunError::Cancelled),
             Ok(Err(_)) => Err(Failure::new(Reason::ServiceUnavailable, "the run was interrupted from outside").into()),

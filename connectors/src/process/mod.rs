@@ -11,6 +11,7 @@ mod scratch;
 mod session;
 mod settings;
 
+pub(crate) use describe::is_service;
 pub use describe::{Description, PROTOCOL, Payloads};
 pub use settings::{Gpu, Settings, Timing};
 
