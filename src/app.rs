@@ -8,9 +8,10 @@
 
 mod beats;
 mod build;
+pub mod engine_files;
 mod machine;
 
-pub use build::{Built, Driven, drivers, limits, space};
+pub use build::{Built, Driven, drivers, gpu_facts, limits, space};
 
 use crate::config::Config;
 use crate::hardware::Sample;

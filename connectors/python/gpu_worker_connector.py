@@ -60,6 +60,11 @@ class Job:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def sleep(self, seconds):
+        """Waits, but not for a cancelled job: that ends the run here."""
+        self._cancelled.wait(seconds)
+        self.check()
+
     @property
     def cancelled(self):
         """Whether somebody has cancelled it. What is cancelled and goes on for 8 s is killed."""

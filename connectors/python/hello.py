@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-import time
 from gpu_worker_connector import serve
 
 def run(job):
     for step in range(1, 11):
         job.progress(step / 10, f"step {step} of 10")
-        time.sleep(job.payload.get("seconds", 1) / 10)
+        job.sleep(job.payload.get("seconds", 1) / 10)
     job.output("hello.txt").write_text(f"Hello {job.need('name')}, this is job {job.id}.\n")
 
 serve(run, services=["hello"], conformance={

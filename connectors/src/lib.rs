@@ -8,6 +8,8 @@ pub mod comfyui;
 pub mod conformance;
 pub mod contract;
 pub mod failure;
+pub mod files;
+pub mod folder;
 mod live;
 pub mod process;
 pub mod registry;

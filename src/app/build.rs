@@ -1,6 +1,7 @@
 //! From configuration and hardware to engines and slots.
 //! In: `Config`, the inventory, connectors. Out: what the agent runs.
 
+use super::engine_files;
 use crate::capabilities::{
     Capabilities, EngineRef, EngineSites, GpuFacts, HardwareFacts, Parts, Slot as PlannedSlot, SlotPlan, plan_slots,
 };
@@ -106,9 +107,15 @@ pub struct Built {
 
 impl Built {
     /// Looks at the hardware, asks the engines how they are, and pairs them.
-    pub async fn new(config: &Config, driven: Vec<Driven>, simulated: Option<(u32, f64)>) -> std::io::Result<Self> {
+    pub async fn new(config: &Config, mut driven: Vec<Driven>, simulated: Option<(u32, f64)>) -> std::io::Result<Self> {
         let sampler =
             Sampler::start(Settings { simulated, ..Settings::new(&config.output_dir, config.declared.clone()) })?;
+        if config.engines.files.dir.is_some() {
+            // There is a process for each GPU: the GPUs come first.
+            let gpus = gpu_facts(&sampler.inventory().await);
+            let more = engine_files::load(config, &gpus, &driven).await;
+            driven.extend(more);
+        }
         let mut engines = Vec::new();
         let mut by_ref = BTreeMap::new();
         let mut sites = Vec::new();
@@ -183,6 +190,9 @@ impl Built {
             let (engine, until, interval) = (engine.clone(), stop.clone(), config.jobs.health_interval);
             tasks.spawn(async move { engine.keep_probing(interval, || {}, until).await });
         }
+        if let Some(dir) = config.engines.files.dir.clone() {
+            tasks.spawn(engine_files::watch(dir, self.engines.clone(), stop.clone()));
+        }
         let built = Arc::new(self);
         for (at, slot) in slots.iter().enumerate() {
             let (built, slot, until, config) = (built.clone(), slot.clone(), stop.clone(), config.clone());
@@ -203,7 +213,8 @@ impl Built {
     }
 }
 
-fn gpu_facts(inventory: &Inventory) -> Vec<GpuFacts> {
+/// The GPUs as engines are paired with them.
+pub fn gpu_facts(inventory: &Inventory) -> Vec<GpuFacts> {
     let facts = |unit: &crate::hardware::Unit<'_>| GpuFacts {
         index: unit.gpu.index,
         memory_gb: unit.memory_gb().unwrap_or(0.0),

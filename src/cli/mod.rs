@@ -4,6 +4,7 @@
 mod agent;
 mod cancel;
 mod configuration;
+mod connectors;
 mod dev;
 mod jobs;
 mod local_redis;
@@ -64,6 +65,8 @@ enum Command {
     Workers(workers::Args),
     /// Show what this machine has, and whether it can be used
     Probe(probe::Args),
+    /// Engines of your own: list, check, try them
+    Connectors(connectors::Args),
     /// Check or show the configuration
     Config(configuration::Args),
     /// An engine that does no GPU work, for demos and tests
@@ -85,6 +88,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Jobs(args) => jobs::run(&chosen, args).await,
         Command::Workers(args) => workers::run(&chosen, args).await,
         Command::Probe(args) => probe::run(&chosen, args).await,
+        Command::Connectors(args) => connectors::run(&chosen, args).await,
         Command::Config(args) => configuration::run(&chosen, args),
         Command::StandIn(args) => stand_in::run(args).await,
     }

@@ -103,6 +103,10 @@ pub static VARIABLES: &[Variable] = table! {
             "Password to A1111_USERNAME."
         A1111_MODELS (List) (Unset) Plain []
             "Models to advertise beside those that AUTOMATIC1111 lists."
+        CONNECTORS_DIR (Path) (Unset) Plain []
+            "Folder with engines of your own: executables and TOML files, see connectors/README.md."
+        CONNECTORS_MEMORY (Size) (Unset) Plain []
+            "Private memory that each process of an executable in CONNECTORS_DIR may take; bytes, or with a unit (8GiB)."
         SIMULATION_SERVICES (List) (Unset) Plain []
             "Services that the built-in simulation answers, beside `simulation`."
         HEALTH_CHECK_INTERVAL_SECONDS (Span(Seconds, 0.1, 86400.0)) (Is("60")) Plain

@@ -58,6 +58,8 @@ pub enum Notice<'a> {
     Ticked { reaped: u64, given_up: u64, purged: u64, time_jumped: bool },
     /// Something about the hardware or the pairing of engines and GPUs.
     Hardware { note: &'a str },
+    /// Something about an engine that is a file of CONNECTORS_DIR.
+    EngineFile { file: &'a str, note: &'a str },
     /// A configuration warning.
     Config { warning: String },
 }
@@ -111,6 +113,7 @@ pub fn tell(notice: Notice<'_>) {
             info!(reaped, given_up, purged, time_jumped, "tick");
         }
         Hardware { note } => info!(note, "hardware"),
+        EngineFile { file, note } => warn!(file, note, "engine of CONNECTORS_DIR"),
         Config { warning } => warn!(warning, "configuration"),
     }
 }

@@ -161,6 +161,9 @@ impl Connector for Process {
             Ok(Err(failure)) => return Probe::unhealthy(failure.message),
             Err(_) => return Probe::unhealthy(format!("{} is still starting", self.name())),
         };
+        if self.services.get().is_none() {
+            return Probe::unhealthy(format!("{} has started late; its services are being taken up", self.name()));
+        }
         let version = self.described().and_then(|described| described.version.clone());
         let queue_remaining = Some(self.live.count() as u64);
         let healthy = Probe { health: Health::Healthy, version, models: BTreeMap::new(), queue_remaining };

@@ -19,4 +19,6 @@ mod process;
 mod process_hostile;
 mod replay;
 mod replayed;
+mod rest;
+mod rest_engine;
 mod simulation;

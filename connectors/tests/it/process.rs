@@ -130,7 +130,6 @@ impl Subject for Hello {
 
 #[tokio::test]
 async fn the_python_example_conforms() {
-    // It sleeps between two looks at whether it was cancelled: it is ended for that, as under the agent.
     let lab = Lab::new(HELLO);
     assert_conforms(&Hello(lab.engine())).await;
 }

@@ -6,7 +6,7 @@ use crate::config::{Engines, Loaded, Sources, load};
 use secrecy::ExposeSecret;
 
 fn driven(loaded: &Loaded) -> Vec<&'static str> {
-    let Engines { comfyui, a1111, simulation } = &loaded.config.engines;
+    let Engines { comfyui, a1111, simulation, .. } = &loaded.config.engines;
     let all = [("comfyui", comfyui.is_some()), ("a1111", a1111.is_some()), ("simulation", simulation.is_some())];
     all.into_iter().filter(|(_, driven)| *driven).map(|(name, _)| name).collect()
 }
