@@ -10,6 +10,7 @@
 
 mod agent;
 mod end_to_end;
+mod engine_files;
 mod hardware;
 mod hostile;
 mod imports;
