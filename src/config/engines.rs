@@ -88,7 +88,7 @@ pub(super) fn engines(reader: &Reader<'_>, derived: &mut Derived, report: &mut R
         // Filled in by whoever knows the environment.
         files: EngineFiles {
             dir: reader.text("CONNECTORS_DIR").map(PathBuf::from),
-            memory: reader.bytes("CONNECTORS_MEMORY"),
+            memory: reader.decimal("CONNECTORS_MEMORY_GB").map(|gb| (gb * f64::from(1 << 30)) as u64),
             ..EngineFiles::default()
         },
     }

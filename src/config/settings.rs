@@ -181,7 +181,7 @@ pub struct Engines {
 pub struct EngineFiles {
     /// `CONNECTORS_DIR`.
     pub dir: Option<PathBuf>,
-    /// `CONNECTORS_MEMORY`, in bytes.
+    /// `CONNECTORS_MEMORY_GB`, in bytes.
     pub memory: Option<u64>,
     /// Variables that begin with `CONNECTOR_`: what such engines may be given.
     pub secrets: std::collections::BTreeMap<String, SecretString>,
