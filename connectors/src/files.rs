@@ -69,6 +69,14 @@ impl One {
         }
     }
 
+    /// Offers these services from now on. The first call counts.
+    pub fn offer(&self, services: Vec<String>) {
+        match self {
+            Self::Process(process) => process.offer(services),
+            Self::Rest(rest) => rest.offer(services),
+        }
+    }
+
     /// Whether the run of this id is at work or waits for its place, as far as the connector knows.
     pub fn is_at_work(&self, service_job_id: &str) -> bool {
         match self {
@@ -86,30 +94,18 @@ impl One {
     }
 }
 
-/// Reads or starts an engine. `offered` says which of its services it may offer.
+/// Reads or starts an engine. It offers nothing until [`One::offer`] says what.
 ///
 /// # Errors
 /// Why it cannot be used, now or at all.
-pub async fn load(
-    entry: &Entry,
-    gpus: &[Gpu],
-    around: &Surroundings,
-    within: Duration,
-    offered: impl FnOnce(&[String]) -> Vec<String>,
-) -> Result<Loaded, Unusable> {
+pub async fn load(entry: &Entry, gpus: &[Gpu], around: &Surroundings, within: Duration) -> Result<Loaded, Unusable> {
     match entry.kind {
-        Kind::Process => process(entry, gpus, around, within, offered).await,
-        Kind::Rest => rest(entry, around, offered).await,
+        Kind::Process => process(entry, gpus, around, within).await,
+        Kind::Rest => rest(entry, around).await,
     }
 }
 
-async fn process(
-    entry: &Entry,
-    gpus: &[Gpu],
-    around: &Surroundings,
-    within: Duration,
-    offered: impl FnOnce(&[String]) -> Vec<String>,
-) -> Result<Loaded, Unusable> {
+async fn process(entry: &Entry, gpus: &[Gpu], around: &Surroundings, within: Duration) -> Result<Loaded, Unusable> {
     let make = |gpu: Option<&Gpu>| {
         let made = Process::new(around.of_process(entry, gpu)).map(Arc::new);
         made.map_err(|failure| Unusable::Failed(failure.message))
@@ -126,10 +122,6 @@ async fn process(
     } else {
         vec![first]
     };
-    let services = offered(&described.services);
-    for process in &processes {
-        process.offer(services.clone());
-    }
     Ok(Loaded {
         connectors: processes.into_iter().map(One::Process).collect(),
         services: described.services,
@@ -139,19 +131,14 @@ async fn process(
     })
 }
 
-async fn rest(
-    entry: &Entry,
-    around: &Surroundings,
-    offered: impl FnOnce(&[String]) -> Vec<String>,
-) -> Result<Loaded, Unusable> {
+async fn rest(entry: &Entry, around: &Surroundings) -> Result<Loaded, Unusable> {
     let text = tokio::fs::read_to_string(&entry.path).await;
     let text = text.map_err(|error| Unusable::Failed(format!("it cannot be read: {error}")))?;
     let definition = Definition::read(&text, &around.secrets).map_err(Unusable::Faults)?;
-    let services = offered(&definition.services);
     let mut connectors = Vec::new();
     for address in 0..definition.urls.len() {
         let source = Source { path: entry.path.clone(), address, secrets: around.secrets.clone() };
-        let made = Rest::new(entry.name, source, definition.clone(), services.clone()).await;
+        let made = Rest::new(entry.name, source, definition.clone()).await;
         connectors.push(One::Rest(Arc::new(made.map_err(|failure| Unusable::Failed(failure.message))?)));
     }
     Ok(Loaded {

@@ -58,10 +58,7 @@ pub async fn load(config: &Config, gpus: &[GpuFacts], driven: &[Driven]) -> Vec<
     let gpus: Vec<Gpu> = gpus.iter().map(|gpu| Gpu { index: gpu.index, uuid: gpu.uuid.clone() }).collect();
     let around = surroundings(config);
     // Side by side: interpreters take seconds to load what an engine needs.
-    let loading = engines.iter().map(|entry| {
-        let offered = |services: &[String]| claim(&taken, entry.name, services);
-        files::load(entry, &gpus, &around, FIRST_WORDS, offered)
-    });
+    let loading = engines.iter().map(|entry| files::load(entry, &gpus, &around, FIRST_WORDS));
     let loaded = futures_util::future::join_all(loading).await;
     let built = engines.iter().zip(loaded).filter_map(|(entry, loaded)| build(entry, loaded, &taken, !gpus.is_empty()));
     built.collect()
@@ -75,8 +72,13 @@ fn build(entry: &Entry, loaded: Result<files::Loaded, Unusable>, taken: &Taken, 
             for warning in &loaded.warnings {
                 note(warning);
             }
+            // In the order of the files, whoever was first to answer.
+            let services = claim(taken, entry.name, &loaded.services);
+            for one in &loaded.connectors {
+                one.offer(services.clone());
+            }
             let connectors: Vec<_> = loaded.connectors.iter().map(files::One::connector).collect();
-            if connectors.first().is_some_and(|connector| connector.services().is_empty()) {
+            if services.is_empty() {
                 note("it is not used: other engines offer all of its services");
                 return None;
             }

@@ -130,8 +130,13 @@ async fn load(chosen: &Chosen, file: &Path) -> Result<(Entry, Loaded, super::tem
     // Beside an agent that runs: its folders are its own.
     let scratch = super::temporary::Folder::new("gpu-worker-try")?;
     around.scratch = scratch.path().to_owned();
-    match files::load(&entry, &[], &around, DESCRIBE, <[String]>::to_vec).await {
-        Ok(loaded) => Ok((entry, loaded, scratch)),
+    match files::load(&entry, &[], &around, DESCRIBE).await {
+        Ok(loaded) => {
+            for one in &loaded.connectors {
+                one.offer(loaded.services.clone());
+            }
+            Ok((entry, loaded, scratch))
+        }
         Err(Unusable::Faults(faults)) => {
             let lines: Vec<String> = faults.iter().map(|fault| format!("{}:{fault}", file.display())).collect();
             Err(Failed::usage(lines.join("\n")))

@@ -23,7 +23,7 @@ use run::{Run, Server};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use template::Fill;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -33,7 +33,7 @@ pub struct Rest {
     name: &'static str,
     source: Source,
     /// What is left of the defined services once other engines have theirs.
-    services: Vec<String>,
+    services: OnceLock<Vec<String>>,
     state: Mutex<State>,
     places: Arc<Semaphore>,
     concurrency: usize,
@@ -58,22 +58,22 @@ struct State {
 }
 
 impl Rest {
-    /// A connector for one address of a definition, offering these of its services.
+    /// A connector for one address of a definition; [`Rest::offer`] says which services it offers.
     ///
     /// # Errors
     /// `system_error/config_error` if there is no such address.
-    pub async fn new(
-        name: &'static str,
-        source: Source,
-        definition: Definition,
-        services: Vec<String>,
-    ) -> Result<Self, Failure> {
+    pub async fn new(name: &'static str, source: Source, definition: Definition) -> Result<Self, Failure> {
         let stamp = Stamp::of(&source.path).await;
         let places = Arc::new(Semaphore::new(definition.concurrency));
         let concurrency = definition.concurrency;
         let server = Arc::new(Server::at(definition, source.address)?);
         let state = Mutex::new(State { server, stamp, fault: None });
-        Ok(Self { name, source, services, state, places, concurrency, live: Arc::default() })
+        Ok(Self { name, source, services: OnceLock::new(), state, places, concurrency, live: Arc::default() })
+    }
+
+    /// Offers these services from now on. The first call counts.
+    pub fn offer(&self, services: Vec<String>) {
+        let _ = self.services.set(services);
     }
 
     /// How many runs were handed to the engine.
@@ -180,7 +180,7 @@ impl Connector for Rest {
     }
 
     fn services(&self) -> &[String] {
-        &self.services
+        self.services.get().map(Vec::as_slice).unwrap_or_default()
     }
 
     fn concurrency(&self) -> usize {

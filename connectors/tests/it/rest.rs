@@ -95,7 +95,8 @@ impl Lab {
         let read = Definition::read(&text, &secrets()).unwrap_or_else(|faults| panic!("{faults:?}"));
         let source = Source { path, address: 0, secrets: secrets() };
         let services = read.services.clone();
-        let rest = Arc::new(Rest::new("draw", source, read, services).await.unwrap());
+        let rest = Arc::new(Rest::new("draw", source, read).await.unwrap());
+        rest.offer(services);
         Self { server, rest, folder }
     }
 
