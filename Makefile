@@ -43,8 +43,17 @@ bench: deps ## Figures beside yardsticks of the same run, with the release build
 	$(CARGO) bench $(CARGO_FLAGS) --bench bench -- $(NAME)
 
 .PHONY: chaos
-chaos: deps ## Kill agents at work and check what became of every job (JOBS=10000 KILLS=1000 AGENTS=6 SEED=1)
-	$(CARGO) bench $(CARGO_FLAGS) --profile dev --bench chaos -- $(foreach name,JOBS KILLS AGENTS SEED,$(if $($(name)),$(name)=$($(name))))
+chaos: deps ## Agents at work in a storm of faults; every write is checked (JOBS=10000 KILLS=1000 AGENTS=6 SEED=1 FAULTS=all; SCENARIO=outage)
+	$(CARGO) bench $(CARGO_FLAGS) --profile dev --bench chaos -- $(foreach name,SCENARIO JOBS KILLS AGENTS SEED FAULTS,$(if $($(name)),$(name)=$($(name))))
+
+.PHONY: explore
+explore: deps ## Random sequences of all that agents, time and others do, checked after every step (EPISODES=1000 SEED=7)
+	PROPTEST_CASES=$(or $(EPISODES),1000) $(if $(SEED),PROPTEST_RNG_SEED=$(SEED)) $(CARGO) test $(CARGO_FLAGS) --test it -- \
+		--exact --nocapture protocol::interleaving::whatever_happens_in_whatever_order_each_job_ends_once
+
+.PHONY: soak
+soak: deps ## Memory, descriptors and threads of agents at a steady rate of jobs, with the release build (MINUTES=15 RATE=100)
+	$(CARGO) bench $(CARGO_FLAGS) --bench soak -- $(foreach name,MINUTES RATE AGENTS,$(if $($(name)),$(name)=$($(name))))
 
 .PHONY: test-redis-6
 test-redis-6: deps ## The protocol's tests on Redis 6.2.5, the oldest release that is supported

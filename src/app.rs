@@ -8,18 +8,20 @@
 
 mod beats;
 mod build;
+mod check;
 pub mod engine_files;
+mod gpus;
 mod machine;
+mod places;
 
 pub use build::{Built, Driven, drivers, gpu_facts, limits, space};
 
 use crate::config::Config;
-use crate::hardware::Sample;
 use crate::queue::hints::{self, Hint};
 use crate::queue::holds::{Holds, Stop};
 use crate::queue::journal::Journal;
 use crate::queue::link::{Link, unless};
-use crate::queue::{lease, sweep, tick, wake};
+use crate::queue::{lease, reassert, sweep, tick, wake};
 use crate::runner::shared::{Shared, publish_announcements};
 use crate::runner::slot::Slot;
 use crate::service::loops::Loops;
@@ -76,10 +78,10 @@ struct Agent {
 }
 
 impl Agent {
-    async fn run(mut self, config: &Config, built: Built) -> Left {
+    async fn run(mut self, config: &Config, mut built: Built) -> Left {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let superseded = CancellationToken::new();
-        self.start_services(config, &built, &tasks, &stop, &superseded);
+        self.start_services(config, &mut built, &tasks, &stop, &superseded);
         built.watch_engines(&self.slots, config, &tasks, &stop);
         systemd::ready(&format!("{} worker(s)", self.slots.len()));
 
@@ -109,7 +111,7 @@ impl Agent {
     fn start_services(
         &mut self,
         config: &Config,
-        built: &Built,
+        built: &mut Built,
         tasks: &TaskTracker,
         stop: &CancellationToken,
         superseded: &CancellationToken,
@@ -121,6 +123,14 @@ impl Agent {
         };
         let (shared, beat, until) = named("leases");
         tasks.spawn(async move { lease::keep(&shared.link, &shared.space, &shared.holds, lease, beat, until).await });
+        let (shared, until) = (self.shared.clone(), stop.clone());
+        tasks.spawn(async move { shared.link.follow_guides(until).await });
+        let (shared, slots, until) = (self.shared.clone(), self.slots.clone(), stop.clone());
+        tasks.spawn(async move {
+            let known = reassert::Known { holds: &shared.holds, journal: &shared.journal, lease };
+            let register = || slots.iter().for_each(|slot| slot.beat_now.notify_one());
+            reassert::keep(&shared.link, &shared.space, known, register, until).await;
+        });
         let (shared, beat, until) = named("tick");
         tasks.spawn(async move { tick::keep(&shared.link, &shared.space, lease, max_stalls, beat, until).await });
         let (shared, beat, until) = named("sweep");
@@ -138,14 +148,14 @@ impl Agent {
         let (shared, beat, until) = named("machine status");
         tasks.spawn(async move { publisher.keep(&shared, beat, until).await });
 
+        if let Some(gpus) = built.take_gpus() {
+            let (_, beat, until) = named("GPUs");
+            let period = config.jobs.heartbeat_interval;
+            tasks.spawn(async move { gpus.keep(period, beat, until).await });
+        }
         for slot in &self.slots {
             let (shared, beat, until) = named("heartbeat");
-            let beats = beats::Heartbeat::new(
-                slot.clone(),
-                config.jobs.heartbeat_interval,
-                built.sampler.clone(),
-                Sample::from(&built.inventory),
-            );
+            let beats = beats::Heartbeat::new(slot.clone(), config.jobs.heartbeat_interval, built.hardware());
             let gone = superseded.clone();
             tasks.spawn(async move {
                 beats

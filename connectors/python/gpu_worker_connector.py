@@ -19,9 +19,11 @@ PROTOCOL = 1
 class Failed(Exception):
     """Raise it to fail a job in words that its owner reads, with one of the reasons in connectors/README.md."""
 
-    def __init__(self, message, reason="unknown_error", *, retry_after=None, hosts_fault=False):
+    def __init__(self, message, reason="unknown_error", *, retry_after=None, hosts_fault=None):
         super().__init__(message)
-        self.data = {"reason": reason, "hosts_fault": hosts_fault}
+        self.data = {"reason": reason}
+        if hosts_fault is not None:
+            self.data["hosts_fault"] = hosts_fault
         if retry_after is not None:
             self.data["retry_after_seconds"] = retry_after
 
@@ -44,10 +46,16 @@ class Job:
             raise Failed(f"the payload lacks `{name}`", "missing_required_field")
         return self.payload[name]
 
-    def progress(self, fraction, message=None, *, step=None, steps=None):
-        """How far it is, from 0 to 1. Ends the run here if the job was cancelled."""
+    def progress(self, fraction, message=None, *, step=None, steps=None, kind=None, stage=None):
+        """How far it is, from 0 to 1. Ends the run here if the job was cancelled.
+
+        Who has reported once must go on reporting news, or is taken to be stuck in the end; `stage="silent"` says that
+        none is to be expected, `stage="waiting"` that others come first. `kind`: the same words for what takes about
+        the same time in every job; then the usual time of a step is learnt.
+        """
         self.check()
         report = {"id": self._run_id, "fraction": fraction, "message": message, "step": step, "steps": steps}
+        report.update(kind=kind, stage=stage)
         _say({"method": "progress", "params": {name: value for name, value in report.items() if value is not None}})
 
     def output(self, name, *, kind="files", media_type=None):
@@ -154,7 +162,9 @@ def serve(run, services, *, gpu=False, concurrency=1, version=None, probe=None, 
         except BaseException as fault:  # One job's fault is not the engine's end, not even sys.exit() in it.
             traceback.print_exc()
             said = f"{type(fault).__name__}: {fault}".splitlines()[0][:300]
-            error = {"code": -32000, "message": said, "data": {"reason": "internal_error"}}
+            # As PyTorch and JAX call it when the card is full.
+            full = "OutOfMemory" in type(fault).__name__ or "RESOURCE_EXHAUSTED" in said
+            error = {"code": -32000, "message": said, "data": {"reason": "gpu_memory_full" if full else "internal_error"}}
         _say({"id": request["id"], "error": error})
 
     for line in lines:

@@ -30,6 +30,11 @@ pub trait Connector: Send + Sync {
         1
     }
 
+    /// The model files that this job loads, the heaviest first. A worker leaves out what has turned out to be damaged.
+    fn models(&self, _job: &Job) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Asks the engine how it is. Never fails: a dead engine is an answer. Returns within a few seconds.
     async fn probe(&self) -> Probe;
 
@@ -42,13 +47,14 @@ pub trait Connector: Send + Sync {
 
     /// Takes up work that an earlier process handed to the engine under `service_job_id`.
     ///
-    /// [`Reattached::Unknown`] means that the engine has never heard of it or has forgotten it: run the job anew.
+    /// [`Reattached::Unknown`] means that the engine has never heard of it, has forgotten it, or was told to stop it
+    /// half-way (the earlier process may have done so): run the job anew.
     async fn reattach(&self, job: &Job, service_job_id: &str, ctx: &RunContext) -> Result<Reattached, RunError>;
 
     /// Stops the engine's work of that id and no other. Asking twice, or for something finished, is harmless.
     async fn interrupt(&self, service_job_id: &str) -> Result<Interrupted, Failure>;
 
-    /// Asks the engine to give GPU memory back. Engines that cannot say [`Freed::NotSupported`].
+    /// Asks the engine to give GPU memory back, and waits a little for it. Engines that cannot say [`Freed::NotSupported`].
     async fn free_memory(&self) -> Result<Freed, Failure>;
 }
 
@@ -97,6 +103,24 @@ pub struct Progress {
     pub node: Option<String>,
     /// Current step and number of steps inside that node or run.
     pub step: Option<(u64, u64)>,
+    /// What the engine is at, for those who watch that it goes on.
+    pub stage: Stage,
+}
+
+/// What the engine is at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// The job waits in the engine's own queue.
+    Waiting,
+    /// Work of which nothing more is known.
+    #[default]
+    Working,
+    /// Work of this kind: the same words for what takes about the same time in every job (node class, model, size).
+    Kind(String),
+    /// At work, but nothing tells how far: reports are not to be expected.
+    Unseen,
+    /// The engine is done; the results are on their way.
+    Fetching,
 }
 
 /// Makes what the connector knows about the engine's side durable before the engine gets the work.
@@ -176,7 +200,7 @@ pub enum RunError {
 pub enum Reattached {
     /// It ended well, now or while nobody looked.
     Done(Outcome),
-    /// The engine does not know it.
+    /// The engine does not know it, or was told to stop it half-way.
     Unknown,
 }
 

@@ -19,17 +19,35 @@ pub struct Failure {
     /// This box is at fault and not the job (a model it lacks, an engine that is down): another worker may well do
     /// it, and the attempt should not be charged to the job.
     pub hosts_fault: bool,
+    /// The model file that is at fault: no job that loads it can work here, others can.
+    pub model: Option<String>,
 }
 
 impl Failure {
     /// A failure of the job's own making, or one of which nothing better is known.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry_after: None, hosts_fault: false }
+        Self { reason, message: message.into(), retry_after: None, hosts_fault: false, model: None }
     }
 
     /// The same, but this box is at fault.
     pub fn of_host(reason: Reason, message: impl Into<String>) -> Self {
         Self { hosts_fault: true, ..Self::new(reason, message) }
+    }
+
+    /// For a reason that an engine gave in so many words. Memory that ran out is this box's: another one may have more.
+    pub fn as_named(reason: Reason, message: impl Into<String>) -> Self {
+        let failure = Self::new(reason, message);
+        Self { hosts_fault: failure.is_out_of_memory(), ..failure }
+    }
+
+    /// The same, with the model file that is at fault.
+    pub fn about_model(self, model: Option<String>) -> Self {
+        Self { model, ..self }
+    }
+
+    /// Whether memory ran out, of the GPU or of the machine.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self.reason, Reason::OutOfMemory | Reason::GpuMemoryFull)
     }
 
     /// The failure type, as written into events and attestations.

@@ -1,36 +1,35 @@
 //! The heartbeat of one slot: its whole record, again and again, and at once when what it offers changes.
 //! In: the slot. Out: registered, paused or superseded as Redis says.
 
-use crate::hardware::{GpuSample, Sample, Sampler};
+use crate::hardware::{Gpu, GpuSample, Inventory};
 use crate::queue::announce;
 use crate::queue::heartbeat::{Beaten, Presence};
 use crate::queue::link::unless;
 use crate::runner::slot::Slot;
 use crate::telemetry::{Notice, tell};
-use std::sync::{Arc, Mutex, PoisonError};
+use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The heartbeat key lives for two missed beats.
 const MISSED: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(500);
-/// A driver that takes longer leaves its last figures standing.
-const SAMPLE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Beats for one slot.
 pub struct Heartbeat {
     slot: Arc<Slot>,
     presence: Presence,
     interval: Duration,
-    sampler: Sampler,
-    sample: Mutex<Sample>,
+    hardware: watch::Receiver<Arc<Inventory>>,
 }
 
 impl Heartbeat {
-    /// A heartbeat at this interval. `sample` is what the hardware said at the start.
-    pub fn new(slot: Arc<Slot>, interval: Duration, sampler: Sampler, sample: Sample) -> Self {
+    /// A heartbeat at this interval. `hardware` is the latest look.
+    pub fn new(slot: Arc<Slot>, interval: Duration, hardware: watch::Receiver<Arc<Inventory>>) -> Self {
         let ttl = (interval * MISSED).as_secs().max(5);
-        Self { presence: Presence::new(&slot.worker, ttl), slot, interval, sampler, sample: Mutex::new(sample) }
+        Self { presence: Presence::new(&slot.worker, ttl), slot, interval, hardware }
     }
 
     /// Beats until told to stop, then deregisters. `superseded` is called once a newer process has the id.
@@ -48,6 +47,7 @@ impl Heartbeat {
                     });
                     if first {
                         let instance = self.presence.instance();
+                        slot.instance.send_replace(instance.clone());
                         tell(Notice::Registered { worker: &slot.worker, instance: &instance });
                         let hello = slot.announced().connected();
                         let _ = announce::publish(&slot.shared.link, &slot.shared.space, &hello).await;
@@ -68,31 +68,33 @@ impl Heartbeat {
                 () = stop.cancelled() => return,
                 _ = offers.changed() => {}
                 () = slot.beat_now.notified() => {}
-                () = tokio::time::sleep(pause) => self.look().await,
+                () = tokio::time::sleep(pause) => {}
             }
         }
         // Draining: still alive for as long as jobs run, no longer by name once the agent says goodbye.
         while unless(&stop, tokio::time::sleep(self.interval.min(Duration::from_secs(30)))).await.is_some() {
             beat();
-            self.look().await;
             let _ = self.beat_once().await;
         }
         let _ = self.presence.leave(&slot.shared.link, &slot.shared.space).await;
     }
 
-    async fn look(&self) {
-        if let Ok(fresh) = tokio::time::timeout(SAMPLE_DEADLINE, self.sampler.sample()).await {
-            *self.sample.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-        }
-    }
-
-    /// This worker's GPU now: free memory, load, temperature. Without the other programs on it: that is not the queue's business.
-    fn gpu(&self) -> Option<GpuSample> {
-        let index = self.slot.gpu?;
-        let sample = self.sample.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut gpu = sample.gpus.iter().find(|gpu| gpu.index == index)?.clone();
+    /// This worker's GPU now: free memory, load, temperature, and why it may not work if it may not. Without the other programs
+    /// on it: that is not the queue's business.
+    fn gpu(&self) -> Option<Value> {
+        let fence = self.slot.fence.as_ref()?;
+        let inventory = self.hardware.borrow();
+        let mut gpu = inventory
+            .gpus
+            .iter()
+            .find(|gpu| gpu.index == fence.gpu)
+            .map_or_else(|| GpuSample::from(&Gpu::missing(fence.gpu, &inventory.gpu_driver)), GpuSample::from);
         gpu.metrics.processes = None;
-        Some(gpu)
+        let mut value = json!(gpu);
+        if let Some(fenced) = fence.fenced() {
+            value["fence"] = json!(*fenced);
+        }
+        Some(value)
     }
 
     async fn beat_once(&self) -> redis::RedisResult<Beaten> {
@@ -105,7 +107,7 @@ impl Heartbeat {
             ("capabilities", capabilities.to_reference_json().to_string()),
             ("status", status(slot, job.is_some()).to_owned()),
             ("current_job_id", job.unwrap_or_default()),
-            ("gpu", self.gpu().and_then(|gpu| serde_json::to_string(&gpu).ok()).unwrap_or_default()),
+            ("gpu", self.gpu().map(|gpu| gpu.to_string()).unwrap_or_default()),
             ("version", slot.shared.version.clone()),
             ("lease_ms", slot.shared.limits.lease.as_millis().to_string()),
         ]
@@ -120,6 +122,8 @@ fn status(slot: &Slot, busy: bool) -> &'static str {
         "stopping"
     } else if busy {
         "busy"
+    } else if slot.is_fenced() {
+        "fenced"
     } else if *slot.paused.borrow() {
         "paused"
     } else {

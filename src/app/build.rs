@@ -2,13 +2,17 @@
 //! In: `Config`, the inventory, connectors. Out: what the agent runs.
 
 use super::engine_files;
+use super::gpus::Gpus;
+use super::places::{Place, places};
 use crate::capabilities::{
     Capabilities, EngineRef, EngineSites, GpuFacts, HardwareFacts, Parts, Slot as PlannedSlot, SlotPlan, plan_slots,
 };
 use crate::config::{Config, HttpEngine};
-use crate::hardware::{Inventory, Sampler, Settings};
+use crate::hardware::{Inventory, Sampler, Settings, Unit};
 use crate::protocol::Space;
+use crate::queue::wake;
 use crate::runner::engine::Engine;
+use crate::runner::fence::Fence;
 use crate::runner::shared::{Limits, Shared};
 use crate::runner::slot::Slot;
 use crate::telemetry::{Notice, tell};
@@ -19,11 +23,15 @@ use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long a start waits for what engines say of themselves.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// Waking is a hint: without it a slot looks anew at its next poll.
+const WAKE_LONGEST: Duration = Duration::from_secs(1);
 
 /// The queue's place in Redis, as configured.
 pub fn space(config: &Config) -> Space {
@@ -40,6 +48,7 @@ pub fn space(config: &Config) -> Space {
 pub fn limits(config: &Config) -> Limits {
     Limits {
         lease: config.jobs.lease,
+        max_stalls: config.jobs.max_stalls,
         poll: config.jobs.poll_interval,
         timeout: config.jobs.timeout,
         max_payload_bytes: config.jobs.max_payload_bytes,
@@ -99,21 +108,24 @@ pub struct Built {
     pub engines: Vec<Arc<Engine>>,
     by_ref: BTreeMap<(String, usize), Arc<Engine>>,
     plan: SlotPlan,
-    /// The hardware at the start.
-    pub inventory: Inventory,
-    /// Asks the hardware again.
-    pub sampler: Sampler,
+    /// What each GPU of the plan is.
+    places: Vec<Place>,
+    fences: BTreeMap<u32, Arc<Fence>>,
+    hardware: watch::Receiver<Arc<Inventory>>,
+    gpus: Option<Gpus>,
 }
 
 impl Built {
     /// Looks at the hardware, asks the engines how they are, and pairs them.
     pub async fn new(config: &Config, mut driven: Vec<Driven>, simulated: Option<(u32, f64)>) -> std::io::Result<Self> {
-        let sampler =
-            Sampler::start(Settings { simulated, ..Settings::new(&config.output_dir, config.declared.clone()) })?;
+        let ((said, events), (to_ask, asks)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let settings = Settings::new(&config.output_dir, config.declared.clone());
+        let sampler = Sampler::start(Settings { simulated, events: Some(said), ..settings })?;
+        let mut looked = None;
         if config.engines.files.dir.is_some() {
-            // There is a process for each GPU: the GPUs come first.
-            let gpus = gpu_facts(&sampler.inventory().await);
-            let more = engine_files::load(config, &gpus, &driven).await;
+            // There is a process for each GPU: the GPUs come first, and what is planned later is what was seen here.
+            let inventory = looked.insert(sampler.inventory().await);
+            let more = engine_files::load(config, &gpu_facts(inventory), &driven).await;
             driven.extend(more);
         }
         let mut engines = Vec::new();
@@ -124,7 +136,7 @@ impl Built {
             let several = connectors.len() > 1;
             for (at, connector) in connectors.into_iter().enumerate() {
                 let label = if several { format!("{name}[{at}]") } else { name.to_owned() };
-                let engine = Arc::new(Engine::new(label, connector));
+                let engine = Arc::new(Engine::new(label, connector, config.jobs.stuck_step));
                 by_ref.insert((name.to_owned(), at), engine.clone());
                 engines.push(engine);
             }
@@ -132,39 +144,79 @@ impl Built {
         // Side by side: neither a slow driver nor a dead engine holds up the other.
         let asked = futures_util::future::join_all(engines.iter().map(|engine| engine.probe()));
         // An engine that hangs is asked again later; the others and Redis do not wait for it.
-        let (inventory, _) = tokio::join!(sampler.inventory(), tokio::time::timeout(FIRST_LOOK, asked));
+        let look = async {
+            match looked {
+                Some(inventory) => inventory,
+                None => sampler.inventory().await,
+            }
+        };
+        let (inventory, _) = tokio::join!(look, tokio::time::timeout(FIRST_LOOK, asked));
         for note in &inventory.notes {
             tell(Notice::Hardware { note: &note.text });
         }
         if inventory.gpu_driver.is_fault() {
             tell(Notice::Hardware { note: &inventory.gpu_driver.explain() });
         }
-        let plan = plan_slots(&gpu_facts(&inventory), &sites, config.jobs.concurrent);
+        let (facts, places): (Vec<_>, Vec<_>) = places(&inventory, &sites).into_iter().unzip();
+        let plan = plan_slots(&facts, &sites, config.jobs.concurrent);
         for note in &plan.notes {
             tell(Notice::Hardware { note: &note.to_string() });
         }
-        Ok(Self { engines, by_ref, plan, inventory, sampler })
+        let planned = plan.slots.iter().filter_map(|slot| places.get(slot.gpu?)).map(|place| place.gpu);
+        let fences: BTreeMap<u32, Arc<Fence>> =
+            planned.map(|gpu| (gpu, Arc::new(Fence::new(gpu, to_ask.clone())))).collect();
+        let gpus = Gpus::new(sampler, inventory, fences.values().cloned(), events, asks);
+        let hardware = gpus.latest();
+        let built = Self { engines, by_ref, plan, places, fences, hardware, gpus: Some(gpus) };
+        for slot in &built.plan.slots {
+            let Some(fence) = built.fence_of(slot) else { continue };
+            let needs_gpu = |engine: &&EngineRef| sites.iter().any(|site| site.needs_gpu && site.name == engine.name);
+            for engine in slot.engines.iter().filter(needs_gpu).filter_map(|engine| built.engine(engine)) {
+                engine.works_on(fence.clone());
+            }
+        }
+        Ok(built)
+    }
+
+    /// Whoever watches the GPUs; handed out once.
+    pub fn take_gpus(&mut self) -> Option<Gpus> {
+        self.gpus.take()
+    }
+
+    /// The hardware as last seen.
+    pub fn hardware(&self) -> watch::Receiver<Arc<Inventory>> {
+        self.hardware.clone()
+    }
+
+    fn engine(&self, engine: &EngineRef) -> Option<Arc<Engine>> {
+        self.by_ref.get(&(engine.name.clone(), engine.url)).cloned()
+    }
+
+    fn fence_of(&self, slot: &PlannedSlot) -> Option<Arc<Fence>> {
+        self.fences.get(&self.places.get(slot.gpu?)?.gpu).cloned()
     }
 
     fn engines_of(&self, slot: &PlannedSlot) -> Vec<Arc<Engine>> {
-        let find = |engine: &EngineRef| self.by_ref.get(&(engine.name.clone(), engine.url)).cloned();
-        slot.engines.iter().filter_map(find).collect()
+        slot.engines.iter().filter_map(|engine| self.engine(engine)).collect()
     }
 
     fn capabilities(&self, slot: &PlannedSlot, worker: &str, config: &Config, engines: &[Arc<Engine>]) -> Capabilities {
-        let units = self.inventory.units();
-        let unit = slot.gpu.and_then(|at| units.get(at));
+        let inventory = self.hardware.borrow().clone();
+        let is_fenced = self.fence_of(slot).is_some_and(|fence| fence.fenced().is_some());
+        let place = slot.gpu.and_then(|at| self.places.get(at)).filter(|_| !is_fenced);
+        let unit = place.and_then(|place| place.find(&inventory));
         Capabilities::new(Parts {
             worker_id: worker.to_owned(),
             machine_id: config.identity.machine_id.clone(),
             hardware: HardwareFacts {
-                gpu_memory_gb: unit.and_then(crate::hardware::Unit::memory_gb),
-                gpu_model: unit.and_then(|unit| unit.gpu.name.clone()),
+                gpu_memory_gb: unit.as_ref().and_then(Unit::memory_gb).map(|gb| offered_memory(gb, engines)),
+                gpu_model: unit.as_ref().and_then(|unit| unit.gpu.name.clone()),
                 gpu_count: u32::from(unit.is_some()),
-                cpu_cores: Some(self.inventory.host.cpu_cores),
-                ram_gb: self.inventory.host.ram_gb,
+                cpu_cores: Some(inventory.host.cpu_cores),
+                ram_gb: inventory.host.ram_gb,
             },
             engines: engines.iter().map(|engine| engine.facts()).collect(),
+            classes_left_out: engines.iter().flat_map(|engine| engine.classes_left_out()).collect(),
             traits: config.traits.clone(),
             workflow_id: config.identity.workflow_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -173,18 +225,16 @@ impl Built {
 
     /// The slots of this machine.
     pub fn slots(&self, config: &Config, shared: &Arc<Shared>) -> Vec<Arc<Slot>> {
-        let units = self.inventory.units();
         let slot = |planned: &PlannedSlot| {
             let worker = planned.worker_id(&config.identity.worker_id);
             let engines = self.engines_of(planned);
             let capabilities = self.capabilities(planned, &worker, config, &engines);
-            let gpu = planned.gpu.and_then(|at| units.get(at)).map(|unit| unit.gpu.index);
-            Arc::new(Slot::new(shared.clone(), worker, gpu, engines, capabilities))
+            Arc::new(Slot::new(shared.clone(), worker, self.fence_of(planned), engines, capabilities))
         };
         self.plan.slots.iter().map(slot).collect()
     }
 
-    /// Keeps what each slot offers in step with its engines' health and models.
+    /// Keeps what each slot offers in step with its engines' health and models, and with its GPU's fence.
     pub fn watch_engines(self, slots: &[Arc<Slot>], config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
         for engine in &self.engines {
             let (engine, until, interval) = (engine.clone(), stop.clone(), config.jobs.health_interval);
@@ -198,15 +248,20 @@ impl Built {
             let (built, slot, until, config) = (built.clone(), slot.clone(), stop.clone(), config.clone());
             tasks.spawn(async move {
                 let mut probes: Vec<_> = slot.engines.iter().map(|engine| engine.watch()).collect();
+                let mut fence = slot.fence.as_ref().map(|fence| fence.watch());
                 loop {
                     let changes = probes.iter_mut().map(|probe| Box::pin(probe.changed()));
                     tokio::select! {
                         () = until.cancelled() => return,
                         _ = futures_util::future::select_all(changes), if !slot.engines.is_empty() => {}
+                        () = changes_of(&mut fence) => {}
                     }
                     let planned = &built.plan.slots[at];
                     let fresh = built.capabilities(planned, &slot.worker, &config, &slot.engines);
                     slot.capabilities.send_replace(Arc::new(fresh));
+                    // A slot that is blocked on the tokens of what it offered before must look anew.
+                    let waking = wake::call(&slot.shared.link, &slot.shared.space, &slot.worker);
+                    let _ = tokio::time::timeout(WAKE_LONGEST, waking).await;
                 }
             });
         }
@@ -215,11 +270,19 @@ impl Built {
 
 /// The GPUs as engines are paired with them.
 pub fn gpu_facts(inventory: &Inventory) -> Vec<GpuFacts> {
-    let facts = |unit: &crate::hardware::Unit<'_>| GpuFacts {
-        index: unit.gpu.index,
-        memory_gb: unit.memory_gb().unwrap_or(0.0),
-        model: unit.gpu.name.clone().unwrap_or_default(),
-        uuid: unit.uuid().unwrap_or_default().to_owned(),
-    };
-    inventory.units().iter().map(facts).collect()
+    places(inventory, &[]).into_iter().map(|(facts, _)| facts).collect()
+}
+
+/// Less than what jobs have asked for in vain.
+fn offered_memory(nominal: f64, engines: &[Arc<Engine>]) -> f64 {
+    engines.iter().filter_map(|engine| engine.memory_limit_gb()).map(f64::next_down).fold(nominal, f64::min)
+}
+
+async fn changes_of<T>(watched: &mut Option<watch::Receiver<T>>) {
+    if let Some(watched) = watched
+        && watched.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }

@@ -61,8 +61,8 @@ impl Publisher {
             beat();
             if !self.is_silent() {
                 let workers: Vec<_> =
-                    self.slots.iter().map(|slot| (slot.announced(), slot.gpu.unwrap_or(0), slot.job())).collect();
-                let gpus: BTreeSet<u32> = self.slots.iter().filter_map(|slot| slot.gpu).collect();
+                    self.slots.iter().map(|slot| (slot.announced(), slot.gpu().unwrap_or(0), slot.job())).collect();
+                let gpus: BTreeSet<u32> = self.slots.iter().filter_map(|slot| slot.gpu()).collect();
                 let uptime = self.began.elapsed().as_millis() as u64;
                 let message = machine_status(&shared.machine, update_type, uptime, gpus.len(), &workers);
                 {

@@ -36,6 +36,9 @@ pub(super) fn document(parts: &Parts, services: &[String], models: &BTreeMap<Str
         // Readers expect Node's words for the platform, and its version to be there.
         json!({ "version": parts.version, "node_version": "none", "platform": platform(), "arch": arch() }),
     );
+    if !parts.classes_left_out.is_empty() {
+        put("classes_left_out", json!(parts.classes_left_out));
+    }
     if let Some(location) = location(traits) {
         put("location", location);
     }

@@ -46,6 +46,10 @@ pub fn fit(class: &Class, worker: &Capabilities) -> Fit {
         }
     }
     misfits.extend(service(class, worker));
+    if !worker.classes_left_out.is_empty() {
+        let class = class.id().to_string();
+        misfits.extend(worker.classes_left_out.contains(&class).then_some(Misfit::LeftOut { class }));
+    }
     let (allowed, denied) = (&worker.traits.allowed_customers, &worker.traits.denied_customers);
     if !allowed.is_empty() || !denied.is_empty() {
         match class.field("customer_id").map(str::to_owned) {

@@ -49,6 +49,8 @@ pub enum Misfit {
     Timeout { needs: f64, has: u32 },
     /// The worker has what the job must not meet.
     Negative { key: String, refuses: Value },
+    /// Jobs like it have run out of memory here: left out for a while.
+    LeftOut { class: String },
     /// Any other key of the advertised JSON.
     Custom { key: String, needs: Value, has: Option<Value> },
 }
@@ -76,6 +78,7 @@ impl Misfit {
             Misfit::Rate { .. } => "rate",
             Misfit::Timeout { .. } => "timeout",
             Misfit::Negative { .. } => "negative",
+            Misfit::LeftOut { .. } => "left_out",
             Misfit::Custom { .. } => "custom",
         }
     }
@@ -84,6 +87,9 @@ impl Misfit {
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Misfit::LeftOut { class } => {
+                write!(f, "jobs like it (class {class}) have run out of memory on this worker; left out for a while")
+            }
             Misfit::Service { needs, has } if needs.is_empty() => {
                 write!(f, "names no service; this worker serves {}", list(has))
             }

@@ -50,6 +50,8 @@ pub struct Parts {
     pub hardware: HardwareFacts,
     /// The slot's engines, in the order in which they are configured.
     pub engines: Vec<EngineFacts>,
+    /// Ids of classes whose jobs are not taken for now: they have failed here for want of memory.
+    pub classes_left_out: BTreeSet<String>,
     /// What the owner declares.
     pub traits: WorkerTraits,
     /// The one workflow whose jobs it takes; `None` or empty = any.
@@ -64,6 +66,7 @@ pub struct Capabilities {
     pub(super) hardware: HardwareFacts,
     pub(super) services: Vec<String>,
     pub(super) models: BTreeMap<String, BTreeSet<String>>,
+    pub(super) classes_left_out: BTreeSet<String>,
     pub(super) traits: WorkerTraits,
     pub(super) workflow_id: Option<String>,
     document: Value,
@@ -89,6 +92,7 @@ impl Capabilities {
             hardware: parts.hardware,
             services,
             models,
+            classes_left_out: parts.classes_left_out,
             workflow_id: parts.workflow_id.filter(|id| !id.is_empty()),
             traits: parts.traits,
             document,

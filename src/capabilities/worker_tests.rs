@@ -31,6 +31,7 @@ pub(in crate::capabilities) fn parts() -> Parts {
             models: vec!["sdxl.safetensors".into()],
             version: None,
         }],
+        classes_left_out: Default::default(),
         traits: WorkerTraits {
             isolation: Isolation::Loose,
             allowed_customers: vec![],

@@ -64,7 +64,7 @@ fn command(port: u16, folder: &Path) -> Command {
 }
 
 async fn wait(url: &str, child: &mut Child) -> Result<(), String> {
-    let link = Link::new(url).map_err(|error| error.to_string())?;
+    let link = Link::new(url, "").map_err(|error| error.to_string())?;
     let began = Instant::now();
     loop {
         if let Ok(Some(status)) = child.try_wait() {

@@ -3,6 +3,7 @@
 
 mod agent;
 mod cancel;
+mod check_gpu;
 mod configuration;
 mod connectors;
 mod dev;
@@ -71,6 +72,9 @@ enum Command {
     Config(configuration::Args),
     /// An engine that does no GPU work, for demos and tests
     StandIn(stand_in::Args),
+    /// Try the memory of the GPU that CUDA_VISIBLE_DEVICES names; the agent does so before a fenced GPU works again
+    #[command(hide = true)]
+    CheckGpu,
 }
 
 /// Does what was asked.
@@ -91,5 +95,6 @@ pub async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Connectors(args) => connectors::run(&chosen, args).await,
         Command::Config(args) => configuration::run(&chosen, args),
         Command::StandIn(args) => stand_in::run(args).await,
+        Command::CheckGpu => check_gpu::run(),
     }
 }

@@ -49,19 +49,18 @@ impl Session {
 /// The way to the configured Redis; nothing is opened yet.
 pub(super) fn link(config: &Config) -> Result<Link, Failed> {
     // The library's error may repeat the URL, which may hold a password.
-    Link::new(config.redis.url.expose_secret())
+    Link::new(config.redis.url.expose_secret(), &config.redis.key_prefix)
         .map_err(|_| Failed::usage("HUB_REDIS_URL cannot be used; it looks like redis://127.0.0.1:6379"))
 }
 
 /// Redis as people may see it: without user name and password.
 pub(super) fn shown_url(config: &Config) -> String {
-    match url::Url::parse(config.redis.url.expose_secret()) {
-        Ok(mut url) => {
-            let _ = url.set_username("");
-            let _ = url.set_password(None);
-            url.to_string()
-        }
-        Err(_) => "the configured Redis".to_owned(),
+    let text = config.redis.url.expose_secret();
+    // By hand: the forms with several hosts are no URLs.
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    match text.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, place)| place)),
+        None => "the configured Redis".to_owned(),
     }
 }
 

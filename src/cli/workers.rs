@@ -1,5 +1,5 @@
 //! `workers`: who works on this queue.
-//! In: nothing. Out: a table or JSON.
+//! In: nothing. Out: a table, and below it why a GPU may not work and what to do; or JSON.
 
 use super::render::{plain, table};
 use super::session::{Session, redis_failed};
@@ -21,7 +21,7 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
         println!("no workers are registered");
         return Ok(Exit::Done);
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut remedies) = (Vec::new(), Vec::new());
     for worker in &workers {
         let field = |name: &str| worker.record.get(name).cloned().unwrap_or_default();
         let capabilities: Value = serde_json::from_str(&field("capabilities")).unwrap_or_default();
@@ -34,14 +34,25 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
         let services: Vec<&str> =
             capabilities["services"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let hardware = &capabilities["hardware"];
+        let now: Value = serde_json::from_str(&field("gpu")).unwrap_or_default();
         let gpu = match (hardware["gpu_model"].as_str(), hardware["gpu_memory_gb"].as_f64()) {
-            (Some(model), Some(gb)) if gb > 0.0 => {
-                let now: Value = serde_json::from_str(&field("gpu")).unwrap_or_default();
-                match now["memory_free_bytes"].as_f64() {
-                    Some(free) => format!("{model} ({:.1} of {gb} GB free)", free / f64::from(1 << 30)),
-                    None => format!("{model} ({gb} GB)"),
-                }
+            _ if now["fence"].is_object() => {
+                let (index, fence) = (&now["index"], &now["fence"]);
+                let word = |name: &str| fence[name].as_str().unwrap_or("unknown");
+                let text = format!(
+                    "{}: GPU {index} is {} since {}: {}",
+                    worker.id,
+                    word("state"),
+                    word("since"),
+                    word("reason")
+                );
+                remedies.push(format!("{}\n  -> {}", plain(&text), plain(word("remedy"))));
+                format!("GPU {index} {}", word("state"))
             }
+            (Some(model), Some(gb)) if gb > 0.0 => match now["memory_free_bytes"].as_f64() {
+                Some(free) => format!("{model} ({:.1} of {gb} GB free)", free / f64::from(1 << 30)),
+                None => format!("{model} ({gb} GB)"),
+            },
             _ => "none".to_owned(),
         };
         let state = if worker.alive { field("status") } else { "gone".to_owned() };
@@ -53,6 +64,9 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
     }
     if !args.json {
         print!("{}", table(&["WORKER", "STATE", "SERVICES", "GPU", "JOB", "LAST HEARTBEAT"], &rows));
+        for remedy in remedies {
+            println!("{remedy}");
+        }
     }
     Ok(Exit::Done)
 }

@@ -2,10 +2,12 @@
 //! In: resolved values, host name and environment for what is derived. Out: `Config`, and the texts of derived values for `config show`.
 
 use super::reader::Reader;
+use super::redis_address::{RedisAddress, hash_tag};
 use super::report::Report;
 use super::settings::*;
 use super::source::Sources;
 use super::{engines, traits};
+use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +22,7 @@ pub(super) fn config(reader: &Reader<'_>, sources: &Sources, report: &mut Report
     let shown = |path: &Path| Some(path.display().to_string());
     derived.extend([("STATE_DIR", shown(&state_dir)), ("OUTPUT_DIR", shown(&output_dir))]);
     let config = Config {
-        redis: redis(reader),
+        redis: redis(reader, report),
         identity,
         jobs: jobs(reader),
         declared: declared(reader),
@@ -34,12 +36,19 @@ pub(super) fn config(reader: &Reader<'_>, sources: &Sources, report: &mut Report
     (config, derived)
 }
 
-fn redis(reader: &Reader<'_>) -> Redis {
-    Redis {
+fn redis(reader: &Reader<'_>, report: &mut Report) -> Redis {
+    let redis = Redis {
         url: reader.secret("HUB_REDIS_URL").unwrap_or_default(),
         key_prefix: reader.text("REDIS_KEY_PREFIX").unwrap_or_default(),
         reference_events: reader.boolean("REFERENCE_EVENTS"),
+    };
+    let in_cluster = RedisAddress::parse(redis.url.expose_secret()).is_ok_and(|address| address.is_cluster());
+    if in_cluster && hash_tag(&redis.key_prefix).is_none() {
+        let why = "must hold a hash tag, such as {pool-a}:, because HUB_REDIS_URL leads to a Cluster: \
+                   all keys of a queue must lie in one slot";
+        reader.fault("REDIS_KEY_PREFIX", why, report);
     }
+    redis
 }
 
 fn identity(reader: &Reader<'_>, host_name: &str, derived: &mut Derived) -> Identity {
@@ -74,6 +83,7 @@ fn jobs(reader: &Reader<'_>) -> Jobs {
         heartbeat_interval: reader.span("HEARTBEAT_INTERVAL_SECONDS"),
         drain: reader.span("DRAIN_SECONDS"),
         timeout: reader.span("JOB_TIMEOUT_MINUTES"),
+        stuck_step: reader.span("STUCK_STEP_SECONDS"),
         health_interval: reader.span("HEALTH_CHECK_INTERVAL_SECONDS"),
         max_payload_bytes: reader.bytes("MAX_PAYLOAD_BYTES").unwrap_or_default(),
         events_max: reader.count("EVENTS_MAX").unwrap_or_default(),

@@ -16,6 +16,7 @@ mod mask;
 mod names;
 mod nearest;
 mod reader;
+mod redis_address;
 mod report;
 mod resolve;
 mod settings;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use document::{example, page};
 pub use load::{Effective, Loaded, load};
+pub use redis_address::{Guides, Place, RedisAddress, hash_tag};
 pub use report::{Finding, Origin, Report};
 pub use settings::*;
 pub use show::{check_text, show_json, show_text};

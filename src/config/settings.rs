@@ -34,7 +34,7 @@ pub struct Config {
 /// Redis and the shape of the queue in it.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    /// `redis://`, `rediss://`, `redis+unix://`; may hold a password.
+    /// What [`super::RedisAddress`] reads; may hold a password.
     pub url: SecretString,
     /// In front of every key and channel; empty is what the reference has.
     pub key_prefix: String,
@@ -85,6 +85,8 @@ pub struct Jobs {
     pub drain: Duration,
     /// `JOB_TIMEOUT_MINUTES` (30): a job's run is stopped after this long, unless it asks for another limit.
     pub timeout: Duration,
+    /// `STUCK_STEP_SECONDS` (300): patience with a step of which nothing is known; zero = for ever.
+    pub stuck_step: Duration,
     /// `HEALTH_CHECK_INTERVAL_SECONDS` (60): pause between probes of a healthy engine.
     pub health_interval: Duration,
     /// `MAX_PAYLOAD_BYTES` (10 MB).

@@ -61,9 +61,9 @@ macro_rules! table {
 pub static VARIABLES: &[Variable] = table! {
     Redis {
         HUB_REDIS_URL (RedisUrl) (Is("redis://127.0.0.1:6379")) Essential [REDIS_URL Same]
-            "The Redis server that holds the queue; may hold a password: redis://:password@host:6379."
+            "The Redis that holds the queue: a server, Sentinels that know it, or a Cluster; may hold a password: redis://:password@host:6379."
         REDIS_KEY_PREFIX (Text) (Unset) Plain []
-            "Put in front of every key and channel; empty to share a queue with the reference."
+            "Put in front of every key and channel; empty to share a queue with the reference; a Cluster needs one with a hash tag, such as {pool-a}:."
         REFERENCE_EVENTS (Boolean) (Is("true")) Plain []
             "Also publish what the reference's API, monitor and webhooks listen for."
     }
@@ -118,12 +118,14 @@ pub static VARIABLES: &[Variable] = table! {
             "Jobs that run at once on each GPU."
         JOB_TIMEOUT_MINUTES (Span(Minutes, 0.001, 43200.0)) (Is("30")) Plain [WORKER_JOB_TIMEOUT_MINUTES Same]
             "A job is stopped after this many minutes, unless it asks for another limit."
+        STUCK_STEP_SECONDS (Span(Seconds, 0.0, 86400.0)) (Is("300")) Plain []
+            "A step that reports nothing new for this many seconds is stopped and the job tried elsewhere; known steps are given 20 times their usual time, at least a fifth of this. 0 = never."
         DRAIN_SECONDS (Span(Seconds, 0.0, 86400.0)) (Is("300")) Plain []
             "How long running jobs may go on after a stop is asked for, in seconds; then they go back to the queue unharmed."
         LEASE_SECONDS (Span(Seconds, 0.1, 3600.0)) (Is("30")) Plain []
             "A job whose worker is silent for this many seconds goes to another."
         MAX_STALLS (Whole(1, 100)) (Is("3")) Plain []
-            "How often a job may lose its worker; at the next time it is failed."
+            "How often a job may lose its worker, by a lease that ran out or a death of the agent; at the next time it is failed."
         RETRY_BACKOFF_MS (Span(Milliseconds, 0.0, 60000.0)) (Is("1000")) Plain []
             "First pause before a failed job is tried again, in milliseconds; doubles up to one minute."
         POLL_INTERVAL_MS (Span(Milliseconds, 10.0, 600000.0)) (Is("1000")) Plain

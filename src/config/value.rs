@@ -1,6 +1,7 @@
 //! Text to typed value, by the kind that the table gives.
 //! In: a kind and a text. Out: the value, or what the text must be (without quoting it: the caller knows whether it may be shown).
 
+use super::redis_address::RedisAddress;
 use super::variable::Kind;
 use std::time::Duration;
 use url::Url;
@@ -141,25 +142,8 @@ fn services(text: &str) -> Option<Vec<String>> {
 }
 
 fn redis_url(text: &str) -> Result<(), String> {
-    let wrong = || format!("must be {}", Kind::RedisUrl.expected());
-    let url = Url::parse(text).map_err(|_| wrong())?;
-    match url.scheme() {
-        "redis" | "rediss" => {
-            let database = url.path().trim_start_matches('/');
-            if url.host_str().is_none_or(str::is_empty) {
-                return Err("must name a host, such as redis://host:6379".into());
-            }
-            if url.port() == Some(0) {
-                return Err("must have a port from 1 to 65535".into());
-            }
-            if !database.is_empty() && whole(database).is_none() {
-                return Err("must end in nothing or in the number of a database, such as redis://host:6379/0".into());
-            }
-            Ok(())
-        }
-        "redis+unix" | "unix" if url.path().len() > 1 => Ok(()),
-        _ => Err(wrong()),
-    }
+    let expected = || format!("must be {}", Kind::RedisUrl.expected());
+    RedisAddress::parse(text).map(drop).map_err(|why| if why.is_empty() { expected() } else { why })
 }
 
 /// Addresses, each without path: connectors put their own paths behind.

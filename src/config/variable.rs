@@ -95,7 +95,7 @@ pub enum Kind {
     Services,
     /// GPU indexes as a comma list.
     Indexes,
-    /// `redis://`, `rediss://`, `redis+unix://` or `unix://`.
+    /// `redis://`, `rediss://`, `redis+unix://`, `unix://`; with `+sentinel` or `+cluster` several hosts.
     RedisUrl,
     /// Base URLs as a comma list, `http://` or `https://`.
     EngineUrls,
@@ -159,7 +159,9 @@ impl Kind {
             Kind::Services => "a comma list of engines, each `name` or `name:count`".into(),
             Kind::Indexes => "a comma list of GPU indexes, such as 0,1".into(),
             Kind::RedisUrl => {
-                "an address such as redis://host:6379, rediss://:password@host:6379/0 or redis+unix:///path".into()
+                "an address such as redis://host:6379, rediss://:password@host:6379/0, redis+unix:///path, \
+                 redis+sentinel://host:26379,host2:26379/mymaster or redis+cluster://host:6379,host2:6379"
+                    .into()
             }
             Kind::EngineUrls => "a comma list of addresses such as http://127.0.0.1:8188, without path or query".into(),
         }

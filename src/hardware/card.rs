@@ -1,10 +1,12 @@
 //! Reads one NVIDIA card through NVML: what it is, how it is, and its MIG instances.
 //! In: an NVML device, or the error met instead of one. Out: a `Gpu` whose metrics are `None` where the card does not tell.
 
-use super::{Gpu, GpuHealth, GpuProcess, Metrics, MigInstance, Source, Vendor, nominal};
-use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
-use nvml_wrapper::enums::device::UsedGpuMemory;
+use super::{Ecc, Gpu, GpuHealth, GpuProcess, Metrics, MigInstance, Source, Vendor, nominal};
+use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor};
+use nvml_wrapper::enums::device::{SampleValue, UsedGpuMemory};
 use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::structs::device::FieldId;
+use nvml_wrapper::sys_exports::field_id::{NVML_FI_DEV_REMAPPED_FAILURE, NVML_FI_DEV_REMAPPED_PENDING};
 use nvml_wrapper::{Device, Nvml};
 use std::collections::BTreeMap;
 
@@ -66,11 +68,29 @@ fn fill(gpu: &mut Gpu, device: &Device<'_>) {
         power_w: reader.read(|| device.power_usage()).map(|milliwatts| f64::from(milliwatts) / 1e3),
         processes: processes(&mut reader, device),
     };
+    gpu.ecc = ecc(&mut reader, device);
     gpu.mig_enabled = reader.read(|| device.mig_mode()).is_some_and(|mode| mode.current == 1);
     if gpu.mig_enabled {
         gpu.mig = instances(&mut reader, device, gpu.memory_total_bytes);
     }
     gpu.health = reader.0;
+}
+
+/// Memory errors; consumer cards have no ECC and tell none of it.
+fn ecc(reader: &mut Reader, device: &Device<'_>) -> Ecc {
+    let rows = [FieldId(NVML_FI_DEV_REMAPPED_PENDING), FieldId(NVML_FI_DEV_REMAPPED_FAILURE)];
+    let rows = reader.read(|| device.field_values_for(&rows)).unwrap_or_default();
+    let is_set = |at: usize| match rows.get(at)?.as_ref().ok()?.value.as_ref().ok()? {
+        SampleValue::U32(value) => Some(*value != 0),
+        SampleValue::U64(value) => Some(*value != 0),
+        _ => None,
+    };
+    Ecc {
+        uncorrected: reader.read(|| device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile)),
+        repair_pending: is_set(0),
+        retirement_pending: reader.read(|| device.are_pages_pending_retired()),
+        repair_failed: is_set(1),
+    }
 }
 
 /// Compute and graphics processes; one that does both is listed once.

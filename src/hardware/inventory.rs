@@ -46,6 +46,9 @@ pub struct Gpu {
     /// What changes.
     #[serde(flatten)]
     pub metrics: Metrics,
+    /// What the card knows about errors of its memory.
+    #[serde(default)]
+    pub ecc: Ecc,
     /// Whether the card is divided. With it on and no instance, nothing can run on the card.
     #[serde(default)]
     pub mig_enabled: bool,
@@ -69,6 +72,19 @@ pub struct Metrics {
     pub power_w: Option<f64>,
     /// Processes with memory on the card, by pid.
     pub processes: Option<Vec<GpuProcess>>,
+}
+
+/// What a card knows about errors of its memory. `None`: it does not tell, which is normal (no ECC, a divided card).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ecc {
+    /// Errors that could not be corrected, since the driver was loaded or the card reset.
+    pub uncorrected: Option<u64>,
+    /// A repair waits for the next reset. Until then the card works on without the bad rows (NVIDIA, Ampere and newer).
+    pub repair_pending: Option<bool>,
+    /// Bad pages wait for the next reset and may be used until then (NVIDIA, before Ampere).
+    pub retirement_pending: Option<bool>,
+    /// There is nothing left to repair with.
+    pub repair_failed: Option<bool>,
 }
 
 /// A process with memory on a card. In a container the driver may hide processes or give the host's ids.
@@ -175,6 +191,12 @@ impl Unit<'_> {
 }
 
 impl Gpu {
+    /// A card that should be there and that no probe lists, perhaps because the driver answers for none.
+    pub fn missing(index: u32, driver: &DriverState) -> Self {
+        let health = if driver.is_fault() { GpuHealth::DriverFault } else { GpuHealth::Missing };
+        Self::at(index, Vendor::Unknown, Source::Detected, health)
+    }
+
     /// A card of which only its place is known.
     pub(super) fn at(index: u32, vendor: Vendor, source: Source, health: GpuHealth) -> Self {
         Self {
@@ -189,6 +211,7 @@ impl Gpu {
             memory_total_bytes: None,
             driver_version: None,
             metrics: Metrics::default(),
+            ecc: Ecc::default(),
             mig_enabled: false,
             mig: Vec::new(),
             health,

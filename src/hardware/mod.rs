@@ -1,18 +1,26 @@
 //! Finds out what this machine has: GPUs and their state, CPU, memory, disk.
 //! In: the kernel's files, the vendor's library, declared values. Out: an [`Inventory`], and a [`Sample`] of what changes.
 //!
+//! What a machine has also changes while it runs: what the driver says on its own comes as a [`GpuEvent`], and [`Fitness`] makes
+//! of both whether a card may work.
+//!
 //! ```text
 //! nvidia ─┐ each on a thread of its own, each with a deadline
 //! sysfs ──┼─> baseline (cards seen before stay listed) ─> declared (overrides, each with a note) ─> Inventory ─> report
 //! host ───┘                                                                                          └─> Sample
 //! ```
 
+mod allocation;
 mod baseline;
 mod card;
 mod deadline;
 mod declared;
+mod fault;
+mod fitness;
 mod host;
 mod inventory;
+mod library;
+mod listener;
 mod nominal;
 mod nvidia;
 mod pci;
@@ -22,16 +30,22 @@ mod sampler;
 mod scripted;
 mod state;
 mod sysfs;
+mod xid;
 
+pub use allocation::check as check_allocation;
 pub use declared::apply as apply_declared;
+pub use fault::Fault;
+pub use fitness::{Checked, Fitness, Step};
 pub use host::{Disk, Host};
-pub use inventory::{Gpu, GpuProcess, Inventory, Metrics, MigInstance, Note, Severity, Source, Unit, Vendor};
+pub use inventory::{Ecc, Gpu, GpuProcess, Inventory, Metrics, MigInstance, Note, Severity, Source, Unit, Vendor};
+pub use listener::{Events, GpuEvent, Said};
 pub use nominal::{memory_gb, mig_memory_gb, ram_gb};
 pub use report::{json, text};
 pub use sample::{GpuSample, Sample};
 pub use sampler::{Sampler, Settings};
 pub use scripted::{ScriptError, from_file, simulated};
 pub use state::{DriverState, GpuHealth};
+pub use xid::{Course, XIDS, Xid, xid};
 
 use std::path::Path;
 
@@ -56,6 +70,6 @@ pub struct Found {
 }
 
 /// The probes, in the order in which their cards are numbered: NVIDIA's keep the index that `nvidia-smi` shows.
-fn probes(root: &Path) -> Vec<Box<dyn GpuProbe>> {
-    vec![Box::new(nvidia::Nvidia::new(root)), Box::new(sysfs::Sysfs::new(root))]
+fn probes(root: &Path, events: Option<Events>) -> Vec<Box<dyn GpuProbe>> {
+    vec![Box::new(nvidia::Nvidia::new(root, events)), Box::new(sysfs::Sysfs::new(root))]
 }

@@ -6,19 +6,26 @@
 //! ```text
 //! closed ──open──> open with cards: stays loaded, asked again each time
 //!   ^  └─ no library, no module, fault, no cards: unloaded at once, opened anew at the next look
-//!   └──── the driver fails a call that concerns all cards
+//!   ├──── the driver fails a call that concerns all cards
+//!   └──── the library's file was replaced (an upgrade): every program that starts now meets the new one, and so does the next look
 //! ```
 
-use super::{DriverState, Found, GpuProbe, Note, card, pci};
+use super::library::Mapped;
+use super::listener::{Events, Listener};
+use super::{DriverState, Found, Gpu, GpuProbe, Note, card, pci};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const LIBRARY: &str = "libnvidia-ml.so.1";
 /// WSL keeps its library where the loader may not look, and a distribution's own library finds no kernel module there.
 const WSL_LIBRARY: &str = "usr/lib/wsl/lib/libnvidia-ml.so.1";
+
+/// Its real file carries the version: `libnvidia-ml.so.550.90.07`.
+const LIBRARY_NAME: &str = "libnvidia-ml.so";
 
 /// Absent on WSL.
 const CONTROL_NODE: &str = "dev/nvidiactl";
@@ -26,25 +33,37 @@ const CONTROL_NODE: &str = "dev/nvidiactl";
 /// NVIDIA's cards.
 pub(super) struct Nvidia {
     root: PathBuf,
-    open: Option<Nvml>,
+    events: Option<Events>,
+    open: Option<Open>,
+}
+
+struct Open {
+    // Dropped first: its thread uses the library.
+    listener: Option<Listener>,
+    nvml: Arc<Nvml>,
+    mapped: Option<Mapped>,
 }
 
 impl Nvidia {
-    pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), open: None }
+    /// `events`: where to tell what the driver says on its own; `None`: nobody listens.
+    pub(super) fn new(root: &Path, events: Option<Events>) -> Self {
+        Self { root: root.to_owned(), events, open: None }
     }
 
     fn cards(&mut self) -> Result<Found, DriverState> {
-        let nvml = match self.open.take() {
-            Some(nvml) => nvml,
-            None => open(&self.root)?,
+        // Unloaded first: the loader would give back the old library for as long as it is loaded.
+        drop(self.open.take_if(|open| open.mapped.as_ref().is_some_and(Mapped::is_replaced)));
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => Open { nvml: Arc::new(open(&self.root)?), mapped: Mapped::now(LIBRARY_NAME), listener: None },
         };
+        let nvml = &open.nvml;
         if is_closed(OpenOptions::new().read(true).write(true).open(self.root.join(CONTROL_NODE))) {
             return Err(DriverState::NoPermission);
         }
         let count = nvml.device_count().map_err(|error| state_of(&error))?;
         let version = nvml.sys_driver_version().ok();
-        let gpus: Vec<_> = (0..count).map(|index| card::read(&nvml, index, version.as_deref())).collect();
+        let gpus: Vec<_> = (0..count).map(|index| card::read(nvml, index, version.as_deref())).collect();
         let empty = gpus.iter().filter(|gpu| gpu.mig_enabled && gpu.mig.is_empty() && gpu.health.is_usable());
         let notes = empty
             .map(|gpu| {
@@ -55,9 +74,21 @@ impl Nvidia {
             })
             .collect();
         if !gpus.is_empty() {
-            self.open = Some(nvml);
+            self.listen(&mut open, &gpus);
+            self.open = Some(open);
         }
         Ok(Found { driver: DriverState::Ready { name: "nvidia".into(), version }, gpus, notes })
+    }
+
+    /// Hears the cards that are well; those that come back are heard again.
+    fn listen(&self, open: &mut Open, gpus: &[Gpu]) {
+        let Some(events) = &self.events else { return };
+        let well = gpus.iter().filter(|gpu| gpu.health.is_usable());
+        let cards: Vec<String> = well.filter_map(|gpu| gpu.uuid.clone()).collect();
+        if !open.listener.as_ref().is_some_and(|listener| listener.hears(&cards)) {
+            open.listener = None;
+            open.listener = Listener::start(open.nvml.clone(), cards, events.clone()).ok();
+        }
     }
 
     /// Cards without a driver are worth a word: the commonest first-day fault.

@@ -1,7 +1,7 @@
 //! The part of an inventory that changes from minute to minute.
 //! In: an `Inventory`. Out: a `Sample`.
 
-use super::{DriverState, Gpu, GpuHealth, Inventory, Metrics};
+use super::{DriverState, Ecc, Gpu, GpuHealth, Inventory, Metrics};
 use serde::{Deserialize, Serialize};
 
 /// What changes from minute to minute.
@@ -25,16 +25,24 @@ pub struct GpuSample {
     /// Its readings.
     #[serde(flatten)]
     pub metrics: Metrics,
+    /// What it knows about errors of its memory.
+    #[serde(default)]
+    pub ecc: Ecc,
     /// Whether work may be given to it.
     pub health: GpuHealth,
 }
 
+impl From<&Gpu> for GpuSample {
+    fn from(gpu: &Gpu) -> Self {
+        Self { index: gpu.index, metrics: gpu.metrics.clone(), ecc: gpu.ecc.clone(), health: gpu.health.clone() }
+    }
+}
+
 impl From<&Inventory> for Sample {
     fn from(inventory: &Inventory) -> Self {
-        let gpu = |gpu: &Gpu| GpuSample { index: gpu.index, metrics: gpu.metrics.clone(), health: gpu.health.clone() };
         Self {
             gpu_driver: inventory.gpu_driver.clone(),
-            gpus: inventory.gpus.iter().map(gpu).collect(),
+            gpus: inventory.gpus.iter().map(GpuSample::from).collect(),
             ram_available_bytes: inventory.host.ram_available_bytes,
             disk_free_bytes: inventory.host.disk.as_ref().map(|disk| disk.free_bytes),
         }

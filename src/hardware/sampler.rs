@@ -4,7 +4,7 @@
 use super::baseline::Baseline;
 use super::deadline::Answerer;
 use super::scripted::Simulated;
-use super::{DriverState, Found, GpuProbe, Host, Inventory, Note, Sample, declared, host, probes};
+use super::{DriverState, Events, Found, GpuProbe, Host, Inventory, Note, Sample, declared, host, probes};
 use crate::config::DeclaredHardware;
 use futures_util::future::join_all;
 use std::io;
@@ -26,6 +26,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// Invented cards (count, GB each) instead of real ones.
     pub simulated: Option<(u32, f64)>,
+    /// Where to tell what drivers say on their own.
+    pub events: Option<Events>,
 }
 
 impl Settings {
@@ -37,6 +39,7 @@ impl Settings {
             declared,
             deadline: Duration::from_secs(10),
             simulated: None,
+            events: None,
         }
     }
 }
@@ -64,7 +67,7 @@ impl Sampler {
         let gpu_probes: Vec<Box<dyn GpuProbe>> = match settings.simulated {
             _ if settings.declared.gpu_count == Some(0) => Vec::new(),
             Some((count, memory_gb)) => vec![Box::new(Simulated { count, memory_gb })],
-            None => probes(&settings.root),
+            None => probes(&settings.root, settings.events),
         };
         let gpu = |mut probe: Box<dyn GpuProbe>| {
             let answerer = Answerer::start(probe.name(), settings.deadline, move || probe.look())?;

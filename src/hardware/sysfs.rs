@@ -3,7 +3,7 @@
 //!
 //! Tested on made-up files after the kernel's documentation of amdgpu; not run on a real GPU yet.
 
-use super::{DriverState, Found, Gpu, GpuHealth, GpuProbe, Metrics, Note, Source, Vendor, nominal};
+use super::{DriverState, Ecc, Found, Gpu, GpuHealth, GpuProbe, Metrics, Note, Source, Vendor, nominal};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -96,6 +96,12 @@ fn amd(index: u32, address: &str, device: &Path) -> Result<Gpu, Note> {
                 .or_else(|| sensor("power1_input"))
                 .map(|microwatts| microwatts as f64 / 1e6),
             processes: None,
+        },
+        // `ue: 0` and `ce: 0`, a line each, on cards with RAS (Instinct, some Radeon Pro).
+        ecc: Ecc {
+            uncorrected: text(&device.join("ras"), "umc_err_count")
+                .and_then(|counts| counts.lines().find_map(|line| line.strip_prefix("ue:")?.trim().parse().ok())),
+            ..Ecc::default()
         },
         ..Gpu::at(index, Vendor::Amd, Source::Detected, GpuHealth::Healthy)
     })

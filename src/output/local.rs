@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use connectors::contract::{OutputStore, OutputWriter, StoredOutput};
 use connectors::failure::{Failure, Reason};
+use failpoints::{Point, reach};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -60,10 +61,15 @@ impl OutputStore for LocalStore {
         let chosen = name::unique(suggested, &mut self.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let path = self.folder.join(&chosen);
         let part = self.folder.join(format!(".{chosen}.part"));
-        tokio::fs::create_dir_all(&self.folder).await.map_err(|error| failed(&error))?;
-        let file = File::create(&part).await.map_err(|error| failed(&error))?;
+        let folder = self.folder.clone();
+        let creating = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(folder)?;
+            Ok((std::fs::File::create(&part)?, PartFile(part)))
+        });
+        let created = creating.await.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)));
+        let (file, part) = created.map_err(|error| failed(&error))?;
         Ok(Box::new(LocalWriter {
-            file: Some(file),
+            file: Some(File::from_std(file)),
             part,
             path,
             name: chosen,
@@ -76,9 +82,19 @@ impl OutputStore for LocalStore {
     }
 }
 
+/// Goes when it is dropped, also by the thread that makes it when the run has been stopped meanwhile. After a rename it
+/// is gone already.
+struct PartFile(PathBuf);
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 struct LocalWriter {
     file: Option<File>,
-    part: PathBuf,
+    part: PartFile,
     path: PathBuf,
     name: String,
     kind: String,
@@ -96,9 +112,11 @@ impl OutputWriter for LocalWriter {
         self.hash.update(&chunk);
         self.bytes += chunk.len() as u64;
         match &mut self.file {
-            Some(file) => file.write_all(&chunk).await.map_err(|error| failed(&error)),
-            None => Ok(()),
+            Some(file) => file.write_all(&chunk).await.map_err(|error| failed(&error))?,
+            None => return Ok(()),
         }
+        reach(Point::OutputPart);
+        Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<StoredOutput, Failure> {
@@ -107,7 +125,9 @@ impl OutputWriter for LocalWriter {
             // A result that Redis has accepted must not name a file that a power cut has emptied.
             file.sync_all().await.map_err(|error| failed(&error))?;
         }
-        tokio::fs::rename(&self.part, &self.path).await.map_err(|error| failed(&error))?;
+        reach(Point::OutputWritten);
+        tokio::fs::rename(&self.part.0, &self.path).await.map_err(|error| failed(&error))?;
+        reach(Point::OutputRenamed);
         let absolute = std::path::absolute(&self.path).map_err(|error| failed(&error))?;
         let url = url::Url::from_file_path(&absolute).map(String::from).unwrap_or_default();
         Ok(StoredOutput {
@@ -121,9 +141,27 @@ impl OutputWriter for LocalWriter {
     }
 }
 
-impl Drop for LocalWriter {
-    fn drop(&mut self) {
-        // Unfinished: nothing stays behind. After a rename the part is gone already.
-        let _ = std::fs::remove_file(&self.part);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn a_run_stopped_while_an_output_is_created_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        // One thread for the disk: what is asked of it last is done last.
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let store = LocalStore::new(root.path(), "job", 1);
+            for n in 0..20 {
+                assert!(
+                    store.create(&format!("{n}.png"), "images", None).now_or_never().is_none(),
+                    "it waits for the disk"
+                );
+            }
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+        });
+        let files = std::fs::read_dir(root.path().join("job").join("1")).unwrap();
+        assert_eq!(files.count(), 0);
     }
 }

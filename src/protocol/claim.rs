@@ -22,6 +22,8 @@ pub struct ClaimRequest<'a> {
     pub force: bool,
     /// Ids of the classes that fit, 16 hex digits each, without separators.
     pub fitting: &'a str,
+    /// Which process of the worker asks, as its registration was told; empty before.
+    pub instance: &'a str,
 }
 
 /// What a claim answers.
@@ -43,6 +45,8 @@ pub enum ClaimReply {
     },
     /// Many stale entries were dropped; ask again at once.
     More,
+    /// A newer process has this worker id.
+    Superseded,
     /// Nothing that fits.
     Nothing {
         /// Milliseconds until the next delayed job is due.
@@ -84,6 +88,7 @@ impl Space {
             .arg(request.version)
             .arg(u8::from(request.force))
             .arg(request.fitting)
+            .arg(request.instance)
             .send(con)
             .await?;
         Ok(match reply.text(0).as_str() {
@@ -108,6 +113,7 @@ impl Space {
             }
             "index" => ClaimReply::Index { id: reply.text(1) },
             "more" => ClaimReply::More,
+            "superseded" => ClaimReply::Superseded,
             "none" => ClaimReply::Nothing { next_due_ms: u64::try_from(reply.int(1)).ok() },
             _ => return Err(reply.unknown()),
         })

@@ -62,6 +62,27 @@ pub struct ProgressNote {
     pub step: Option<(u64, u64)>,
 }
 
+/// What came of taking a job over from an earlier process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adoption {
+    /// It is held.
+    Held(Adopted),
+    /// It has lost its worker too often and has failed as `worker_lost`.
+    GivenUp,
+    /// It has ended, or it is somebody else's.
+    Lost,
+}
+
+impl Adoption {
+    /// The job, if it is held now.
+    pub fn held(self) -> Option<Adopted> {
+        match self {
+            Self::Held(adopted) => Some(adopted),
+            Self::GivenUp | Self::Lost => None,
+        }
+    }
+}
+
 /// A job that a restarted agent has taken over from its earlier process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adopted {
@@ -124,7 +145,8 @@ impl Space {
         reply.texts(0).iter().map(|word| Hold::of(word, &reply)).collect()
     }
 
-    /// Takes over what the same worker's earlier process held; `None` if it is held no longer.
+    /// Takes over what the same worker's earlier process held, or takes it back if it waits since that lease ran out,
+    /// unless it has lost its worker more than `max_stalls` times.
     pub async fn adopt(
         &self,
         con: &mut (impl ConnectionLike + Send),
@@ -132,13 +154,21 @@ impl Space {
         old_token: &str,
         new_token: &str,
         lease_ms: u64,
-    ) -> RedisResult<Option<Adopted>> {
-        let reply = self.call(&ADOPT).arg(id).arg(old_token).arg(new_token).arg(lease_ms).send(con).await?;
-        Ok((reply.text(0) == "ok").then(|| Adopted {
-            attempt: reply.count(1),
-            life: reply.text(2),
-            service_job_id: Some(reply.text(3)).filter(|text| !text.is_empty()),
-            payload_bytes: reply.count(4),
-        }))
+        max_stalls: u32,
+    ) -> RedisResult<Adoption> {
+        let call = self.call(&ADOPT).arg(id).arg(old_token).arg(new_token).arg(lease_ms).arg(max_stalls);
+        let reply = call.send(con).await?;
+        let service_job = |at| Some(reply.text(at)).filter(|text| !text.is_empty());
+        match reply.text(0).as_str() {
+            "ok" => Ok(Adoption::Held(Adopted {
+                attempt: reply.count(1),
+                life: reply.text(2),
+                service_job_id: service_job(3),
+                payload_bytes: reply.count(4),
+            })),
+            "given_up" => Ok(Adoption::GivenUp),
+            "lost" => Ok(Adoption::Lost),
+            _ => Err(reply.unknown()),
+        }
     }
 }

@@ -8,6 +8,9 @@ use std::sync::LazyLock;
 /// A script with the shared prelude in front; loaded into Redis at first use and again after a `SCRIPT FLUSH`.
 pub(super) type Lua = LazyLock<Script>;
 
+/// How often a script may vanish between its loading and its call.
+const FORGOTTEN: usize = 3;
+
 macro_rules! lua {
     ($name:ident, $file:literal) => {
         static $name: $crate::protocol::script::Lua = std::sync::LazyLock::new(|| {
@@ -60,7 +63,15 @@ impl Call {
     }
 
     pub(super) async fn send(self, con: &mut (impl ConnectionLike + Send)) -> RedisResult<Reply> {
-        Reply::read(self.0.invoke_async(con).await?)
+        let mut answer = self.0.invoke_async(con).await;
+        // The library loads a script that Redis does not know. A flush, restart or failover may come just behind that.
+        for _ in 0..FORGOTTEN {
+            match &answer {
+                Err(error) if error.code() == Some("NOSCRIPT") => answer = self.0.invoke_async(con).await,
+                _ => break,
+            }
+        }
+        Reply::read(answer?)
     }
 }
 

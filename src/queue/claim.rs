@@ -6,6 +6,7 @@ use super::link::Link;
 use crate::protocol::Space;
 use crate::protocol::claim::{ClaimReply, ClaimRequest, ClaimedJob};
 use crate::protocol::ids::new_token;
+use failpoints::{Point, reach};
 use redis::RedisResult;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub enum Asked {
     Job(ClaimedJob, String),
     /// Nothing fits now; the next delayed job is due after this long.
     Nothing(Option<Duration>),
+    /// A newer process has this worker id.
+    Superseded,
 }
 
 /// One worker's claims.
@@ -116,11 +119,12 @@ impl Claimer {
         fits
     }
 
-    /// Asks for the best job that fits.
+    /// Asks for the best job that fits, as this instance of the worker.
     pub async fn ask(
         &mut self,
         link: &Link,
         space: &Space,
+        instance: &str,
         judge: &(dyn Fn(&str) -> Judgement + Sync),
     ) -> RedisResult<Asked> {
         let token = self.unanswered.get_or_insert_with(|| new_token(&self.worker)).clone();
@@ -134,9 +138,19 @@ impl Claimer {
                 version: &self.version,
                 force,
                 fitting: &self.packed,
+                instance,
             };
-            match link.call(async |con| space.claim(con, &request).await).await? {
+            let claiming = link.call(async |con| match link.may_claim() {
+                true => space.claim(con, &request).await.map(Some),
+                false => Ok(None),
+            });
+            let Some(reply) = claiming.await? else {
+                link.until_claims_may_go().await;
+                continue;
+            };
+            match reply {
                 ClaimReply::Job(job) => {
+                    reach(Point::ClaimAnswered);
                     self.unanswered = None;
                     return Ok(Asked::Job(job, token));
                 }
@@ -163,6 +177,10 @@ impl Claimer {
                     force = self.stuck.is_some();
                 }
                 ClaimReply::More => {}
+                ClaimReply::Superseded => {
+                    self.unanswered = None;
+                    return Ok(Asked::Superseded);
+                }
             }
         }
         self.unanswered = None;

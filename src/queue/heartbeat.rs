@@ -4,6 +4,7 @@
 use super::link::Link;
 use crate::protocol::Space;
 use crate::protocol::operate::{Registered, Registration};
+use failpoints::{Point, reach};
 use redis::RedisResult;
 use std::sync::Mutex;
 
@@ -16,14 +17,15 @@ pub struct Presence {
     instance: Mutex<String>,
 }
 
-/// Whether some other live worker offers this service.
-pub async fn others_serve(link: &Link, space: &Space, me: &str, service: &str) -> RedisResult<bool> {
+/// How many other live workers offer this service.
+pub async fn others_serve(link: &Link, space: &Space, me: &str, service: &str) -> RedisResult<usize> {
     let workers = super::client::workers(link, space).await?;
-    Ok(workers.iter().filter(|worker| worker.alive && worker.id != me).any(|worker| {
+    let serves = |worker: &&super::client::WorkerLine| {
         let capabilities = worker.record.get("capabilities").map(String::as_str).unwrap_or_default();
         let capabilities: serde_json::Value = serde_json::from_str(capabilities).unwrap_or_default();
         capabilities["services"].as_array().is_some_and(|services| services.iter().any(|name| name == service))
-    }))
+    };
+    Ok(workers.iter().filter(|worker| worker.alive && worker.id != me).filter(serves).count())
 }
 
 /// What a beat brought.
@@ -74,6 +76,7 @@ impl Presence {
         };
         Ok(match link.call(async |con| space.register(con, &registration).await).await? {
             Registered::Ok { instance: now, desired, .. } => {
+                reach(Point::Registered);
                 *self.instance.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
                 Beaten::Registered { desired, first: instance.is_empty() }
             }
@@ -87,6 +90,8 @@ impl Presence {
         if instance.is_empty() {
             return Ok(());
         }
-        link.call(async |con| space.deregister(con, &self.worker, &instance).await).await
+        link.call(async |con| space.deregister(con, &self.worker, &instance).await).await?;
+        reach(Point::Deregistered);
+        Ok(())
     }
 }

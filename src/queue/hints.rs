@@ -72,7 +72,7 @@ async fn listen_once(
     beat: &impl Fn(),
     hear: &impl Fn(Hint),
 ) -> RedisResult<()> {
-    let mut listener = link.listener().await?;
+    let (mut listener, generation) = link.listener().await?;
     let (born, cancel) = (space.key("jobs:classes:born"), space.key("cancel_job"));
     let started = space.key("jobs:workers:started");
     let status = machine.map(|machine| space.key("machine:status:") + machine);
@@ -86,7 +86,12 @@ async fn listen_once(
     let (mut sink, mut messages) = listener.split();
     loop {
         beat();
-        match tokio::time::timeout(QUIET_MAX, messages.next()).await {
+        let next = tokio::select! {
+            next = tokio::time::timeout(QUIET_MAX, messages.next()) => next,
+            // Redis is somewhere else by now.
+            () = link.left(generation) => return Ok(()),
+        };
+        match next {
             Ok(Some(message)) => {
                 if let Some(hint) = read(&message, &born, &cancel, &started) {
                     hear(hint);

@@ -2,6 +2,7 @@
 //! In: claims made and ended, orders to stop. Out: the list to renew, a stop signal for each job.
 
 use crate::protocol::hold::Claim;
+use failpoints::{Point, reach};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio_util::sync::CancellationToken;
@@ -15,10 +16,14 @@ pub enum Stop {
     TimedOut,
     /// A newer process of this worker has taken the job over: the engine's work must go on.
     Moved,
+    /// It has made no progress for longer than its steps take.
+    Stuck,
     /// It is not ours any more.
     Lost,
     /// The worker stops: the job is given back.
     Released,
+    /// The GPU that it runs on may not work any more: the job is given back.
+    Fenced,
 }
 
 /// A held job and its stop signal.
@@ -39,7 +44,9 @@ impl Hold {
 
     /// Tells the run to stop.
     pub fn stop(&self, why: Stop) {
-        let _ = self.why.set(why);
+        if self.why.set(why).is_ok() && why == Stop::Cancelled {
+            reach(Point::CancelHeard);
+        }
         if self.why() != Some(Stop::Moved) {
             self.engine_stop.cancel();
         }

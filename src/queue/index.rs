@@ -9,6 +9,7 @@ use crate::protocol::ids::is_legal_job_id;
 use crate::protocol::order::{OrderFields, order};
 use crate::protocol::submit::QueueLimits;
 use crate::telemetry::{Notice, tell};
+use failpoints::{Point, reach};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +82,7 @@ async fn index_page(link: &Link, space: &Space, ids: &[Vec<u8>]) -> RedisResult<
                     let life = fields.as_ref().map(|read| read.life.as_slice()).unwrap_or_default();
                     let name = String::from_utf8_lossy(id);
                     if space.reject(con, &name, life, "invalid_payload", &why).await? {
+                        reach(Point::Rejected);
                         tell(Notice::Rejected { job: &name, why: &why });
                         settled += 1;
                     }
@@ -90,6 +92,9 @@ async fn index_page(link: &Link, space: &Space, ids: &[Vec<u8>]) -> RedisResult<
         let mut left_out = 0;
         let answers =
             if batch.is_empty() { Vec::new() } else { space.index(con, &batch, QueueLimits::default()).await? };
+        if !answers.is_empty() {
+            reach(Point::Indexed);
+        }
         for (job, answer) in batch.iter().zip(&answers) {
             match answer {
                 Indexed::Indexed | Indexed::Gone | Indexed::Ended => settled += 1,

@@ -1,24 +1,32 @@
-//! Ends of jobs that Redis has not confirmed: on disk until it has, so that an agent that dies meanwhile loses no result.
-//! In: a claim and how its run ended. Out: the same, after a restart.
+//! Ends of jobs: on disk until Redis has confirmed them, and in memory for a while longer.
+//! In: a claim and how its run ended. Out: the same, after a restart of the agent or a failover of Redis.
+//!
+//! On disk, so that an agent that dies while Redis is away loses no result. What Redis has confirmed it can still lose, by
+//! a failover or with the tail of its log; only if this agent dies at the same time, too, is the job run again.
 //!
 //! One file each, `{STATE_DIR}/journal/{worker}/{claim id}.json`, written whole or not at all. Handing in the same end
 //! twice is harmless, so a file that outlives its confirmation is, too.
 
+use super::confirmed::{Confirmed, End};
 use super::settle::Outcome;
 use crate::protocol::hold::Claim;
+use failpoints::{Point, reach};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// Files of another version are left alone.
 const VERSION: u32 = 1;
 
-/// The folder.
+/// The folder, and what has been confirmed of late.
 #[derive(Debug, Clone)]
 pub struct Journal {
     folder: PathBuf,
+    confirmed: Arc<Mutex<Confirmed>>,
 }
 
 /// An end that waits for its confirmation.
@@ -36,7 +44,21 @@ pub struct Unconfirmed {
 impl Journal {
     /// The journal below a state folder; nothing is made yet.
     pub fn at(state_dir: &Path) -> Self {
-        Self { folder: state_dir.join("journal") }
+        Self { folder: state_dir.join("journal"), confirmed: Arc::default() }
+    }
+
+    fn recent(&self) -> std::sync::MutexGuard<'_, Confirmed> {
+        self.confirmed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Redis has confirmed an end.
+    pub fn confirm(&self, claim: &Claim, outcome: &Outcome) {
+        self.recent().add(claim, outcome, Instant::now());
+    }
+
+    /// The ends confirmed of late, oldest first.
+    pub fn confirmed(&self) -> Vec<Arc<End>> {
+        self.recent().all(Instant::now())
     }
 
     fn of_worker(&self, worker: &str) -> PathBuf {
@@ -56,7 +78,9 @@ impl Journal {
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
         file.write_all(&serde_json::to_vec(&entry)?)?;
         file.sync_all()?;
+        reach(Point::JournalWritten);
         fs::rename(&part, &entry.path)?;
+        reach(Point::JournalRenamed);
         fs::File::open(&folder)?.sync_all()?;
         Ok(entry)
     }
@@ -84,5 +108,6 @@ impl Unconfirmed {
     /// Redis has it, or will never want it.
     pub fn forget(self) {
         let _ = fs::remove_file(&self.path);
+        reach(Point::JournalForgotten);
     }
 }

@@ -5,6 +5,7 @@ use super::holds::{Holds, Stop};
 use super::link::{Link, unless};
 use crate::protocol::Space;
 use crate::protocol::hold::{Claim, Hold as Answer};
+use failpoints::{Point, reach};
 use redis::RedisResult;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ pub async fn renew(link: &Link, space: &Space, holds: &Holds, lease: Duration) -
     }
     let claims: Vec<Claim> = held.iter().map(|hold| hold.claim.clone()).collect();
     let answers = link.call(async |con| space.renew(con, lease.as_millis() as u64, &claims).await).await?;
+    reach(Point::Renewed);
     for (hold, answer) in held.iter().zip(answers) {
         match answer {
             Answer::Ok => {}

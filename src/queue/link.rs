@@ -2,89 +2,174 @@
 //! In: calls. Out: their answers; an outage is told once when it begins and once when it ends.
 //!
 //! ```text
-//!   none ──connect──▶ open ──call fails by the connection──▶ none
-//!    ▲                  │
-//!    └──connect fails── ┘ (next call tries again; callers that must get through use [`persist`])
+//!   none ──way found──▶ open ──call fails by the connection, or the master is another by now──▶ none
+//!    ▲                   │
+//!    └──no way ───────── ┘ (next call tries again; callers that must get through use [`persist`])
 //! ```
+//! A call that is silent may be made over a connection that is half-open: see [`Link::watched`].
+//!
+//! The way is looked for anew each time: Sentinels and nodes of a Cluster say who is the master now. Connections that
+//! wait (blocked, listening) lead where the shared one leads, and are given up with it: calls are made all the time and
+//! show that a server is gone, whereas waiting shows nothing.
+
+mod dial;
+mod doubt;
+mod failure;
+mod gate;
+mod guides;
+mod own;
+mod refusals;
+mod retry;
+mod route;
+mod server;
+
+pub use failure::is_passing;
+pub use own::Dedicated;
+pub use retry::{persist, unless};
 
 use crate::telemetry::{Notice, tell};
-use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult};
-use std::collections::BTreeMap;
-use std::future::Future;
+use dial::dial;
+use failure::{breaks_connection, timed_out};
+use gate::Gate;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Client, RedisError, RedisResult};
+use refusals::Refusals;
+use route::{Opened, Route};
+use server::History;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
-const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
-const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
-/// Redis has fewer codes; scripts may invent more.
-const REFUSALS_MAX: usize = 50;
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// All who wait for a connection share one try at a time.
+const TRIES_APART: Duration = Duration::from_millis(100);
 
 /// One process's way to Redis.
 pub struct Link {
-    client: Client,
+    route: Route,
     state: Mutex<State>,
     connecting: tokio::sync::Mutex<()>,
+    /// Counts shared connections.
+    generation: watch::Sender<u64>,
+    /// Counts histories of the data: each restart and failover of Redis may have lost what it had confirmed.
+    histories: watch::Sender<u64>,
+    claims: Gate,
+}
+
+#[derive(Clone)]
+struct Open {
+    con: MultiplexedConnection,
+    client: Client,
+    place: String,
+    /// Told apart from connections opened later, so that a late error does not close a fresh one.
+    generation: u64,
 }
 
 #[derive(Default)]
 struct State {
-    open: Option<MultiplexedConnection>,
-    /// Told apart from connections opened later, so that a late error does not close a fresh one.
-    generation: u64,
+    open: Option<Open>,
     lost_since: Option<Instant>,
-    /// When each kind of refusal was told last.
-    refused: BTreeMap<String, Instant>,
+    failed: Option<(Instant, RedisError)>,
+    /// `None` until the first connection; then what the last server said of itself, if it did.
+    history: Option<Option<History>>,
+    refusals: Refusals,
 }
 
 impl Link {
-    /// A link that opens at its first call.
-    pub fn new(url: &str) -> RedisResult<Self> {
-        let mut info = url.into_connection_info()?;
-        // Calls of several tasks share one connection: none may wait until the answer to the one before is acknowledged.
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        info = info.set_tcp_settings(tcp);
-        Ok(Self { client: Client::open(info)?, state: Mutex::default(), connecting: tokio::sync::Mutex::default() })
+    /// A link that opens at its first call. `prefix` is that of the keys: in a Cluster it decides which node is ours.
+    pub fn new(url: &str, prefix: &str) -> RedisResult<Self> {
+        Ok(Self {
+            route: Route::new(url, prefix, CALL_DEADLINE)?,
+            state: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+            generation: watch::Sender::new(0),
+            histories: watch::Sender::new(0),
+            claims: Gate::default(),
+        })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn current(&self) -> Option<(MultiplexedConnection, u64)> {
-        let state = self.state();
-        state.open.clone().map(|con| (con, state.generation))
+    /// Changes when Redis may have lost what it had confirmed.
+    pub fn histories(&self) -> watch::Receiver<u64> {
+        self.histories.subscribe()
     }
 
-    async fn connection(&self) -> RedisResult<(MultiplexedConnection, u64)> {
-        if let Some(found) = self.current() {
-            return Ok(found);
+    /// From now on claims wait after each change of history, until [`Link::asserted`] says that they may go.
+    pub fn assert_before_claims(&self) {
+        self.claims.hang();
+    }
+
+    /// What this history of Redis may have lost has been told to it.
+    pub fn asserted(&self, history: u64) {
+        if *self.histories.borrow() == history {
+            self.claims.open();
         }
+    }
+
+    /// Whether claims may go. Asked with a connection in hand, so that it concerns the history behind that.
+    pub fn may_claim(&self) -> bool {
+        self.claims.is_open()
+    }
+
+    /// Waits until claims may go.
+    pub async fn until_claims_may_go(&self) {
+        self.claims.wait().await;
+    }
+
+    async fn connection(&self) -> RedisResult<Open> {
+        if let Some(open) = self.state().open.clone() {
+            return Ok(open);
+        }
+        let asked = Instant::now();
         let _one_at_a_time = self.connecting.lock().await;
-        if let Some(found) = self.current() {
-            return Ok(found);
-        }
-        match self.open(Some(CALL_DEADLINE)).await {
-            Ok(con) => {
-                let mut state = self.state();
-                state.generation += 1;
-                state.open = Some(con.clone());
-                let back = state.lost_since.take().map(|since| since.elapsed());
-                let generation = state.generation;
-                drop(state);
-                if let Some(after) = back {
-                    tell(Notice::RedisBack { after });
-                }
-                Ok((con, generation))
+        {
+            let state = self.state();
+            if let Some(open) = &state.open {
+                return Ok(open.clone());
             }
+            if let Some((at, error)) = &state.failed
+                && (*at >= asked || at.elapsed() < TRIES_APART)
+            {
+                return Err(error.clone());
+            }
+        }
+        match dial(|| self.route.open(None)).await {
+            Ok(opened) => Ok(self.install(opened)),
             Err(error) => {
+                self.state().failed = Some((Instant::now(), error.clone()));
                 self.note_loss(&error);
                 Err(error)
             }
+        }
+    }
+
+    fn install(&self, Opened { con, client, place, history }: Opened) -> Open {
+        let mut state = self.state();
+        let generation = *self.generation.borrow() + 1;
+        let open = Open { con, client, place, generation };
+        state.open = Some(open.clone());
+        state.failed = None;
+        let first = state.history.is_none();
+        let is_same = history.is_some() && state.history.as_ref() == Some(&history);
+        state.history = Some(history);
+        if !first && !is_same {
+            self.claims.shut();
+            self.histories.send_modify(|count| *count += 1);
+        }
+        drop(state);
+        self.generation.send_replace(generation);
+        self.note_back(&open);
+        open
+    }
+
+    /// Redis has answered.
+    fn note_back(&self, open: &Open) {
+        let since = self.state().lost_since.take();
+        if let Some(since) = since {
+            tell(Notice::RedisBack { after: since.elapsed(), at: &open.place });
         }
     }
 
@@ -100,115 +185,41 @@ impl Link {
         }
     }
 
+    /// The shared connection is of no more use.
+    fn close(&self, generation: u64, error: &RedisError) {
+        {
+            let mut state = self.state();
+            // A late error of an earlier connection says nothing about this one.
+            if state.open.as_ref().is_none_or(|open| open.generation != generation) {
+                return;
+            }
+            state.open = None;
+        }
+        self.note_loss(error);
+    }
+
     /// Calls Redis once. A broken connection is dropped, so that the next call opens a new one.
     pub async fn call<T>(&self, run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> RedisResult<T> {
-        let (mut con, generation) = self.connection().await?;
-        let result = run(&mut con).await;
+        let open = self.connection().await?;
+        let mut con = open.con.clone();
+        let result = tokio::select! {
+            biased;
+            result = run(&mut con) => result,
+            () = self.led_elsewhere(&open) => Err(timed_out()),
+            () = self.left(open.generation) => Err(timed_out()),
+        };
         match &result {
-            Err(error) if breaks_connection(error) => {
-                let mut state = self.state();
-                if state.generation == generation {
-                    state.open = None;
-                }
-                drop(state);
-                self.note_loss(error);
+            Err(error) if breaks_connection(error) => self.close(open.generation, error),
+            Err(error) => {
+                self.note_back(&open);
+                self.state().refusals.note(error);
             }
-            Err(error) if error.code() == Some("LOADING") => {}
-            Err(error) => self.note_refusal(error),
-            Ok(_) => {}
+            Ok(_) => {
+                self.note_back(&open);
+                self.state().refusals.note_success();
+            }
         }
         result
-    }
-
-    /// Callers try again, so without this an agent that may do nothing would say nothing.
-    fn note_refusal(&self, error: &RedisError) {
-        let refusal = error.code().unwrap_or("no code").to_owned();
-        let mut state = self.state();
-        let fresh = state.refused.get(&refusal).is_some_and(|at| at.elapsed() < REFUSALS_TOLD_EVERY);
-        if !fresh && state.refused.len() < REFUSALS_MAX {
-            state.refused.insert(refusal, Instant::now());
-            drop(state);
-            tell(Notice::RedisRefuses { error: error.to_string() });
-        }
-    }
-
-    async fn open(&self, response_deadline: Option<Duration>) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_DEADLINE))
-            .set_response_timeout(response_deadline);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
-    }
-
-    /// A connection of the caller's own, without a deadline on answers: for blocking commands.
-    pub async fn dedicated(&self) -> RedisResult<MultiplexedConnection> {
-        self.open(None).await
-    }
-
-    /// A connection that listens to channels.
-    pub async fn listener(&self) -> RedisResult<PubSub> {
-        match tokio::time::timeout(CONNECT_DEADLINE, self.client.get_async_pubsub()).await {
-            Ok(result) => result,
-            Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
-        }
-    }
-}
-
-/// The connection is of no more use.
-fn breaks_connection(error: &RedisError) -> bool {
-    error.is_io_error()
-        || error.is_timeout()
-        || error.is_connection_dropped()
-        || error.is_unrecoverable_error()
-        // The master has become a replica: its name may lead to the new one by now.
-        || error.code() == Some("READONLY")
-}
-
-/// Redis may well answer later: worth repeating.
-pub fn is_passing(error: &RedisError) -> bool {
-    // Redis before 7 wraps what a script ran into: `ERR Error running script ...: -MISCONF ...`.
-    let wrapped = |code: &&str| error.detail().is_some_and(|text| text.contains(&format!("-{code} ")));
-    breaks_connection(error) || PASSING.iter().any(|code| error.code() == Some(code) || wrapped(code))
-}
-
-/// What an operator or time mends: restarting, failing over, out of memory or disk, replicas missing, rights changed.
-const PASSING: [&str; 12] = [
-    "LOADING",
-    "BUSY",
-    "READONLY",
-    "MASTERDOWN",
-    "TRYAGAIN",
-    "CLUSTERDOWN",
-    "OOM",
-    "MISCONF",
-    "NOREPLICAS",
-    "NOAUTH",
-    "WRONGPASS",
-    "NOPERM",
-];
-
-/// Repeats a call until Redis answers it; `None` if `stop` fires first. For calls that are harmless when repeated.
-pub async fn persist<T, F: Future<Output = RedisResult<T>>>(
-    stop: &CancellationToken,
-    call: impl Fn() -> F,
-) -> Option<RedisResult<T>> {
-    let mut pause = PAUSE_FIRST;
-    loop {
-        match call().await {
-            Err(error) if is_passing(&error) => {
-                unless(stop, tokio::time::sleep(pause)).await?;
-                pause = (pause * 2).min(PAUSE_MAX);
-            }
-            settled => return Some(settled),
-        }
-    }
-}
-
-/// The future's answer, or `None` if `stop` fires first.
-pub async fn unless<T>(stop: &CancellationToken, run: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => None,
-        answer = run => Some(answer),
     }
 }
 

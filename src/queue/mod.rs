@@ -4,6 +4,7 @@
 pub mod announce;
 pub mod claim;
 pub mod client;
+pub mod confirmed;
 pub mod heartbeat;
 pub mod hints;
 pub mod holds;
@@ -11,6 +12,7 @@ pub mod index;
 pub mod journal;
 pub mod lease;
 pub mod link;
+pub mod reassert;
 pub mod recover;
 pub mod settle;
 pub mod sweep;

@@ -1,18 +1,19 @@
 //! What a worker's earlier process left behind: the jobs that it held when it died, and what it had handed to its engine.
 //! In: `jobs:active:{worker}`, `jobs:started:{worker}`. Out: those jobs, held by this process now, with the engine's id for
-//! the work; work whose job has gone to somebody else, to be stopped.
+//! the work; work without a job of ours behind it, to be stopped.
 //!
 //! ```text
-//!   held ──────────────────────────────── adopted ──▶ held
-//!   lease ran out, nobody else has it ──▶ taken back ──▶ held
-//!   ended, or somebody else's ──────────▶ orphan: its work is stopped, then it is forgotten
+//!   held ────────────────────────────────▶ taken over ──▶ held, or given up: it has cost too many workers
+//!   lease ran out, nobody else has it ───▶ taken back ──▶ held
+//!   ended, given up, or somebody else's ─▶ orphan: its work is stopped, then it is forgotten
 //! ```
 
 use super::link::Link;
 use crate::protocol::Space;
 use crate::protocol::claim::ClaimedJob;
-use crate::protocol::hold::{Claim, Hold};
+use crate::protocol::hold::Adoption;
 use crate::protocol::ids::new_token;
+use failpoints::{Point, reach};
 use redis::RedisResult;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -44,47 +45,58 @@ pub struct Orphan {
 pub struct LeftBehind {
     /// Held again.
     pub held: Vec<Recovered>,
+    /// Ids of jobs that have lost their worker too often, and have failed.
+    pub given_up: Vec<String>,
     /// To be stopped.
     pub orphans: Vec<Orphan>,
 }
 
-/// What the claim wrote.
+/// What a claim or a start wrote.
 #[derive(Deserialize)]
-struct Held {
+struct Entry {
     claim: String,
-}
-
-/// What the start wrote.
-#[derive(Deserialize)]
-struct Started {
-    claim: String,
-    attempt: u64,
-    life: String,
+    #[serde(default)]
     service_job_id: String,
 }
 
 /// Takes over everything of this worker's that the queue still grants it.
-pub async fn left_behind(link: &Link, space: &Space, worker: &str, lease: Duration) -> RedisResult<LeftBehind> {
+pub async fn left_behind(
+    link: &Link,
+    space: &Space,
+    worker: &str,
+    lease: Duration,
+    max_stalls: u32,
+) -> RedisResult<LeftBehind> {
+    let lease_ms = lease.as_millis() as u64;
     let mut found = LeftBehind::default();
-    // The reference's workers write something else into `jobs:active`; what they hold is theirs.
-    for (id, Held { claim }) in entries(link, space.key("jobs:active:") + worker).await? {
-        found.held.extend(adopt(link, space, worker, id, &claim, lease).await?);
-    }
-    for (id, started) in entries(link, started_key(space, worker)).await? {
-        let Started { claim: token, attempt, life, service_job_id } = started;
-        if found.held.iter().any(|recovered| recovered.claimed.id == id) {
-            continue;
-        }
-        let claim = Claim { id: id.clone(), token, attempt, life };
-        let claims = std::slice::from_ref(&claim);
-        let answers = link.call(async |con| space.renew(con, lease.as_millis() as u64, claims).await).await?;
-        let recovered = match answers.first() {
-            Some(Hold::Ok | Hold::Cancel) => adopt(link, space, worker, id.clone(), &claim.token, lease).await?,
-            _ => None,
-        };
-        match recovered {
-            Some(recovered) => found.held.push(recovered),
-            None => found.orphans.push(Orphan { job: id, service_job_id }),
+    for key in [space.key("jobs:active:") + worker, started_key(space, worker)] {
+        for (id, Entry { claim, service_job_id }) in entries(link, &key).await? {
+            if found.held.iter().any(|recovered| recovered.claimed.id == id) {
+                continue;
+            }
+            let token = new_token(worker);
+            let adopting = link.call(async |con| space.adopt(con, &id, &claim, &token, lease_ms, max_stalls).await);
+            match adopting.await? {
+                Adoption::Held(adopted) => {
+                    reach(Point::AdoptAnswered);
+                    let claimed = ClaimedJob {
+                        id,
+                        again: true,
+                        payload_bytes: adopted.payload_bytes,
+                        attempt: adopted.attempt,
+                        life: adopted.life,
+                        class: String::new(),
+                        more: true,
+                    };
+                    found.held.push(Recovered { claimed, token, service_job_id: adopted.service_job_id });
+                    continue;
+                }
+                Adoption::GivenUp => found.given_up.push(id.clone()),
+                Adoption::Lost => {}
+            }
+            if !service_job_id.is_empty() {
+                found.orphans.push(Orphan { job: id, service_job_id });
+            }
         }
     }
     Ok(found)
@@ -100,34 +112,10 @@ fn started_key(space: &Space, worker: &str) -> String {
     space.key("jobs:started:") + worker
 }
 
-/// A hash of JSON by job; what cannot be read is left out.
-async fn entries<T: DeserializeOwned>(link: &Link, key: String) -> RedisResult<Vec<(String, T)>> {
+/// A hash of JSON by job. What cannot be read is left out: the reference's workers write something else into
+/// `jobs:active`, and what they hold is theirs.
+async fn entries<T: DeserializeOwned>(link: &Link, key: &str) -> RedisResult<Vec<(String, T)>> {
     let all: BTreeMap<String, String> =
-        link.call(async |con| redis::cmd("HGETALL").arg(&key).query_async(con).await).await?;
+        link.call(async |con| redis::cmd("HGETALL").arg(key).query_async(con).await).await?;
     Ok(all.into_iter().filter_map(|(id, json)| Some((id, serde_json::from_str(&json).ok()?))).collect())
-}
-
-async fn adopt(
-    link: &Link,
-    space: &Space,
-    worker: &str,
-    id: String,
-    claim: &str,
-    lease: Duration,
-) -> RedisResult<Option<Recovered>> {
-    let token = new_token(worker);
-    let lease_ms = lease.as_millis() as u64;
-    let adopted = link.call(async |con| space.adopt(con, &id, claim, &token, lease_ms).await).await?;
-    Ok(adopted.map(|adopted| {
-        let claimed = ClaimedJob {
-            id,
-            again: true,
-            payload_bytes: adopted.payload_bytes,
-            attempt: adopted.attempt,
-            life: adopted.life,
-            class: String::new(),
-            more: true,
-        };
-        Recovered { claimed, token, service_job_id: adopted.service_job_id }
-    }))
 }

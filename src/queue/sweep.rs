@@ -4,6 +4,7 @@
 use super::index::{PAGE, index};
 use super::link::{Link, unless};
 use crate::protocol::Space;
+use failpoints::{Point, reach};
 use futures_util::StreamExt;
 use redis::RedisResult;
 use redis::aio::PubSub;
@@ -24,13 +25,17 @@ pub async fn keep(link: &Link, space: &Space, who: &str, beat: impl Fn(), stop: 
     let mut listener = None;
     loop {
         beat();
-        if !lock(link, space, who).await.unwrap_or(false) {
+        let locked = lock(link, space, who).await;
+        if !locked.as_ref().is_ok_and(|locked| *locked) {
             listener = None;
-            if unless(&stop, tokio::time::sleep(TURN)).await.is_none() {
+            // Redis may be back at once.
+            let pause = if locked.is_ok() { TURN } else { ROUND };
+            if unless(&stop, tokio::time::sleep(pause)).await.is_none() {
                 return;
             }
             continue;
         }
+        reach(Point::SweepLocked);
         let began = Instant::now();
         let round = async {
             round(link, space, who, &beat).await;
@@ -62,17 +67,17 @@ async fn round(link: &Link, space: &Space, who: &str, beat: &impl Fn()) {
 }
 
 /// Foreign producers say when they have added a job. Returns only if the connection breaks for good.
-async fn heed_hints(link: &Link, space: &Space, listener: &mut Option<PubSub>) {
+async fn heed_hints(link: &Link, space: &Space, listener: &mut Option<(PubSub, u64)>) {
     loop {
         if listener.is_none() {
             match subscribed(link, space).await {
                 Ok(fresh) => *listener = Some(fresh),
-                Err(_) => tokio::time::sleep(TURN).await,
+                Err(_) => tokio::time::sleep(ROUND).await,
             }
         }
-        if let Some(heard) = listener {
+        if let Some((heard, generation)) = listener {
             let mut messages = heard.on_message();
-            while let Some(message) = messages.next().await {
+            while let Some(message) = next_while(link.left(*generation), messages.next()).await {
                 if let Some(id) = job_id(message.get_payload_bytes())
                     && !is_indexed(link, space, &id).await
                 {
@@ -85,10 +90,18 @@ async fn heed_hints(link: &Link, space: &Space, listener: &mut Option<PubSub>) {
     }
 }
 
-async fn subscribed(link: &Link, space: &Space) -> RedisResult<PubSub> {
-    let mut listener = link.listener().await?;
+/// The next message, or `None` once Redis is somewhere else.
+async fn next_while<T>(left: impl Future<Output = ()>, next: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::select! {
+        next = next => next,
+        () = left => None,
+    }
+}
+
+async fn subscribed(link: &Link, space: &Space) -> RedisResult<(PubSub, u64)> {
+    let (mut listener, generation) = link.listener().await?;
     listener.subscribe(space.key("job_submitted")).await?;
-    Ok(listener)
+    Ok((listener, generation))
 }
 
 #[derive(serde::Deserialize)]

@@ -4,12 +4,18 @@
 use super::link::{Link, unless};
 use crate::protocol::Space;
 use crate::telemetry::{Notice, tell};
+use failpoints::{Point, reach};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// What one tick does of each kind at most, as in `tick.lua`.
+const PAGE: u64 = 64;
+/// Between two pages: others come in between.
+const BETWEEN_PAGES: Duration = Duration::from_millis(10);
 
-/// Ticks about once a second until told to stop.
+/// Ticks about once a second until told to stop; at once again where a whole page was due, so that no rate of jobs
+/// outruns it.
 pub async fn keep(
     link: &Link,
     space: &Space,
@@ -21,17 +27,22 @@ pub async fn keep(
     let period = PERIOD.min(lease / 4);
     loop {
         beat();
-        if let Ok(done) = link.call(async |con| space.tick(con, lease.as_millis() as u64, max_stalls).await).await
-            && (done.reaped > 0 || done.given_up > 0)
-        {
-            tell(Notice::Ticked {
-                reaped: done.reaped,
-                given_up: done.given_up,
-                purged: done.purged,
-                time_jumped: done.time_jumped,
-            });
+        let mut pause = period;
+        if let Ok(done) = link.watched(async |con| space.tick(con, lease.as_millis() as u64, max_stalls).await).await {
+            if done.reaped.max(done.promoted).max(done.purged) >= PAGE {
+                pause = BETWEEN_PAGES.min(period);
+            }
+            if done.reaped > 0 || done.given_up > 0 {
+                reach(Point::Reaped);
+                tell(Notice::Ticked {
+                    reaped: done.reaped,
+                    given_up: done.given_up,
+                    purged: done.purged,
+                    time_jumped: done.time_jumped,
+                });
+            }
         }
-        if unless(&stop, tokio::time::sleep(period)).await.is_none() {
+        if unless(&stop, tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }

@@ -3,10 +3,10 @@
 //!
 //! A token is popped by the server even when the waiter has gone; whoever gets one and does not claim puts it back.
 
-use super::link::Link;
+use super::link::{Dedicated, Link};
 use crate::protocol::Space;
+use failpoints::{Point, reach};
 use redis::RedisResult;
-use redis::aio::MultiplexedConnection;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -24,13 +24,15 @@ pub enum Woken {
 /// One worker's wait.
 pub struct Waiter {
     worker: String,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Dedicated>,
+    /// Redis may believe that the last one still waits.
+    is_haunted: bool,
 }
 
 impl Waiter {
     /// A waiter for this worker.
     pub fn new(worker: &str) -> Self {
-        Self { worker: worker.to_owned(), connection: None }
+        Self { worker: worker.to_owned(), connection: None, is_haunted: false }
     }
 
     /// Blocks until something happens. Must not be dropped while it waits: the token that it gets would be lost.
@@ -41,10 +43,10 @@ impl Waiter {
         classes: &BTreeSet<String>,
         longest: Duration,
     ) -> RedisResult<Woken> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            slot => slot.insert(link.dedicated().await?),
-        };
+        if std::mem::take(&mut self.is_haunted) {
+            // A dead wait would be given the next token. This one goes to it; without it, to the wait below.
+            let _ = call(link, space, &self.worker).await;
+        }
         let own = wake_key(space, &self.worker);
         let mut command = redis::cmd("BLPOP");
         command.arg(&own);
@@ -54,21 +56,17 @@ impl Waiter {
         command.arg(format!("{:.3}", longest.as_secs_f64().max(0.001)));
         // The server answers by then; a connection that does not is dead.
         let deadline = longest + Duration::from_secs(2);
-        let answer: Result<RedisResult<Option<(String, String)>>, _> =
-            tokio::time::timeout(deadline, command.query_async(connection)).await;
-        match answer {
-            Ok(Ok(None)) => Ok(Woken::TimedOut),
-            Ok(Ok(Some((key, _)))) if key == own => Ok(Woken::Called),
-            Ok(Ok(Some((_, class)))) => Ok(Woken::Class(class)),
-            Ok(Err(error)) => {
-                self.connection = None;
-                Err(error)
+        let answer: RedisResult<Option<(String, String)>> =
+            link.blocking(&mut self.connection, deadline, async |con| command.query_async(con).await).await;
+        self.is_haunted = answer.is_err();
+        Ok(match answer? {
+            None => Woken::TimedOut,
+            Some((key, _)) if key == own => Woken::Called,
+            Some((_, class)) => {
+                reach(Point::TokenTaken);
+                Woken::Class(class)
             }
-            Err(_) => {
-                self.connection = None;
-                Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
-            }
-        }
+        })
     }
 }
 
@@ -83,7 +81,9 @@ pub async fn call(link: &Link, space: &Space, worker: &str) -> RedisResult<()> {
 
 /// Puts a class's token back for somebody else.
 pub async fn put_back(link: &Link, space: &Space, class: &str) -> RedisResult<()> {
-    push_token(link, space.key("jobs:wake:") + class, class).await
+    push_token(link, space.key("jobs:wake:") + class, class).await?;
+    reach(Point::TokenPutBack);
+    Ok(())
 }
 
 async fn push_token(link: &Link, key: String, value: &str) -> RedisResult<()> {

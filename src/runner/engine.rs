@@ -1,18 +1,30 @@
-//! One engine on this machine: its connector and how it was at the last probe.
-//! In: a connector. Out: the latest probe, for everybody who asks.
+//! One engine on this machine: its connector, how it was at the last probe, and what it is not trusted with.
+//! In: a connector, probes, how runs ended. Out: what it offers now, for everybody who asks.
+//!
+//! ```text
+//!   offered ──a run fails by its fault, a probe fails──▶ not offered ──a good probe, and no breaker open──▶ offered
+//!                                                             │  ▲
+//!                  a run that was told to stop goes on, or its queue stands still: the probe is not good
+//! ```
 
+use super::breaker::{Breakers, Part, Shown};
+use super::fence::Fence;
+use super::pace::Paces;
 use crate::capabilities::EngineFacts;
 use crate::queue::link::unless;
 use crate::telemetry::{Notice, tell};
-use connectors::contract::{Connector, Health, Probe};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
+use connectors::contract::{Connector, Health, Interrupted, Probe};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 const PROBE_DEADLINE: Duration = Duration::from_secs(15);
 /// An engine that is down is asked this often at first, then less and less up to the healthy interval.
 const SICK_FIRST: Duration = Duration::from_secs(1);
+/// Runs that were told to stop and are looked after; an engine with more of them is long out of the offer.
+const LEFTOVERS_MAX: usize = 16;
 
 /// One engine.
 pub struct Engine {
@@ -20,13 +32,36 @@ pub struct Engine {
     pub label: String,
     /// What drives it.
     pub connector: Arc<dyn Connector>,
+    /// How long its steps take.
+    pub paces: Arc<Mutex<Paces>>,
     probe: watch::Sender<Probe>,
+    pub(super) breakers: Mutex<Breakers>,
+    /// Runs that were told to stop, or that we lost sight of: until they are seen to be gone it takes nothing.
+    leftovers: Mutex<BTreeSet<String>>,
+    /// Its queue stood still: how many were in it since.
+    jam: Mutex<Option<Option<u64>>>,
+    news: Notify,
+    fence: OnceLock<Arc<Fence>>,
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Engine {
-    /// An engine that has not been probed yet.
-    pub fn new(label: String, connector: Arc<dyn Connector>) -> Self {
-        Self { label, connector, probe: watch::Sender::new(Probe::unhealthy("not asked yet")) }
+    /// An engine that has not been probed yet. `patience` is for steps of which nothing is known; zero = for ever.
+    pub fn new(label: String, connector: Arc<dyn Connector>, patience: Duration) -> Self {
+        Self {
+            label,
+            connector,
+            paces: Arc::new(Mutex::new(Paces::new(patience))),
+            probe: watch::Sender::new(Probe::unhealthy("not asked yet")),
+            breakers: Mutex::default(),
+            leftovers: Mutex::default(),
+            jam: Mutex::default(),
+            news: Notify::new(),
+            fence: OnceLock::new(),
+        }
     }
 
     /// The latest probe.
@@ -36,32 +71,109 @@ impl Engine {
 
     /// Whether it can take work.
     pub fn is_healthy(&self) -> bool {
-        self.probe.borrow().is_healthy()
+        self.probe.borrow().is_healthy() && !locked(&self.breakers).is_open(&Part::Whole) && !self.is_fenced()
     }
 
-    /// Hears of every probe that differs from the one before.
+    /// Says which GPU it works on; one that is never told works on none.
+    pub fn works_on(&self, fence: Arc<Fence>) {
+        let _ = self.fence.set(fence);
+    }
+
+    /// The fence of its GPU.
+    pub fn fence(&self) -> Option<&Arc<Fence>> {
+        self.fence.get()
+    }
+
+    /// Whether its GPU may not work.
+    pub fn is_fenced(&self) -> bool {
+        self.fence().is_some_and(|fence| fence.fenced().is_some())
+    }
+
+    /// Hears of every change of what it offers.
     pub fn watch(&self) -> watch::Receiver<Probe> {
         self.probe.subscribe()
     }
 
     /// What matching needs to know of it.
     pub fn facts(&self) -> EngineFacts {
-        let probe = self.probe.borrow();
+        let (probe, healthy) = (self.latest(), self.is_healthy());
+        let breakers = locked(&self.breakers);
+        let is_offered = |name: &String| !breakers.is_open(&Part::Model(name.clone()));
         EngineFacts {
             name: self.connector.name().to_owned(),
             services: self.connector.services().to_vec(),
-            healthy: probe.is_healthy(),
-            models: probe.models.values().flatten().cloned().collect(),
-            version: probe.version.clone(),
+            healthy,
+            models: probe.models.into_values().flatten().filter(is_offered).collect(),
+            version: probe.version,
         }
+    }
+
+    /// Jobs that ask for this much GPU memory, in GB, or more have failed here for want of it.
+    pub fn memory_limit_gb(&self) -> Option<f64> {
+        locked(&self.breakers).memory_limit().map(|mb| mb as f64 / 1000.0)
+    }
+
+    /// Ids of classes whose jobs have failed here for want of memory.
+    pub fn classes_left_out(&self) -> BTreeSet<String> {
+        locked(&self.breakers).classes()
+    }
+
+    /// Its breakers, for those who show them.
+    pub fn snapshot(&self) -> Vec<Shown> {
+        locked(&self.breakers).snapshot()
+    }
+
+    /// Takes it out of the offer at once, until a probe says otherwise.
+    pub fn doubt(&self, why: &str) {
+        self.conclude(Probe { health: Health::Unhealthy(why.to_owned()), ..self.latest() });
+        self.news.notify_one();
+    }
+
+    /// A run was told to stop, or was lost sight of: it may still be at work.
+    pub fn may_still_run(&self, service_job_id: String) {
+        let mut leftovers = locked(&self.leftovers);
+        if leftovers.len() < LEFTOVERS_MAX {
+            leftovers.insert(service_job_id);
+        }
+    }
+
+    /// Whether there are runs to look after.
+    pub fn has_leftovers(&self) -> bool {
+        !locked(&self.leftovers).is_empty()
+    }
+
+    /// Its queue stood still: it is no good until that moves, whatever it answers.
+    pub(super) fn is_jammed(&self) {
+        locked(&self.jam).get_or_insert(None);
+    }
+
+    /// Everybody looks anew at what is offered.
+    pub(super) fn offer_changed(&self) {
+        self.probe.send_modify(|_| {});
+        self.news.notify_one();
     }
 
     /// Asks the engine now; tells when its health changes.
     pub async fn probe(&self) {
-        let fresh = match tokio::time::timeout(PROBE_DEADLINE, self.connector.probe()).await {
+        let mut fresh = match tokio::time::timeout(PROBE_DEADLINE, self.connector.probe()).await {
             Ok(probe) => probe,
             Err(_) => Probe::unhealthy("no answer to a health check in time; is it overloaded or frozen?"),
         };
+        if fresh.is_healthy() {
+            let still = match self.see_them_stop().await {
+                None => self.still_jammed(fresh.queue_remaining),
+                still => still,
+            };
+            if let Some(why) = still {
+                fresh.health = Health::Unhealthy(why);
+            }
+        }
+        let is_good = fresh.is_healthy();
+        self.conclude(fresh);
+        self.review(is_good);
+    }
+
+    fn conclude(&self, fresh: Probe) {
         let before = self.latest();
         if before.health != fresh.health {
             match &fresh.health {
@@ -81,23 +193,81 @@ impl Engine {
         });
     }
 
+    /// Why the engine is busy with what it was told to stop, if it is.
+    async fn see_them_stop(&self) -> Option<String> {
+        let ids: Vec<String> = locked(&self.leftovers).iter().cloned().collect();
+        for id in ids {
+            match tokio::time::timeout(PROBE_DEADLINE, self.connector.interrupt(&id)).await {
+                Ok(Ok(Interrupted::Stopped | Interrupted::NothingToStop)) => {
+                    locked(&self.leftovers).remove(&id);
+                }
+                Ok(Ok(Interrupted::StillRunning)) => {
+                    return Some(
+                        "a run that was told to stop still goes on; if that lasts, restart the engine".to_owned(),
+                    );
+                }
+                Ok(Err(failure)) => return Some(failure.message),
+                Err(_) => {
+                    return Some("no answer when told to stop a run; if that lasts, restart the engine".to_owned());
+                }
+            }
+        }
+        None
+    }
+
+    fn still_jammed(&self, remaining: Option<u64>) -> Option<String> {
+        let mut jam = locked(&self.jam);
+        let least = (*jam)?;
+        match remaining {
+            Some(now) if now > 0 && least.is_none_or(|least| now >= least) => {
+                *jam = Some(Some(now));
+                Some(format!("its queue of {now} does not move; if that lasts, restart the engine"))
+            }
+            _ => {
+                *jam = None;
+                None
+            }
+        }
+    }
+
+    /// What has been left out for long enough gets another chance.
+    fn review(&self, probe_is_good: bool) {
+        let on_trial = locked(&self.breakers).review(probe_is_good, Instant::now());
+        for part in &on_trial {
+            tell(Notice::OnTrial { engine: &self.label, part: part.describe() });
+        }
+        if !on_trial.is_empty() {
+            self.probe.send_modify(|_| {});
+        }
+    }
+
     /// Probes until told to stop.
     pub async fn keep_probing(&self, healthy_interval: Duration, beat: impl Fn(), stop: CancellationToken) {
         let mut sick = SICK_FIRST;
+        let mut next = Instant::now() + if self.latest().is_healthy() { healthy_interval } else { sick };
         loop {
             beat();
-            let pause = if self.is_healthy() {
-                sick = SICK_FIRST;
-                healthy_interval
-            } else {
-                let pause = sick;
-                sick = (sick * 2).min(healthy_interval);
-                pause
+            // What is left out of an engine that is down need not be looked at before the engine is back.
+            let due = self.latest().is_healthy().then(|| locked(&self.breakers).next_due(Instant::now())).flatten();
+            let pause = next.saturating_duration_since(Instant::now());
+            let news = async {
+                tokio::select! {
+                    () = self.news.notified() => true,
+                    () = tokio::time::sleep(due.map_or(pause, |due| pause.min(due))) => false,
+                }
             };
-            if unless(&stop, tokio::time::sleep(pause)).await.is_none() {
-                return;
+            let Some(news) = unless(&stop, news).await else { return };
+            if news {
+                // It was just found wanting, or its breakers have changed: the pauses begin anew.
+                sick = SICK_FIRST;
+                if !self.latest().is_healthy() {
+                    next = next.min(Instant::now() + sick);
+                }
+                continue;
             }
             self.probe().await;
+            next = Instant::now() + if self.latest().is_healthy() { healthy_interval } else { sick };
+            sick = if self.latest().is_healthy() { SICK_FIRST } else { (sick * 2).min(healthy_interval) };
         }
     }
 }

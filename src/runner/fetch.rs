@@ -4,11 +4,13 @@
 use super::shared::Shared;
 use crate::capabilities::{Capabilities, Fit, fit_job};
 use crate::protocol::claim::ClaimedJob;
+use crate::protocol::class::Class;
 use connectors::contract::Job;
 use connectors::failure::{Failure, Reason};
 use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A job, read.
@@ -20,6 +22,17 @@ pub struct Fetched {
     pub timeout: Duration,
     /// The small fields of its hash, for the reference's records.
     pub fields: BTreeMap<String, String>,
+    /// Its class.
+    pub class: String,
+}
+
+impl Fetched {
+    /// GPU memory that the job asks for, in MB.
+    pub fn memory_mb(&self) -> Option<u64> {
+        let class = Class::of(|name| self.fields.get(name).map(String::as_str), &BTreeSet::new()).ok()?;
+        let gigabytes = class.require().get("hardware.gpu_memory_gb").and_then(Value::as_f64)?;
+        (gigabytes > 0.0).then_some((gigabytes * 1000.0) as u64)
+    }
 }
 
 /// Why a claimed job does not run here.
@@ -37,7 +50,7 @@ pub enum NotHere {
 const LONGEST_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 
 /// What is read of the hash besides `ctx` and what this worker's matching needs.
-const READ: [&str; 9] = [
+const READ: [&str; 10] = [
     "status",
     "service_required",
     "requirements",
@@ -47,6 +60,7 @@ const READ: [&str; 9] = [
     "total_steps",
     "retry_count",
     "max_retries",
+    "handed_on",
 ];
 
 /// Reads a claimed job. Without `capabilities` its fit is not asked: it ran here before.
@@ -67,7 +81,7 @@ pub async fn fetch(
         READ.into_iter().chain(needed.iter().map(String::as_str).filter(|name| !READ.contains(name))).collect();
     let (values, ctx_bytes): (Vec<Option<Vec<u8>>>, u64) = shared
         .link
-        .call(async |con| {
+        .call_for(claimed.payload_bytes, async |con| {
             let mut pipe = redis::pipe();
             pipe.cmd("HMGET").arg(&key).arg(&names).cmd("HSTRLEN").arg(&key).arg("ctx");
             pipe.query_async(con).await
@@ -80,7 +94,9 @@ pub async fn fetch(
     let mut raw: BTreeMap<String, Vec<u8>> =
         names.into_iter().zip(values).filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     if ctx_bytes > 0 {
-        let ctx = shared.link.call(async |con| redis::cmd("HGET").arg(&key).arg("ctx").query_async(con).await).await?;
+        let read =
+            async |con: &mut MultiplexedConnection| redis::cmd("HGET").arg(&key).arg("ctx").query_async(con).await;
+        let ctx = shared.link.call_for(ctx_bytes, read).await?;
         raw.insert("ctx".to_owned(), ctx);
     }
     Ok(read(shared, claimed, capabilities, raw))
@@ -130,5 +146,6 @@ fn read(
         },
         timeout,
         fields,
+        class: claimed.class.clone(),
     })
 }

@@ -13,6 +13,8 @@
 //!           stopping (the engine's own work ends) ──▶ cancelled | failed | thrown away | given back
 //! ```
 
+use super::attempt::carry_out;
+use super::blame::Asked;
 use super::engine::Engine;
 use super::fetch::{Fetched, NotHere, fetch};
 use super::ledger::RedisLedger;
@@ -21,6 +23,7 @@ use super::reference::{Record, job_result};
 use super::retry::verdict;
 use super::shape;
 use super::shared::Shared;
+use super::stuck::Watch;
 use crate::capabilities::Capabilities;
 use crate::output::LocalStore;
 use crate::protocol::claim::ClaimedJob;
@@ -29,13 +32,20 @@ use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::{Hold, Stop};
 use crate::queue::link::unless;
 use crate::queue::settle;
-use connectors::contract::{Outcome, Reattached, RunContext, RunError};
+use connectors::contract::{Outcome, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
+use failpoints::{Point, reach};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long an engine may take to stop before it is left behind.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// The same for a run that is stuck: its engine is looked after in any case.
+const STUCK_GRACE: Duration = Duration::from_secs(5);
+
+/// The same for an engine whose GPU has failed.
+const FENCED_GRACE: Duration = Duration::from_secs(3);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -98,6 +108,7 @@ impl Run<'_> {
                 Err(_) => return self.stopped(None, Instant::now()),
             }
         };
+        reach(Point::JobRead);
         let service = &fetched.job.service;
         let serves = |engine: &&Arc<Engine>| {
             engine.is_healthy() && (service.is_empty() || engine.connector.services().contains(service))
@@ -106,6 +117,13 @@ impl Run<'_> {
             self.engines_awake(&serves).await;
         }
         let Some(engine) = self.engines.iter().find(serves) else {
+            // Cancelled while an engine was waited for, or none came: an earlier process's work must not go on for nobody.
+            if let Some(id) = earlier.and_then(|earlier| earlier.service_job_id.as_deref())
+                && self.hold.why() != Some(Stop::Moved)
+            {
+                let stopping = self.engines.iter().map(|engine| engine.connector.interrupt(id));
+                let _ = tokio::time::timeout(STOP_GRACE, futures_util::future::join_all(stopping)).await;
+            }
             return Ended::released(false, "no engine of this worker can take it now");
         };
         self.run(engine, fetched, earlier.and_then(|earlier| earlier.service_job_id.clone())).await
@@ -114,7 +132,9 @@ impl Run<'_> {
     /// After a restart of the whole machine the agent is up before its engines: the job is kept for them a while.
     async fn engines_awake(&self, serves: &impl Fn(&&Arc<Engine>) -> bool) {
         let waiting = async {
-            while !self.engines.iter().any(|engine| serves(&engine)) {
+            // Nobody knows when a fence ends: others take the job meanwhile.
+            let is_hopeless = || self.engines.iter().any(|engine| engine.is_fenced());
+            while !self.engines.iter().any(|engine| serves(&engine)) && !is_hopeless() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
@@ -123,8 +143,21 @@ impl Run<'_> {
 
     async fn run(&self, engine: &Arc<Engine>, fetched: Fetched, resume: Option<String>) -> Ended {
         let began = Instant::now();
+        let asked = || Asked {
+            models: engine.connector.models(&fetched.job),
+            memory_mb: fetched.memory_mb(),
+            class: fetched.class.clone(),
+        };
+        // What is taken up again is at work already.
+        if resume.is_none()
+            && engine.is_suspected()
+            && let Some(refused) = engine.refuses(&asked().models)
+        {
+            return self.failed(&refused, Some(&fetched), began);
+        }
         let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
-        let (sink, reports) = Sink::new();
+        let watch = Arc::new(Watch::new(engine.paces.clone()));
+        let (sink, reports) = Sink::new(watch.clone());
         let context = RunContext {
             cancel: self.hold.engine_signal(),
             progress: sink,
@@ -133,29 +166,31 @@ impl Run<'_> {
         };
         let (connector, job) = (engine.connector.clone(), fetched.job.clone());
         // A task of its own: a connector that panics fails one job, not the agent.
-        let mut work = tokio::spawn(async move {
-            if let Some(id) = resume
-                && let Reattached::Done(outcome) = connector.reattach(&job, &id, &context).await?
-            {
-                return Ok(outcome);
-            }
-            // The engine never saw it, or has forgotten it.
-            connector.run(&job, &context).await
-        });
+        let mut work = tokio::spawn(carry_out(connector, job, context, resume));
         let abandon = work.abort_handle();
         let forwarding = forward(self.shared, self.hold, reports);
+        let mut stuck = None;
         let working = async {
-            let watch = tokio::time::timeout(fetched.timeout, async {
+            let ended = tokio::time::timeout(fetched.timeout, async {
                 tokio::select! {
                     result = &mut work => Some(result),
                     () = self.stop_signal() => None,
+                    found = watch.stuck() => {
+                        self.hold.stop(Stop::Stuck);
+                        stuck = Some(found);
+                        None
+                    }
+                    () = gpu_fails(engine) => {
+                        self.hold.stop(Stop::Fenced);
+                        None
+                    }
                 }
             });
-            match watch.await {
+            match ended.await {
                 Ok(Some(result)) => Some(result),
                 // The engine's work goes on, followed by the process that took the job over.
                 Ok(None) if self.hold.why() == Some(Stop::Moved) => None,
-                Ok(None) => tokio::time::timeout(STOP_GRACE, &mut work).await.ok(),
+                Ok(None) => tokio::time::timeout(self.grace(), &mut work).await.ok(),
                 Err(_) => {
                     self.hold.stop(Stop::TimedOut);
                     tokio::time::timeout(STOP_GRACE, &mut work).await.ok()
@@ -173,10 +208,31 @@ impl Run<'_> {
             },
             forwarding
         );
+        reach(Point::RunEnded);
+        if self.may_have_left_work(&result)
+            && let Some(id) = ledger.service_job_id()
+        {
+            engine.may_still_run(id);
+        }
+        if !matches!(result, Some(Ok(Ok(_))))
+            && let Some(stuck) = stuck.filter(|_| self.hold.why() == Some(Stop::Stuck))
+        {
+            engine.failed(&stuck.failure(), &asked());
+            return self.failed(&stuck.failure(), Some(&fetched), began);
+        }
         match result {
-            Some(Ok(Ok(outcome))) => self.completed(&outcome, &fetched, ledger.service_job_id().as_deref(), began),
+            Some(Ok(Ok(outcome))) => {
+                if engine.is_suspected() {
+                    engine.succeeded(&asked());
+                }
+                self.completed(&outcome, &fetched, ledger.service_job_id().as_deref(), began)
+            }
             Some(Ok(Err(RunError::Failed(failure)))) if self.hold.why().is_none() => {
-                let failure = self.without_false_hope(failure, &fetched.job.service).await;
+                if let Some(reason) = self.gpu_to_blame(engine, &failure).await {
+                    return Ended::released(false, fenced_words(&reason));
+                }
+                engine.failed(&failure, &asked());
+                let failure = self.without_false_hope(failure, &fetched).await;
                 self.failed(&failure, Some(&fetched), began)
             }
             Some(Ok(Err(RunError::Lost(_)))) if self.hold.why().is_none() => Ended::ThrownAway,
@@ -188,7 +244,7 @@ impl Run<'_> {
                 // The connector did not come back: what it handed to the engine is stopped by its recorded id.
                 if let Some(id) = ledger.service_job_id().filter(|_| self.hold.why() != Some(Stop::Moved)) {
                     let interrupt = engine.connector.interrupt(&id);
-                    let _ = tokio::time::timeout(STOP_GRACE, interrupt).await;
+                    let _ = tokio::time::timeout(self.grace(), interrupt).await;
                 }
                 self.stopped(Some(&fetched), began)
             }
@@ -197,14 +253,47 @@ impl Run<'_> {
     }
 
     /// A model that is missing here is worth handing on only if there is somebody to hand it to: else its submitter
-    /// would wait for minutes to read what is known now.
-    async fn without_false_hope(&self, failure: Failure, service: &str) -> Failure {
-        if failure.reason != Reason::ModelNotFound || !failure.hosts_fault {
+    /// would wait for minutes to read what is known now. A job that needs too much memory is handed to each of the
+    /// others once, and charged from then on.
+    async fn without_false_hope(&self, failure: Failure, fetched: &Fetched) -> Failure {
+        let memory = failure.is_out_of_memory();
+        if !failure.hosts_fault || !memory && failure.reason != Reason::ModelNotFound {
             return failure;
         }
-        match others_serve(&self.shared.link, &self.shared.space, self.worker, service).await {
-            Ok(false) => Failure { hosts_fault: false, ..failure },
-            Ok(true) | Err(_) => failure,
+        let handed_on: usize = fetched.fields.get("handed_on").and_then(|count| count.parse().ok()).unwrap_or_default();
+        match others_serve(&self.shared.link, &self.shared.space, self.worker, &fetched.job.service).await {
+            Ok(others) if others == 0 || memory && handed_on >= others => Failure { hosts_fault: false, ..failure },
+            Ok(_) | Err(_) => failure,
+        }
+    }
+
+    /// Whether the engine may be at work on something that nobody waits for any more.
+    fn may_have_left_work<E>(&self, result: &Option<Result<Result<Outcome, RunError>, E>>) -> bool {
+        match (result, self.hold.why()) {
+            (Some(Ok(Ok(_))), _) | (_, Some(Stop::Moved)) => false,
+            (Some(Ok(Err(RunError::Failed(failure)))), None) => failure.hosts_fault,
+            (Some(Ok(Err(RunError::Lost(_)))), None) => false,
+            _ => true,
+        }
+    }
+
+    /// The reason of the fence, if the GPU and not the job made this attempt fail. The engine often hears of a fault before
+    /// the driver says a word, so an engine that blames the GPU has it looked at before the attempt counts.
+    async fn gpu_to_blame(&self, engine: &Engine, failure: &Failure) -> Option<String> {
+        let fence = engine.fence()?;
+        if failure.reason == Reason::GpuError {
+            fence.look().await;
+        }
+        let blames_us = failure.hosts_fault || failure.reason == Reason::GpuError;
+        fence.fenced().filter(|fenced| blames_us && fenced.hands_back).map(|fenced| fenced.reason.clone())
+    }
+
+    /// An engine whose GPU has failed is not waited for as long as one that is well.
+    fn grace(&self) -> Duration {
+        match self.hold.why() {
+            Some(Stop::Fenced) => FENCED_GRACE,
+            Some(Stop::Stuck) => STUCK_GRACE,
+            _ => STOP_GRACE,
         }
     }
 
@@ -221,8 +310,17 @@ impl Run<'_> {
                 let message = format!("the job ran longer than the {} s allowed and was stopped", limit.as_secs_f64());
                 self.failed(&Failure::new(Reason::JobTimeout, message), fetched, began)
             }
+            Some(Stop::Stuck) => {
+                let what = "the run made no progress and was stopped";
+                self.failed(&Failure::of_host(Reason::ProcessingTimeout, what), fetched, began)
+            }
             Some(Stop::Lost | Stop::Moved) => Ended::ThrownAway,
             Some(Stop::Released) => Ended::released(false, "the worker is stopping"),
+            Some(Stop::Fenced) => {
+                let fences = self.engines.iter().filter_map(|engine| engine.fence()?.fenced());
+                let reason = fences.map(|fenced| fenced.reason.clone()).next();
+                Ended::released(false, fenced_words(reason.as_deref().unwrap_or("a fault that has passed")))
+            }
             // A connector that says cancelled without having been told to.
             None => self.failed(
                 &Failure::new(Reason::InternalError, "the engine's work was stopped by somebody else"),
@@ -276,6 +374,18 @@ impl Run<'_> {
     fn record<'b>(&'b self, fetched: &'b Fetched, began: Instant) -> Record<'b> {
         Record { shared: self.shared, worker: self.worker, fetched, took_ms: began.elapsed().as_millis() as u64 }
     }
+}
+
+/// Comes back once the engine's GPU must give up its job.
+async fn gpu_fails(engine: &Engine) {
+    match engine.fence() {
+        Some(fence) => fence.hands_back().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn fenced_words(reason: &str) -> String {
+    format!("the GPU that it ran on is out of order: {reason}")
 }
 
 /// A random number from 0 to 1, out of a random id: enough to keep retries apart.

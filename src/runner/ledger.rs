@@ -4,9 +4,11 @@
 use super::shared::Shared;
 use crate::protocol::hold::Hold as Answer;
 use crate::queue::holds::{Hold, Stop};
+use crate::queue::lease;
 use crate::queue::link::persist;
 use async_trait::async_trait;
 use connectors::contract::{Ledger, Lost};
+use failpoints::{Point, reach};
 use std::sync::{Arc, Mutex};
 
 /// Records one run.
@@ -31,8 +33,19 @@ impl RedisLedger {
 #[async_trait]
 impl Ledger for RedisLedger {
     async fn record_service_job(&self, service_job_id: &str) -> Result<(), Lost> {
-        let Shared { link, space, .. } = &*self.shared;
-        let start = || async { link.call(async |con| space.start(con, &self.hold.claim, service_job_id).await).await };
+        let Shared { link, space, holds, limits, .. } = &*self.shared;
+        let start = || async {
+            let answer = link.call(async |con| space.start(con, &self.hold.claim, service_job_id).await).await?;
+            if answer != Answer::Lost {
+                return Ok(answer);
+            }
+            // A Redis that has failed over may have forgotten the claim: a renewal asserts it, if nobody else has the job.
+            lease::renew(link, space, holds, limits.lease).await?;
+            match self.hold.why() {
+                None => link.call(async |con| space.start(con, &self.hold.claim, service_job_id).await).await,
+                Some(_) => Ok(answer),
+            }
+        };
         // Without Redis nothing may be handed to the engine: a second worker could do the same.
         match persist(&self.hold.signal(), start).await {
             Some(Ok(Answer::Ok)) => {}
@@ -48,6 +61,7 @@ impl Ledger for RedisLedger {
             None => return Err(Lost),
         }
         *self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(service_job_id.to_owned());
+        reach(Point::StartRecorded);
         Ok(())
     }
 }

@@ -1,16 +1,22 @@
 //! One job's life on this machine, and the slots that live it again and again.
 //! In: claimed jobs, engines, orders to stop. Out: progress, outputs, settled jobs.
 
+mod attempt;
 mod avoided;
+mod blame;
+pub mod breaker;
 pub mod engine;
+pub mod fence;
 mod fetch;
 mod idle;
 mod job;
 mod ledger;
+pub mod pace;
 mod progress;
 mod reference;
 pub mod retry;
 mod shape;
 pub mod shared;
 pub mod slot;
+mod stuck;
 mod work;

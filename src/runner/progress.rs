@@ -2,29 +2,36 @@
 //! In: reports as often as the engine likes. Out: at most ten events a second and `EVENTS_MAX` in all.
 
 use super::shared::Shared;
+use super::stuck::Watch;
 use crate::protocol::hold::{Hold as Answer, ProgressNote};
 use crate::queue::holds::{Hold, Stop};
+use crate::queue::lease;
 use connectors::contract::{Progress, ProgressSink};
+use failpoints::{Point, reach};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a connector reports to.
-pub struct Sink(watch::Sender<Option<Progress>>);
+pub struct Sink {
+    latest: watch::Sender<Option<Progress>>,
+    watch: Arc<Watch>,
+}
 
 impl Sink {
-    /// A sink and what reads it.
-    pub fn new() -> (Arc<Self>, watch::Receiver<Option<Progress>>) {
-        let (sender, receiver) = watch::channel(None);
-        (Arc::new(Self(sender)), receiver)
+    /// A sink and what reads it. `watch` hears of every report, however many come at once.
+    pub fn new(watch: Arc<Watch>) -> (Arc<Self>, watch::Receiver<Option<Progress>>) {
+        let (latest, receiver) = watch::channel(None);
+        (Arc::new(Self { latest, watch }), receiver)
     }
 }
 
 impl ProgressSink for Sink {
     fn report(&self, progress: Progress) {
-        self.0.send_modify(|latest| {
+        self.watch.heard(&progress, Instant::now());
+        self.latest.send_modify(|latest| {
             let before = latest.as_ref().map_or(0.0, |progress| progress.fraction);
             let fraction = if progress.fraction.is_finite() { progress.fraction.clamp(0.0, 1.0) } else { before };
             *latest = Some(Progress { fraction: fraction.max(before), ..progress });
@@ -106,15 +113,25 @@ async fn send(shared: &Shared, hold: &Hold, progress: &Progress) {
     match shared.link.call(async |con| shared.space.progress(con, &hold.claim, &note).await).await {
         Ok(Answer::Cancel) => hold.stop(Stop::Cancelled),
         Ok(Answer::Moved) => hold.stop(Stop::Moved),
-        Ok(Answer::Lost) => hold.stop(Stop::Lost),
-        Ok(Answer::Ok) | Err(_) => {}
+        // A Redis that has failed over may have forgotten the claim: only a renewal, which asserts it, decides.
+        Ok(Answer::Lost) => {
+            let _ = lease::renew(&shared.link, &shared.space, &shared.holds, shared.limits.lease).await;
+        }
+        Ok(Answer::Ok) => reach(Point::ProgressWritten),
+        Err(_) => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::pace::Paces;
     use futures_util::FutureExt;
+    use std::sync::Mutex;
+
+    fn unwatched() -> (Arc<Sink>, watch::Receiver<Option<Progress>>) {
+        Sink::new(Arc::new(Watch::new(Arc::new(Mutex::new(Paces::new(Duration::ZERO))))))
+    }
 
     #[test]
     fn a_fast_engine_stays_within_the_budget_and_keeps_one_event_for_the_end() {
@@ -134,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_ends_with_the_run_and_forgets_nothing_that_was_reported_meanwhile() {
-        let (sink, mut receiver) = Sink::new();
+        let (sink, mut receiver) = unwatched();
         sink.report(Progress { fraction: 1.0, ..Progress::default() });
         drop(sink);
         assert_eq!(pause(&mut receiver).now_or_never(), Some(()), "it waits for nothing");
@@ -144,7 +161,7 @@ mod tests {
 
     #[test]
     fn reports_never_fall_and_are_never_nonsense() {
-        let (sink, receiver) = Sink::new();
+        let (sink, receiver) = unwatched();
         for fraction in [0.5, 0.2, f64::NAN, -3.0, f64::INFINITY, 7.0] {
             sink.report(Progress { fraction, ..Progress::default() });
         }

@@ -7,6 +7,7 @@ use crate::queue::holds::Holds;
 use crate::queue::journal::Journal;
 use crate::queue::link::Link;
 use crate::service::shutdown::Shutdown;
+use failpoints::{Point, reach};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use tokio::sync::mpsc;
 pub struct Limits {
     /// How long a claim holds without renewal.
     pub lease: Duration,
+    /// How often a job may lose its worker.
+    pub max_stalls: u32,
     /// The safety net under the wake-up hints.
     pub poll: Duration,
     /// How long a job may run unless it asks for another limit.
@@ -77,6 +80,7 @@ pub async fn publish_announcements(shared: &Shared, mut announcements: mpsc::Unb
                         .await
                 })
                 .await;
+            reach(Point::StatusWritten);
         }
         let _ = announce::publish(&shared.link, &shared.space, &messages).await;
     }

@@ -11,6 +11,7 @@
 
 use super::avoided::Avoided;
 use super::engine::Engine;
+use super::fence::Fence;
 use super::idle::{Idled, judge};
 use super::job::{Earlier, STOP_GRACE};
 use super::shared::Shared;
@@ -45,14 +46,16 @@ pub struct Slot {
     pub shared: Arc<Shared>,
     /// Its id in the queue.
     pub worker: String,
-    /// The GPU's number, for the reference's readers.
-    pub gpu: Option<u32>,
+    /// The fence of its GPU; `None`: it has none.
+    pub fence: Option<Arc<Fence>>,
     /// Its engines.
     pub engines: Vec<Arc<Engine>>,
     /// What it offers now.
     pub capabilities: watch::Sender<Arc<Capabilities>>,
     /// Somebody wants it to claim no more for now.
     pub paused: watch::Sender<bool>,
+    /// Which process of the worker this is, once it is registered; empty before.
+    pub instance: watch::Sender<String>,
     /// Asks for a heartbeat at once.
     pub beat_now: Notify,
     pub(super) state: Mutex<State>,
@@ -71,17 +74,18 @@ impl Slot {
     pub fn new(
         shared: Arc<Shared>,
         worker: String,
-        gpu: Option<u32>,
+        fence: Option<Arc<Fence>>,
         engines: Vec<Arc<Engine>>,
         capabilities: Capabilities,
     ) -> Self {
         Self {
             shared,
             worker,
-            gpu,
+            fence,
             engines,
             capabilities: watch::Sender::new(Arc::new(capabilities)),
             paused: watch::Sender::new(false),
+            instance: watch::Sender::new(String::new()),
             beat_now: Notify::new(),
             state: Mutex::default(),
         }
@@ -89,6 +93,17 @@ impl Slot {
 
     pub(super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The GPU's number.
+    pub fn gpu(&self) -> Option<u32> {
+        self.fence.as_ref().map(|fence| fence.gpu)
+    }
+
+    /// Whether it can do nothing because its GPU may not work. With an engine that needs no GPU it still can.
+    pub fn is_fenced(&self) -> bool {
+        let fenced = self.fence.as_ref().is_some_and(|fence| fence.fenced().is_some());
+        fenced && !self.engines.iter().any(|engine| engine.is_healthy())
     }
 
     /// The job at work.
@@ -123,6 +138,10 @@ impl Slot {
             let capabilities = offers.borrow_and_update().clone();
             let nothing_to_offer = capabilities.services().is_empty() || self.offers_too_much(&capabilities);
             if *paused.borrow_and_update() || nothing_to_offer {
+                // The token is for a job that another worker may be able to run.
+                if let Some(class) = woken.take() {
+                    let _ = wake::put_back(link, space, &class).await;
+                }
                 tokio::select! {
                     () = shutdown.drain.cancelled() => break,
                     _ = offers.changed() => claimer.forget(),
@@ -136,7 +155,10 @@ impl Slot {
             // After a short job behind which nothing waited there is nothing to ask for: what came since has left a token.
             let asked = match std::mem::take(&mut quiet) {
                 true => Ok(Asked::Nothing(None)),
-                false => claimer.ask(link, space, &judging).await,
+                false => {
+                    let instance = self.instance.borrow().clone();
+                    claimer.ask(link, space, &instance, &judging).await
+                }
             };
             match asked {
                 Ok(Asked::Job(claimed, token)) => {
@@ -174,6 +196,11 @@ impl Slot {
                         break;
                     }
                 }
+                Ok(Asked::Superseded) => {
+                    // The heartbeat learns it, too, and ends this process.
+                    self.beat_now.notify_one();
+                    unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
+                }
                 Err(_) => {
                     unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
                 }
@@ -210,10 +237,13 @@ impl Slot {
         }
         let looking = persist(&shutdown.drain, || async {
             beat.tick();
-            recover::left_behind(link, space, &self.worker, limits.lease).await
+            recover::left_behind(link, space, &self.worker, limits.lease, limits.max_stalls).await
         });
         // Redis may be away for long: the agent waits for it here as it would before a claim.
         let Some(Ok(found)) = looking.await else { return };
+        for id in found.given_up {
+            tell(Notice::GivenUp { worker: &self.worker, job: &id });
+        }
         for orphan in found.orphans {
             beating(beat, self.stop_orphan(orphan)).await;
         }

@@ -1,6 +1,7 @@
 //! A slot at work: one job from its claim to the end that is handed in.
 //! In: a claimed job. Out: its end in Redis, the news of it in the log.
 
+use super::attempt::FREE_DEADLINE;
 use super::job::{Earlier, Ended, Run};
 use super::shared::{Announcement, Shared};
 use super::slot::Slot;
@@ -16,14 +17,12 @@ use crate::queue::settle;
 use crate::service::loops::Beat;
 use crate::telemetry::{Notice, tell};
 use connectors::failure::Reason;
+use failpoints::{Point, reach};
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// How often a slot at work says that it is.
 const BEAT: Duration = Duration::from_secs(5);
-
-/// How long engines may take to accept a request to free memory.
-const FREE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What follows a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,23 +60,30 @@ impl Slot {
         tell(Notice::Claimed { worker: &self.worker, job: &claimed.id, attempt: claimed.attempt });
         self.now_doing(None, Some(&claimed.id));
         let run = Run { shared: &self.shared, worker: &self.worker, engines: &self.engines, capabilities, hold: &hold };
-        let ended = beating(beat, run.live(claimed, earlier.as_ref())).await;
+        let ended = beating(beat, Box::pin(run.live(claimed, earlier.as_ref()))).await;
         let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
             if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));
         let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
         let after = beating(beat, self.hand_in(&hold, ended, began)).await;
         self.shared.holds.remove(&hold.claim);
+        reach(Point::JobLetGo);
         self.now_doing(Some(&claimed.id), None);
         if out_of_memory {
             // What the failed run left on the card would fail the next one.
             let freeing = self.engines.iter().map(|engine| engine.connector.free_memory());
             let _ = tokio::time::timeout(FREE_DEADLINE, futures_util::future::join_all(freeing)).await;
+            reach(Point::MemoryFreed);
         }
         if blames_us {
             self.until_outputs_can_be_stored(beat).await;
-            // A dead engine must not run through the queue: it is asked before the next claim, not at the next interval.
-            futures_util::future::join_all(self.engines.iter().map(|engine| engine.probe())).await;
         }
+        // A dead engine must not run through the queue, and one that goes on with what it was told to stop must not be
+        // given more: it is asked before the next claim, not at the next interval.
+        let to_ask = self.engines.iter().filter(|engine| blames_us || engine.has_leftovers());
+        if self.shared.shutdown.drain.is_cancelled() {
+            return after;
+        }
+        beating(beat, futures_util::future::join_all(to_ask.map(|engine| engine.probe()))).await;
         after
     }
 
@@ -163,7 +169,7 @@ impl Slot {
             true => self.announced().changed(Doing { job: before }, Doing { job: now }),
             false => Vec::new(),
         };
-        let status = Doing { job: now }.status();
+        let status = if now.is_none() && self.is_fenced() { "fenced" } else { Doing { job: now }.status() };
         let record = Some((self.worker.clone(), status, now.unwrap_or_default().to_owned()));
         // Sent by a task of its own: hints do not delay the job. No receiver: the agent is on its way out.
         let _ = self.shared.announcements.send(Announcement { messages, record });

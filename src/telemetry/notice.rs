@@ -18,8 +18,12 @@ pub enum Notice<'a> {
     RedisLost { error: String },
     /// Redis answers, but refuses a call: rights, memory, a key of a wrong type.
     RedisRefuses { error: String },
+    /// Redis no longer refuses calls in this way.
+    RedisAccepts { code: &'a str, after: Duration },
     /// Redis answers again.
-    RedisBack { after: Duration },
+    RedisBack { after: Duration, at: &'a str },
+    /// Redis has restarted or failed over, and has been told again what it may have lost.
+    Reasserted { held: usize, ends: usize, restored: usize },
     /// A worker is registered.
     Registered { worker: &'a str, instance: &'a str },
     /// A newer process has this worker id.
@@ -28,12 +32,22 @@ pub enum Notice<'a> {
     EngineHealthy { engine: &'a str, version: Option<&'a str>, models: usize },
     /// An engine cannot take work.
     EngineUnhealthy { engine: &'a str, why: &'a str },
+    /// Something that keeps failing is no longer offered for a while.
+    LeftOut { engine: &'a str, part: String, pause: Duration, why: &'a str, remedy: &'a str },
+    /// It is offered again; the next job that needs it decides.
+    OnTrial { engine: &'a str, part: String },
+    /// A job that needed it went well.
+    TrustedAgain { engine: &'a str, part: String },
+    /// Memory ran out in mid-run: it is freed, and the job tried once more.
+    OutOfMemory { job: &'a str, message: &'a str },
     /// A job is held.
     Claimed { worker: &'a str, job: &'a str, attempt: u64 },
     /// A job that an earlier process of this worker held is taken up again.
     TakenUp { worker: &'a str, job: &'a str, started: bool },
     /// The engine was still at work for a job that has gone to somebody else.
     OrphanStopped { worker: &'a str, job: &'a str, engine: &'a str },
+    /// A job has failed that an earlier process of this worker held: it has lost its worker too often.
+    GivenUp { worker: &'a str, job: &'a str },
     /// The end of a job that an earlier process could not hand in has been handed in.
     HandedIn { worker: &'a str, job: &'a str, became: String },
     /// A job's result was accepted.
@@ -60,6 +74,14 @@ pub enum Notice<'a> {
     Hardware { note: &'a str },
     /// Something about an engine that is a file of CONNECTORS_DIR.
     EngineFile { file: &'a str, note: &'a str },
+    /// A GPU may not work any more; its workers claim nothing that needs it.
+    GpuFenced { gpu: u32, reason: &'a str, remedy: &'a str },
+    /// A GPU may work again. `check`: what was made sure of.
+    GpuBack { gpu: u32, after: Duration, check: &'a str },
+    /// A GPU looked well again, but did not do what it was asked to.
+    GpuCheckFailed { gpu: u32, why: &'a str },
+    /// A GPU reported an error of a program that runs on it, or one that is not known here.
+    GpuReports { gpu: u32, what: String, remedy: &'a str },
     /// A configuration warning.
     Config { warning: String },
 }
@@ -77,7 +99,13 @@ pub fn tell(notice: Notice<'_>) {
         }
         RedisLost { error } => warn!(error, "Redis cannot be reached; running jobs go on, trying again"),
         RedisRefuses { error } => error!(error, "Redis refuses what the agent asks of it"),
-        RedisBack { after } => info!(outage_ms = after.as_millis() as u64, "Redis is back"),
+        RedisAccepts { code, after } => {
+            info!(code, refused_ms = after.as_millis() as u64, "Redis takes what it refused before");
+        }
+        RedisBack { after, at } => info!(outage_ms = after.as_millis() as u64, at, "Redis is back"),
+        Reasserted { held, ends, restored } => {
+            info!(held, ends, restored, "Redis has restarted or failed over; told it again what it may have lost");
+        }
         Registered { worker, instance } => info!(worker, instance, "registered"),
         Superseded { worker, by } => {
             error!(worker, by, "another process with this worker id has started after this one; stopping");
@@ -86,6 +114,15 @@ pub fn tell(notice: Notice<'_>) {
             info!(engine, version = version.unwrap_or("unknown"), models, "engine is healthy");
         }
         EngineUnhealthy { engine, why } => warn!(engine, why, "engine cannot take work; its services are not offered"),
+        LeftOut { engine, part, pause, why, remedy } => {
+            let seconds = pause.as_secs();
+            warn!(engine, part, seconds, why, remedy, "left out of the offer for a while");
+        }
+        OnTrial { engine, part } => info!(engine, part, "offered again, on trial"),
+        TrustedAgain { engine, part } => info!(engine, part, "works again"),
+        OutOfMemory { job, message } => {
+            warn!(job, message, "out of memory: freeing the engine's, then trying once more");
+        }
         Claimed { worker, job, attempt } => info!(worker, job, attempt, "claimed"),
         CannotStore { folder, error } => {
             warn!(folder = %folder.display(), error, "outputs cannot be stored; no jobs are claimed until they can");
@@ -94,6 +131,7 @@ pub fn tell(notice: Notice<'_>) {
         OrphanStopped { worker, job, engine } => {
             info!(worker, job, engine, "stopped the engine's work of an earlier run; somebody else has the job");
         }
+        GivenUp { worker, job } => warn!(worker, job, "failed as worker_lost: too many workers died of it or with it"),
         HandedIn { worker, job, became } => info!(worker, job, became, "handed in after a restart"),
         Completed { worker, job, outputs, took } => {
             info!(worker, job, outputs, took_ms = took.as_millis() as u64, "completed");
@@ -114,6 +152,14 @@ pub fn tell(notice: Notice<'_>) {
         }
         Hardware { note } => info!(note, "hardware"),
         EngineFile { file, note } => warn!(file, note, "engine of CONNECTORS_DIR"),
+        GpuFenced { gpu, reason, remedy } => {
+            error!(gpu, reason, remedy, "GPU fenced: no jobs that need it are claimed");
+        }
+        GpuBack { gpu, after, check } => {
+            info!(gpu, after_s = after.as_secs(), check, "GPU is back: its jobs are claimed again");
+        }
+        GpuCheckFailed { gpu, why } => warn!(gpu, why, "GPU stays fenced: it failed the check"),
+        GpuReports { gpu, what, remedy } => warn!(gpu, what, remedy, "GPU reports an error; jobs go on"),
         Config { warning } => warn!(warning, "configuration"),
     }
 }

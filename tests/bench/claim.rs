@@ -85,12 +85,12 @@ impl Bench {
     async fn claim(&mut self) -> (Option<Claim>, f64, f64) {
         let before = self.stage.script_time().await;
         let began = Instant::now();
-        let asked = self.claimer.ask(&self.stage.link, &self.stage.space, &judge).await.expect("an answer");
+        let asked = self.claimer.ask(&self.stage.link, &self.stage.space, "", &judge).await.expect("an answer");
         let trip = us(began.elapsed());
         let after = self.stage.script_time().await;
         let claim = match asked {
             Asked::Job(job, token) => Some(Claim { id: job.id, token, attempt: job.attempt, life: job.life }),
-            Asked::Nothing(_) => None,
+            Asked::Nothing(_) | Asked::Superseded => None,
         };
         (claim, after - before, trip)
     }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::exit, reason = "a bench that cannot go on says where, and stops")]
 
+mod back;
 mod cancel;
 mod claim;
 mod crowd;
@@ -13,6 +14,7 @@ mod idle;
 mod indexing;
 mod latency;
 mod memory;
+mod orphans;
 mod stage;
 #[path = "../it/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests need more of it")]
@@ -22,7 +24,8 @@ mod yardstick;
 
 use table::Table;
 
-const SECTIONS: [&str; 8] = ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel"];
+const SECTIONS: [&str; 10] =
+    ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel", "orphans", "back"];
 
 async fn run(section: &str, table: &mut Table) {
     match section {
@@ -33,7 +36,9 @@ async fn run(section: &str, table: &mut Table) {
         "cycles" => cycles::run(table).await,
         "idle" => idle::run(table).await,
         "memory" => memory::run(table).await,
-        _ => cancel::run(table).await,
+        "cancel" => cancel::run(table).await,
+        "orphans" => orphans::run(table).await,
+        _ => Box::pin(back::run(table)).await,
     }
 }
 

@@ -60,7 +60,7 @@ pub async fn ping_pong(stage: &Stage, count: usize, rest: Duration) -> Vec<f64> 
     let partner = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let link = gpu_worker::queue::link::Link::new(&url).expect("the URL is good");
+            let link = gpu_worker::queue::link::Link::new(&url, "").expect("the URL is good");
             let mut con = link.dedicated().await.expect("a connection");
             loop {
                 let ball: (String, String) =

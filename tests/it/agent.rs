@@ -1,9 +1,11 @@
 //! The agent as a process: how it stops, what it survives, how it shares work, what the commands around it answer.
 
+mod cancelling;
 mod comfyui;
 mod commands;
 mod demo;
 mod ending;
+mod engine_faults;
 mod outages;
 mod sharing;
 mod stopping;
@@ -15,36 +17,36 @@ use serde_json::{Value, json};
 use stand_ins::comfyui::{Options, StandIn};
 
 /// A simulated job that works until somebody stops it.
-fn endless() -> Value {
+pub(crate) fn endless() -> Value {
     json!({"type": "simulation", "payload": {"steps": 1, "step_ms": 1, "outputs": 0, "hang_at_step": 1}})
 }
 
 /// A simulated job that is done at once.
-fn quick() -> Value {
+pub(crate) fn quick() -> Value {
     json!({"type": "simulation", "payload": {"steps": 1, "step_ms": 1, "outputs": 0}})
 }
 
 /// A job for ComfyUI: one picture in a few steps.
-fn picture() -> Value {
+pub(crate) fn picture() -> Value {
     let graph: Value = serde_json::from_str(include_str!("../../examples/comfyui-workflow.json")).expect("JSON");
     json!({"type": "comfyui", "payload": {"workflow": graph}})
 }
 
 /// The same in so many steps that only a stop ends it.
-fn endless_picture() -> Value {
+pub(crate) fn endless_picture() -> Value {
     let mut job = picture();
     job["payload"]["workflow"]["3"]["inputs"]["steps"] = 10_000.into();
     job
 }
 
 /// Waits until the engine has begun the last job that it was given.
-async fn is_at_work(engine: &StandIn) {
+pub(crate) async fn is_at_work(engine: &StandIn) {
     let what = "the engine is at work";
     until(what, || async { engine.executions().last().filter(|run| run.outcome == "running").map(drop) }).await;
 }
 
 /// A ComfyUI that works only as far as the test allows.
-async fn engine_by_hand() -> StandIn {
+pub(crate) async fn engine_by_hand() -> StandIn {
     let engine = StandIn::start(Options::default()).await.expect("a stand-in");
     engine.step_by_hand(true);
     engine

@@ -6,6 +6,8 @@ mod driver;
 mod files;
 mod machine;
 
+pub use machine::compile;
+
 use gpu_worker::config::DeclaredHardware;
 use gpu_worker::hardware::{self, GpuHealth, Sampler, Settings};
 

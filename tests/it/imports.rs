@@ -200,7 +200,7 @@ fn top_level(path: &[String]) -> Option<String> {
 }
 
 /// All Rust files below `folder`, sorted.
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder that can be read") {
         let path = entry.expect("an entry that can be read").path();

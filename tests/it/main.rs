@@ -9,13 +9,19 @@
 )]
 
 mod agent;
+mod crash_points;
 mod end_to_end;
 mod engine_files;
+mod faults;
+mod fencing;
 mod hardware;
 mod hostile;
 mod imports;
 mod panicking;
+mod poison;
 mod protocol;
 mod returning;
+mod soak;
 mod storm;
 mod support;
+mod topology;

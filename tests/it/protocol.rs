@@ -14,6 +14,7 @@ mod interleaving;
 mod invariants;
 mod life;
 mod model;
+mod recorded;
 mod reference;
 mod reference_hints;
 mod release;

@@ -1,6 +1,6 @@
 //! The return of an agent: killed at work and started again, it takes up what it held; no GPU work is repeated.
 
-use super::support::{Agent, RedisServer, cli, until};
+use super::support::{Agent, Queue, RedisServer, cli, until};
 use serde_json::{Value, json};
 use stand_ins::comfyui::{Options, StandIn};
 use std::time::Duration;
@@ -245,4 +245,30 @@ async fn a_result_that_redis_refuses_for_a_while_is_kept_and_counts() {
     assert_eq!(work.server.hget(&format!("job:{}", work.id), "attempt").await.as_deref(), Some("1"));
     assert_eq!(work.server.hget(&format!("job:{}", work.id), "stalled").await, None);
     until("the journal is empty", || async { (journal() == 0).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_job_cancelled_while_its_agent_waits_for_the_engine_leaves_no_work_there() {
+    let server = RedisServer::start().await;
+    let options = Options { step_time: Duration::from_millis(60), ..Options::default() };
+    let engine = StandIn::start(options).await.unwrap();
+    let url = engine.url();
+    let mut agent = Agent::start(&server, "w1", &env(&url)).await;
+    let queue = Queue::of(&server);
+    let mut long = workflow();
+    long["4"]["inputs"]["steps"] = 1000.into();
+    let id = queue.submit(json!({"type": "comfyui", "payload": {"workflow": long}})).await;
+    until("the engine is at work", || async { (!engine.executions().is_empty()).then_some(()) }).await;
+    agent.signal("KILL");
+    agent.ended().await;
+
+    // It does its work and hears orders, but it never says how it is.
+    engine.quirks(|quirks| quirks.hanging_routes = ["GET /system_stats".to_owned()].into());
+    let again = Agent::start(&server, "w1", &env(&url)).await;
+    again.logged("taken up after a restart").await;
+    assert_eq!(cli(&server, &["cancel", &id]).await.status.code(), Some(0));
+    queue.reaches(&id, "cancelled").await;
+
+    assert_eq!(engine.executions()[0].outcome, "interrupted");
+    queue.ended_once(&id).await;
 }

@@ -19,6 +19,7 @@ use super::progress::Tracker;
 use super::settings::Timing;
 use super::socket::{Event, Socket};
 use crate::failure::{Failure, Reason};
+use failpoints::{Point, reach};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -29,6 +30,8 @@ pub(super) struct Follow<'a, 'g> {
     tracker: &'a mut Tracker<'g>,
     socket: Option<Socket>,
     reconnected: bool,
+    /// No socket tells of the run, or only a second one that has told nothing yet.
+    blind: bool,
     /// Why the prompt may never have been queued, if the submission was not answered as it should.
     doubt: Option<Failure>,
     nowhere: u32,
@@ -60,6 +63,7 @@ impl<'a, 'g> Follow<'a, 'g> {
             tracker,
             // Without a first socket there is none to connect again: a new one would be the first.
             reconnected: false,
+            blind: socket.is_none(),
             socket,
             nowhere: 0,
             settling_until: None,
@@ -93,12 +97,13 @@ impl<'a, 'g> Follow<'a, 'g> {
     fn hear(&mut self, message: &Message) {
         let now = Instant::now();
         self.alive = now;
-        self.nowhere = 0;
+        (self.nowhere, self.blind) = (0, false);
         // Somebody runs it, so it did arrive.
         self.doubt = None;
         self.tracker.take(message);
         self.locate_at = now + self.timing.locate;
         if *message == Message::Over {
+            reach(Point::ExecutionOver);
             // `execution_success` may come before the history entry, `executing` without node comes after it.
             self.settling_until = Some(now + self.timing.settle);
             self.look_at = now;
@@ -109,7 +114,8 @@ impl<'a, 'g> Follow<'a, 'g> {
 
     /// Closes the old socket first: when an old one closes, the server unregisters a newer one of the same id.
     async fn reconnect(&mut self) {
-        self.socket = None;
+        (self.socket, self.blind) = (None, true);
+        self.tracker.unseen();
         let now = Instant::now();
         (self.look_at, self.locate_at) = (now, now);
         if !std::mem::replace(&mut self.reconnected, true) {
@@ -144,8 +150,10 @@ impl<'a, 'g> Follow<'a, 'g> {
             Ok(Some(Place::Nowhere)) => return self.missing(now).map(|()| None),
             Ok(Some(place)) => {
                 (self.nowhere, self.doubt, self.locate_at) = (0, None, now + self.timing.locate);
-                if let Place::Pending(ahead) = place {
-                    self.tracker.waiting(ahead);
+                match place {
+                    Place::Pending(ahead) => self.tracker.waiting(ahead, self.blind),
+                    Place::Running if self.blind => self.tracker.unseen(),
+                    Place::Running | Place::Ended(_) | Place::Nowhere => {}
                 }
             }
             Ok(None) => {}

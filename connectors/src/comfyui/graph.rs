@@ -1,6 +1,7 @@
 //! The graph of a job: found in the payload, checked, and marked as this attempt's.
 //! In: a payload. Out: an API-format graph that ComfyUI can be given, or an error that says how to get one.
 
+use super::refusal::is_model_file;
 use crate::contract::Job;
 use crate::failure::{Failure, Reason};
 use serde_json::{Map, Value};
@@ -10,7 +11,12 @@ use serde_json::{Map, Value};
 pub(super) struct Graph {
     nodes: Map<String, Value>,
     marked: usize,
+    /// The model and the size, in words.
+    scale: String,
 }
+
+/// A graph that names more is no graph of a person.
+const MODELS_MAX: usize = 64;
 
 impl Graph {
     /// Takes `payload.workflow`, or the payload itself if that is a graph.
@@ -33,7 +39,23 @@ impl Graph {
         for (id, node) in nodes {
             check_node(id, node)?;
         }
-        Ok(Self { nodes: nodes.clone(), marked: 0 })
+        let graph = Self { nodes: nodes.clone(), marked: 0, scale: String::new() };
+        let scale = graph.scale();
+        Ok(Self { scale, ..graph })
+    }
+
+    /// The heaviest model, and the largest picture that some node names.
+    fn scale(&self) -> String {
+        let inputs = self.nodes.values().filter_map(|node| node.get("inputs"));
+        let sizes = inputs.filter_map(|inputs| {
+            let number = |name: &str| inputs.get(name).and_then(Value::as_u64);
+            let count = number("batch_size").unwrap_or(1).max(number("length").unwrap_or(1));
+            let (width, height) = (number("width")?, number("height")?);
+            Some((width.saturating_mul(height).saturating_mul(count), width, height, count))
+        });
+        let (_, width, height, count) = sizes.max().unwrap_or_default();
+        let model: String = self.models().first().map_or_else(String::new, |name| name.chars().take(120).collect());
+        format!("{model} {width}x{height}x{count}")
     }
 
     /// Puts the mark at the end of each literal file prefix, so that the cache cannot name another run's files.
@@ -78,6 +100,34 @@ impl Graph {
     /// A literal text input of a node.
     pub fn text(&self, id: &str, input: &str) -> Option<&str> {
         self.nodes.get(id)?.get("inputs")?.get(input)?.as_str()
+    }
+
+    /// The model files that this node loads.
+    pub fn models_of(&self, id: &str) -> impl Iterator<Item = &str> {
+        let inputs = self.nodes.get(id).and_then(|node| node.get("inputs")?.as_object());
+        inputs.into_iter().flatten().filter_map(|(_, value)| value.as_str()).filter(|name| is_model_file(name))
+    }
+
+    /// The model files of the whole graph, those that fill the memory first.
+    pub fn models(&self) -> Vec<String> {
+        let loads_most = |input: &str| matches!(input, "ckpt_name" | "unet_name" | "model_name");
+        let inputs = self.nodes.values().filter_map(|node| node.get("inputs")?.as_object()).flatten();
+        let mut models: Vec<(bool, &str)> = inputs
+            .filter_map(|(input, value)| Some((!loads_most(input), value.as_str()?)))
+            .filter(|(_, name)| is_model_file(name))
+            .collect();
+        models.sort_unstable();
+        models.dedup();
+        models.into_iter().take(MODELS_MAX).map(|(_, name)| name.to_owned()).collect()
+    }
+
+    /// What takes about the same time in every job: the class of a node, the model, and the size of the pictures.
+    pub fn kind_of_work(&self, node: &str) -> String {
+        // An expansion's node counts with the node that made it.
+        let parent = node.split(['.', ':']).next().unwrap_or(node);
+        let class = self.class(node).or_else(|| self.class(parent)).unwrap_or("?");
+        let kind: String = class.chars().take(80).collect();
+        format!("{kind} {}", self.scale)
     }
 
     /// Every literal text in the inputs: what a user wrote, and an engine's message may repeat.
@@ -141,6 +191,21 @@ fn mark_end(prompt_id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn models_and_kinds_of_work_are_read_off_the_graph_the_heaviest_first() {
+        let graph = Graph::read(&serde_json::json!({
+            "1": { "class_type": "LoraLoader", "inputs": { "lora_name": "a.safetensors", "model": ["2", 0] } },
+            "2": { "class_type": "CheckpointLoaderSimple", "inputs": { "ckpt_name": "xl.safetensors" } },
+            "3": { "class_type": "EmptyLatentImage", "inputs": { "width": 1024, "height": 768, "batch_size": 2 } },
+            "4": { "class_type": "KSampler", "inputs": { "sampler_name": "euler", "latent_image": ["3", 0] } },
+        }))
+        .unwrap();
+        assert_eq!(graph.models(), ["xl.safetensors", "a.safetensors"]);
+        assert_eq!(graph.models_of("1").collect::<Vec<_>>(), ["a.safetensors"]);
+        assert_eq!(graph.kind_of_work("4"), "KSampler xl.safetensors 1024x768x2");
+        assert_eq!(graph.kind_of_work("4.0.1"), graph.kind_of_work("4"), "an expansion counts with its maker");
+    }
 
     #[test]
     fn a_mark_is_taken_off_again_and_nothing_else_is() {

@@ -5,6 +5,7 @@
 
 mod api;
 mod follow;
+mod free;
 mod graph;
 mod http;
 mod message;
@@ -59,6 +60,10 @@ impl Connector for ComfyUi {
         &self.settings.services
     }
 
+    fn models(&self, job: &Job) -> Vec<String> {
+        graph::Graph::read(&job.payload).map(|graph| graph.models()).unwrap_or_default()
+    }
+
     async fn probe(&self) -> Probe {
         probe::probe(&self.api, &self.settings, &self.shelf).await
     }
@@ -80,7 +85,7 @@ impl Connector for ComfyUi {
     }
 
     async fn free_memory(&self) -> Result<Freed, Failure> {
-        let freed = self.api.free().await;
+        let freed = free::free(&self.api, &self.settings.timing).await;
         freed.map(|()| Freed::Requested).map_err(|trouble| trouble.failure("asking it to free memory"))
     }
 }

@@ -104,6 +104,11 @@ pub(super) async fn fetch(
         match copy(api, timing, store, file, &name).await {
             Ok(stored) => return Ok(stored),
             Err(Miss::Store(failure)) => return Err(failure),
+            // Network file systems show a new file a moment later.
+            Err(Miss::Server(Trouble::Status { status: 404, .. })) if tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(timing.second_look).await;
+            }
             Err(Miss::Server(Trouble::Status { status: 404, .. })) => {
                 let what =
                     format!("ComfyUI names the output `{name}`, but has no such file (deleted, or never written)");

@@ -6,7 +6,7 @@
 
 use super::graph::Graph;
 use super::message::Message;
-use crate::contract::{Progress, ProgressSink};
+use crate::contract::{Progress, ProgressSink, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
@@ -43,17 +43,32 @@ impl<'a> Tracker<'a> {
         self.cached.len()
     }
 
-    /// The prompt waits behind this many others.
-    pub fn waiting(&self, ahead: usize) {
+    /// The prompt waits behind this many others. `blind`: nothing would tell that it does so no longer.
+    pub fn waiting(&self, ahead: usize, blind: bool) {
         let others = if ahead == 1 { "1 other" } else { &format!("{ahead} others") };
         let message = Some(format!("waiting in ComfyUI's queue behind {others}"));
-        self.sink.report(Progress { fraction: self.best, message, node: None, step: None });
+        let stage = if blind { Stage::Unseen } else { Stage::Waiting };
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage });
     }
 
-    pub fn say(&mut self, fraction: f64, message: &str) {
-        self.best = self.best.max(fraction.clamp(0.0, 1.0));
-        let message = Some(message.to_owned());
-        self.sink.report(Progress { fraction: self.best, message, node: None, step: None });
+    /// Handed over, and waiting until the server takes it up.
+    pub fn handed_over(&self, blind: bool) {
+        let message = Some("handed to ComfyUI".to_owned());
+        let stage = if blind { Stage::Unseen } else { Stage::Waiting };
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage });
+    }
+
+    /// It runs, but there is no socket that would tell of it.
+    pub fn unseen(&self) {
+        let message = Some("at work in ComfyUI, which tells no progress".to_owned());
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage: Stage::Unseen });
+    }
+
+    /// The run has ended well.
+    pub fn fetching(&mut self) {
+        self.best = 1.0;
+        let message = Some("fetching the outputs".to_owned());
+        self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage: Stage::Fetching });
     }
 
     pub fn take(&mut self, message: &Message) {
@@ -107,6 +122,7 @@ impl<'a> Tracker<'a> {
             message: self.at.as_deref().map(|node| self.describe(node)),
             node: self.at.clone(),
             step: self.step,
+            stage: self.at.as_deref().map_or(Stage::Working, |node| Stage::Kind(self.graph.kind_of_work(node))),
         });
     }
 

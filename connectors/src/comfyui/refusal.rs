@@ -141,7 +141,7 @@ fn is_model(class: &str, wanted: Option<&str>, allowed: &[String]) -> bool {
         || (allowed.is_empty() && class.contains("Loader"))
 }
 
-fn is_model_file(name: &str) -> bool {
+pub(super) fn is_model_file(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     MODEL_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }

@@ -19,6 +19,7 @@ use super::verdict::{self, Verdict};
 use super::{outputs, stop};
 use crate::contract::{Interrupted, Job, Outcome, Reattached, RunContext, RunError};
 use crate::failure::{Failure, Reason};
+use failpoints::{Point, reach};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,7 +48,10 @@ impl Attempt<'_> {
         }
         let submitted = Instant::now();
         let doubt = self.submit().await?;
-        self.finish(socket, doubt, submitted).await
+        self.finish(socket, doubt, submitted).await?.ok_or_else(|| {
+            let what = "the run was interrupted in ComfyUI by somebody else";
+            Failure::new(Reason::ServiceUnavailable, what).into()
+        })
     }
 
     /// Takes up a prompt that an earlier process submitted.
@@ -57,12 +61,14 @@ impl Attempt<'_> {
         if !self.is_known().await? {
             return Ok(Reattached::Unknown);
         }
+        reach(Point::WorkFound);
         let socket = tokio::select! {
             biased;
             () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
             socket = self.open_socket() => socket?,
         };
-        self.finish(socket, None, taken_up).await.map(Reattached::Done)
+        // The earlier process may have stopped it, and died before it could say so: that is no fault of the job.
+        Ok(self.finish(socket, None, taken_up).await?.map_or(Reattached::Unknown, Reattached::Done))
     }
 
     async fn is_known(&self) -> Result<bool, RunError> {
@@ -87,8 +93,16 @@ impl Attempt<'_> {
     async fn open_socket(&self) -> Result<Option<Socket>, Failure> {
         let timing = &self.comfy.settings.timing;
         match Socket::open(&self.comfy.api.http, self.id, self.id, timing.connect, timing.ping).await {
-            Ok(socket) => Ok(Some(socket)),
+            Ok(socket) => {
+                reach(Point::SocketOpen);
+                Ok(Some(socket))
+            }
             Err(trouble @ (Trouble::Refused | Trouble::Unreachable)) => Err(trouble.failure("opening the websocket")),
+            // Nothing is at work there, so nothing explains the silence: a frozen server is not given the job at all.
+            Err(Trouble::Silent) => match self.comfy.api.queue_remaining(timing.probe).await {
+                Err(trouble @ Trouble::Silent) => Err(trouble.failure("opening the websocket, then asking how it is")),
+                Ok(_) | Err(_) => Ok(None),
+            },
             Err(trouble) => {
                 tracing::warn!(?trouble, "no websocket to ComfyUI; going on without live progress");
                 Ok(None)
@@ -96,33 +110,32 @@ impl Attempt<'_> {
         }
     }
 
+    /// `None`: the run was interrupted, and not by us.
     async fn finish(
         &self,
         socket: Option<Socket>,
         doubt: Option<Failure>,
         since: Instant,
-    ) -> Result<Outcome, RunError> {
+    ) -> Result<Option<Outcome>, RunError> {
         let timing = &self.comfy.settings.timing;
         let mut tracker = Tracker::new(self.graph, &*self.ctx.progress);
-        tracker.say(0.0, "handed to ComfyUI");
+        tracker.handed_over(socket.is_none());
         let entry = tokio::select! {
             biased;
             () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
             entry = Follow::new(&self.comfy.api, timing, self.id, &mut tracker, socket, doubt).until_ended() => entry?,
         };
+        reach(Point::HistoryRead);
         let mut timings =
             BTreeMap::from([("run_ms".to_owned(), run_time(&entry).unwrap_or_else(|| ms(since.elapsed())))]);
         if let Some(started) = tracker.started {
             timings.insert("queued_ms".to_owned(), ms(started.saturating_duration_since(since)));
         }
         match verdict::read(&entry, Some(self.graph)) {
-            Verdict::Success => tracker.say(1.0, "fetching the outputs"),
+            Verdict::Success => tracker.fetching(),
             Verdict::Failed(failure) => return Err(failure.into()),
             Verdict::Interrupted if self.ctx.cancel.is_cancelled() => return Err(RunError::Cancelled),
-            Verdict::Interrupted => {
-                let what = "the run was interrupted in ComfyUI by somebody else";
-                return Err(Failure::new(Reason::ServiceUnavailable, what).into());
-            }
+            Verdict::Interrupted => return Ok(None),
         }
         let fetching = Instant::now();
         let mut outcome = tokio::select! {
@@ -133,7 +146,7 @@ impl Attempt<'_> {
         };
         timings.insert("fetch_ms".to_owned(), ms(fetching.elapsed()));
         outcome.timings = timings;
-        Ok(outcome)
+        Ok(Some(outcome))
     }
 
     async fn fetch(&self, entry: &Entry, cached_nodes: usize) -> Result<Outcome, Failure> {

@@ -111,6 +111,8 @@ pub struct Timing {
     pub stop: Duration,
     /// Time between looks while waiting for it.
     pub stop_poll: Duration,
+    /// How long to wait until memory that was asked back is free.
+    pub free: Duration,
     /// Silence within a download after which it is given up.
     pub stalled_download: Duration,
     /// Age at which a probe lists the models anew.
@@ -136,6 +138,7 @@ impl Default for Timing {
             unreachable: Duration::from_secs(60),
             stop: Duration::from_secs(10),
             stop_poll: Duration::from_millis(50),
+            free: Duration::from_secs(2),
             stalled_download: Duration::from_secs(30),
             models_refresh: Duration::from_secs(60),
         }

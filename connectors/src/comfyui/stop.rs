@@ -13,6 +13,7 @@ use super::http::Trouble;
 use super::settings::Timing;
 use crate::contract::Interrupted;
 use crate::failure::Failure;
+use failpoints::{Point, reach};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -67,6 +68,7 @@ impl Stopping {
         if self.asked.is_none_or(|(ran, at)| ran != runs || at.elapsed() >= ASK_AGAIN) {
             self.asked = Some((runs, Instant::now()));
             self.trouble = tell(api, id, runs).await.err();
+            reach(Point::InterruptSent);
         }
         timing.stop_poll
     }

@@ -16,6 +16,7 @@ use super::refusal;
 use super::run::Attempt;
 use crate::contract::RunError;
 use crate::failure::{Failure, Reason};
+use failpoints::{Point, reach};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -40,6 +41,7 @@ impl Attempt<'_> {
                 return Err(self.cancelled().await);
             }
         };
+        reach(Point::PromptAnswered);
         match answer {
             Ok(answer) if answer.status == 200 => self.accepted(&answer).await,
             Ok(answer) => {
@@ -83,7 +85,10 @@ impl Attempt<'_> {
                 self.stop(self.id).await;
                 Err(Failure::new(Reason::InvalidPayload, "ComfyUI would run only a part of the workflow").into())
             }
-            None => Ok(None),
+            None => {
+                reach(Point::PromptAccepted);
+                Ok(None)
+            }
         }
     }
 }

@@ -50,7 +50,11 @@ fn of_error(error: &Value, graph: Option<&Graph>) -> Failure {
     }
     if exception.ends_with("SafetensorError") || exception.ends_with("UnpicklingError") {
         let what = format!("{node} cannot read a model file ({exception}): the file on this server is damaged");
-        return Failure::of_host(Reason::DependencyError, what);
+        // A node may load several files: then none of them is known to be the damaged one.
+        let loads: Vec<&str> =
+            graph.iter().flat_map(|graph| graph.models_of(text("node_id").unwrap_or_default())).collect();
+        let model = (loads.len() == 1).then(|| loads[0].to_owned());
+        return Failure::of_host(Reason::DependencyError, what).about_model(model);
     }
     if exception.ends_with("AcceleratorError") || said.contains("CUDA error") || said.contains("cuDNN error") {
         return Failure::of_host(Reason::GpuError, format!("{node}: the GPU failed ({exception})"));

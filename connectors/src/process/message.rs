@@ -1,7 +1,7 @@
 //! What is said over the two pipes: JSON-RPC 2.0, one message a line.
 //! In: a line. Out: an answer, a progress report, or nothing that we understand.
 
-use crate::contract::Progress;
+use crate::contract::{Progress, Stage};
 use crate::failure::{Failure, Reason};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Longest line that is read from a process. Files travel through the scratch folder.
 pub(super) const LINE_MAX: usize = 16 << 20;
+/// Longest name of a kind of work.
+const KIND_MAX: usize = 200;
 
 /// A message from the process.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ struct Report {
     node: Option<String>,
     step: Option<u64>,
     steps: Option<u64>,
+    kind: Option<String>,
+    stage: Option<String>,
 }
 
 pub(super) fn request(id: u64, method: &str, params: &Value) -> Vec<u8> {
@@ -83,11 +87,18 @@ pub(super) fn read(line: &[u8]) -> Option<Message> {
 
 impl From<Report> for Progress {
     fn from(report: Report) -> Self {
+        let stage = match (report.stage.as_deref(), &report.kind) {
+            (Some("waiting"), _) => Stage::Waiting,
+            (Some("silent"), _) => Stage::Unseen,
+            (_, Some(kind)) => Stage::Kind(kind.chars().take(KIND_MAX).collect()),
+            (_, None) => Stage::Working,
+        };
         Self {
             fraction: report.fraction.clamp(0.0, 1.0),
             message: report.message,
             node: report.node,
             step: report.step.map(|step| (step, report.steps.unwrap_or(step).max(step))),
+            stage,
         }
     }
 }
@@ -103,10 +114,11 @@ impl Refused {
         });
         let said = if self.message.trim().is_empty() { "the engine gave no reason" } else { self.message.trim() };
         let pause = self.data.get("retry_after_seconds").and_then(Value::as_f64);
+        let named = Failure::as_named(reason, said.chars().take(2000).collect::<String>());
         Failure {
             retry_after: pause.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-            hosts_fault: self.data.get("hosts_fault").and_then(Value::as_bool).unwrap_or(false),
-            ..Failure::new(reason, said.chars().take(2000).collect::<String>())
+            hosts_fault: self.data.get("hosts_fault").and_then(Value::as_bool).unwrap_or(named.hosts_fault),
+            ..named
         }
     }
 }

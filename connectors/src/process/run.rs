@@ -12,7 +12,7 @@ use super::instance::Instance;
 use super::message::Refused;
 use super::scratch::{Named, Scratch};
 use super::session::{Session, Unanswered};
-use crate::contract::{Job, Outcome, OutputStore, ProgressSink};
+use crate::contract::{Job, Outcome, OutputStore, Progress, ProgressSink, Stage};
 use crate::failure::{Failure, Reason};
 use crate::live::{Cut, Live};
 use serde::Deserialize;
@@ -97,6 +97,8 @@ impl Run {
             return Ok(None);
         }
         let answered = Instant::now();
+        let message = Some("storing the outputs".to_owned());
+        self.progress.report(Progress { fraction: 1.0, message, stage: Stage::Fetching, ..Progress::default() });
         let storing = scratch.store(&answer.outputs, &self.outputs);
         let outputs = tokio::select! {
             biased;

@@ -241,8 +241,10 @@ pub(super) fn of_status(answer: &Answer, explain: &Explain, doing: &str) -> Fail
         500..=599 => Failure::new(Reason::ServiceUnavailable, with(said)),
         _ => Failure::new(Reason::InvalidResponseFormat, with(said)),
     };
-    let named =
-        reason(&body, explain).map_or(failure.clone(), |reason| Failure { reason, hosts_fault: false, ..failure });
+    let named = match reason(&body, explain) {
+        Some(reason) => Failure::as_named(reason, failure.message),
+        None => failure,
+    };
     Failure { retry_after: answer.retry_after, ..named }
 }
 

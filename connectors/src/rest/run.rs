@@ -14,7 +14,7 @@ use super::definition::{Call, Definition, Poll};
 use super::http::{Answer, Http, Trouble, of_status, reason, words};
 use super::outputs;
 use super::template::Fill;
-use crate::contract::{Interrupted, Job, Ledger, Outcome, OutputStore, Progress, ProgressSink};
+use crate::contract::{Interrupted, Job, Ledger, Outcome, OutputStore, Progress, ProgressSink, Stage};
 use crate::failure::{Failure, Reason};
 use crate::live::{Cut, Live};
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ impl Run {
         let definition = &self.server.definition;
         let queued = waiting.elapsed();
         self.live.hand();
-        self.progress.report(Progress { fraction: HANDED_OVER, ..Progress::default() });
+        self.progress.report(Progress { fraction: HANDED_OVER, stage: Stage::Unseen, ..Progress::default() });
         let began = Instant::now();
         let key = format!("{}-{}", self.job.id, self.job.attempt);
         let fill = self.fill(&self.run_id);
@@ -115,6 +115,7 @@ impl Run {
                 return Err(Cut::Stopped);
             }
             let answer = submitted.ok_or(Cut::Stopped)?;
+            self.fetching();
             return self.collect(answer, &fill, &asked, queued, began).await;
         };
         let engine_id = match (&definition.id, &submitted) {
@@ -181,6 +182,7 @@ impl Run {
                     self.tell(poll, &answer, &mut furthest);
                 }
                 Ok(Standing::Done(answer)) => {
+                    self.fetching();
                     let answer = match &self.server.definition.result {
                         None => answer,
                         Some(call) => self.result(call, fill).await?,
@@ -214,7 +216,14 @@ impl Run {
         let fraction = figure.map_or(0.0, |figure| (figure / poll.progress_max).clamp(0.0, 1.0));
         *furthest = furthest.max(fraction);
         let message = message.map(|text| text.chars().take(500).collect());
-        self.progress.report(Progress { fraction: *furthest, message, ..Progress::default() });
+        // A figure that has moved is expected to go on; words alone, or a figure that has yet to move, promise nothing.
+        let stage = if fraction > 0.0 { Stage::Working } else { Stage::Unseen };
+        self.progress.report(Progress { fraction: *furthest, message, stage, ..Progress::default() });
+    }
+
+    fn fetching(&self) {
+        let message = Some("fetching the outputs".to_owned());
+        self.progress.report(Progress { fraction: 1.0, message, stage: Stage::Fetching, ..Progress::default() });
     }
 
     async fn result(&self, call: &Call, fill: &Fill<'_>) -> Result<Answer, Failure> {
@@ -307,7 +316,7 @@ impl Server {
             let explain = &self.definition.failure;
             let said = words(&json, explain).map_or_else(String::new, |words| format!(": {words}"));
             let reason = reason(&json, explain).unwrap_or(Reason::UnknownError);
-            return Ok(Standing::Failed(Failure::new(reason, format!("the engine says {state:?}{said}"))));
+            return Ok(Standing::Failed(Failure::as_named(reason, format!("the engine says {state:?}{said}"))));
         }
         Ok(Standing::AtWork(json))
     }

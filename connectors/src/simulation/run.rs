@@ -10,7 +10,7 @@
 
 use super::payload::Plan;
 use super::png::Picture;
-use crate::contract::{Interrupted, Job, Outcome, Progress, RunContext, RunError, StoredOutput};
+use crate::contract::{Interrupted, Job, Outcome, Progress, RunContext, RunError, Stage, StoredOutput};
 use crate::failure::{Failure, Reason};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -132,6 +132,7 @@ async fn step_through(plan: &Plan, job: &Job, ctx: &RunContext) -> Result<(), Ru
             message: Some(format!("step {step} of {}", plan.steps)),
             node: None,
             step: Some((step, plan.steps)),
+            stage: Stage::Working,
         });
         if plan.hang_at_step == Some(step) {
             std::future::pending::<()>().await;

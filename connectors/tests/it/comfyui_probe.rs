@@ -52,9 +52,11 @@ async fn models_are_kept_for_a_while_and_then_listed_anew() {
 #[tokio::test]
 async fn a_server_that_is_down_or_frozen_is_said_to_be_so() {
     let server = StandIn::start(Options::default()).await.unwrap();
-    let comfy = connector_with(&server.url(), Timing { probe: Duration::from_millis(50), ..timing() });
+    // Impatience is for the frozen server alone: a loaded machine may take as long for a good answer.
+    let impatient = connector_with(&server.url(), Timing { probe: Duration::from_millis(50), ..timing() });
+    let comfy = connector(&server.url());
     server.freeze();
-    assert!(unhealthy(comfy.probe().await.health).contains("does not answer in time"));
+    assert!(unhealthy(impatient.probe().await.health).contains("does not answer in time"));
     server.thaw();
     assert!(comfy.probe().await.is_healthy());
     server.kill().await;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::{any, get, post};
 use connectors::comfyui::{ComfyUi, Settings, Timing};
 use connectors::conformance::Bench;
-use connectors::contract::{Connector, Reattached};
+use connectors::contract::{Connector, Freed, Reattached, Stage};
 use connectors::failure::{FailureType, Reason};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -164,6 +164,68 @@ async fn a_node_that_ends_the_process_ends_the_run() {
     graph["2"] = json!({ "class_type": "LabFail", "inputs": { "image": ["1", 0], "kind": "Exit", "salt": 1 } });
     let failure = failure(run(&server.url(), graph).await.0);
     assert_eq!((failure.reason, failure.hosts_fault), (Reason::ServiceDown, true));
+}
+
+#[tokio::test]
+async fn a_damaged_model_file_is_named() {
+    let models = std::collections::BTreeMap::from([("checkpoints".to_owned(), vec!["broken.safetensors".to_owned()])]);
+    let server = StandIn::start(Options { models, ..Options::default() }).await.unwrap();
+    let mut graph = steps_graph(12, 1, 0.0);
+    graph["4"] = json!({ "class_type": "CheckpointLoaderSimple", "inputs": { "ckpt_name": "broken.safetensors" } });
+    graph["5"] = json!({ "class_type": "PreviewAny", "inputs": { "source": ["4", 0] } });
+    assert_eq!(connector(&server.url()).models(&graph_job(graph.clone())), ["broken.safetensors"]);
+    let failure = failure(run(&server.url(), graph).await.0);
+    let seen = (failure.reason, failure.hosts_fault, failure.model.as_deref());
+    assert_eq!(seen, (Reason::DependencyError, true, Some("broken.safetensors")));
+}
+
+#[tokio::test]
+async fn memory_that_was_asked_back_is_waited_for() {
+    let server = StandIn::start(Options::default()).await.unwrap();
+    let mut graph = steps_graph(13, 1, 0.0);
+    let checkpoint = "v1-5-pruned-emaonly.safetensors";
+    graph["4"] = json!({ "class_type": "CheckpointLoaderSimple", "inputs": { "ckpt_name": checkpoint } });
+    graph["5"] = json!({ "class_type": "PreviewAny", "inputs": { "source": ["4", 0] } });
+    run(&server.url(), graph).await.0.unwrap();
+    let free_bytes = async || {
+        let stats: Value = reqwest::get(format!("{}/system_stats", server.url())).await.unwrap().json().await.unwrap();
+        stats["devices"][0]["vram_free"].as_u64().unwrap()
+    };
+    let before = free_bytes().await;
+    // Far away: only the memory that is seen to be free ends the wait.
+    let comfy = connector_with(&server.url(), Timing { free: Duration::from_secs(3600), ..timing() });
+    assert_eq!(soon(comfy.free_memory()).await.unwrap(), Freed::Requested);
+    assert!(free_bytes().await > before);
+    // Nothing more to free: the wait has an end.
+    let comfy = connector_with(&server.url(), Timing { free: Duration::from_millis(50), ..timing() });
+    assert_eq!(soon(comfy.free_memory()).await.unwrap(), Freed::Requested);
+}
+
+#[tokio::test]
+async fn a_server_that_is_silent_from_the_start_is_not_given_the_job() {
+    let server = StandIn::start(Options::default()).await.unwrap();
+    server.freeze();
+    let short = Duration::from_millis(50);
+    let comfy = connector_with(&server.url(), Timing { connect: short, probe: short, ..timing() });
+    let bench = Bench::new();
+    let failure = failure(soon(comfy.run(&graph_job(steps_graph(14, 1, 0.0)), &bench.ctx)).await);
+    assert_eq!((failure.reason, failure.hosts_fault), (Reason::NetworkTimeout, true));
+    assert!(bench.ledger.ids().is_empty(), "nothing was started");
+}
+
+#[tokio::test]
+async fn what_cannot_be_seen_is_said_to_be_unseen() {
+    let server = StandIn::start(Options::default()).await.unwrap();
+    server.quirks(|quirks| quirks.hanging_routes.extend(["GET /ws".to_owned()]));
+    let comfy = connector_with(&server.url(), Timing { connect: Duration::from_millis(100), ..timing() });
+    let bench = Bench::new();
+    soon(comfy.run(&graph_job(steps_graph(15, 1, 0.0)), &bench.ctx)).await.unwrap();
+    let stages: Vec<_> = bench.progress.reports().into_iter().map(|report| report.stage).collect();
+    assert!(stages.iter().all(|stage| matches!(stage, Stage::Unseen | Stage::Fetching)), "{stages:?}");
+    // With a socket each step has its kind.
+    let (_, bench) = run(&StandIn::start(Options::default()).await.unwrap().url(), steps_graph(15, 1, 0.0)).await;
+    let kind = Stage::Kind("LabSteps  64x64x1".to_owned());
+    assert!(bench.progress.reports().iter().any(|report| report.stage == kind), "{:?}", bench.progress.reports());
 }
 
 #[tokio::test]

@@ -13,10 +13,14 @@ mod comfyui_cancel;
 mod comfyui_probe;
 mod comfyui_refusals;
 mod comfyui_trouble;
+mod comfyui_wire;
 mod conformance;
 mod points;
 mod process;
 mod process_hostile;
+#[path = "../../../tests/it/support/proxy.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+mod proxy;
 mod replay;
 mod replayed;
 mod rest;

@@ -1,8 +1,8 @@
 -- Takes the best waiting job that the caller can run.
 -- ARGV: 6 token, 7 worker, 8 lease ms, 9 version of the classes, 10 '1' = do not ask for classes or indexing,
--- 11 ids of the fitting classes, 16 hex digits each, without separators
+-- 11 ids of the fitting classes, 16 hex digits each, without separators, 12 the caller's instance, '' before it has one
 -- Answers: {'job', id, again, payload bytes, attempt, life, class, more: '0' if nothing else that fits waits} | {'classes', version, definitions...}
--- | {'index', id} | {'more'} | {'none', ms until the next delayed job or -1}
+-- | {'index', id} | {'more'} | {'none', ms until the next delayed job or -1} | {'superseded'}
 local token, worker, lease, version, force, fitting =
   ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10] == '1', ARGV[11]
 
@@ -22,6 +22,12 @@ end
 local function answer(id, job, again)
   return { 'job', id, again, tostring(redis.call('HSTRLEN', job_key(id), 'payload')), int(job.attempts), job.created_at,
     job.class or '', more_waits() and '1' or '0' }
+end
+
+-- 0. A newer process of this worker has begun by taking over what it found: what an older one claims now, nobody would.
+if ARGV[12] ~= '' then
+  local present = redis.pcall('HGET', key('worker:' .. worker), 'instance')
+  if type(present) == 'string' and present > ARGV[12] then return { 'superseded' } end
 end
 
 -- 1. A lost reply costs nothing: the same token gets the same job.

@@ -336,6 +336,18 @@ local function finish_cancelled(id, job, token, reason)
   tell_cancelled(job)
 end
 
+-- Its worker has been lost once more: the count, or nil if that was once too often and the job has failed.
+local function lose(id, job, most)
+  local stalled, worker = (number(job.stalled) or 0) + 1, job.worker_id
+  if stalled <= most then return stalled end
+  local message = string.format('lost by its worker %d times, last by %s', stalled, worker)
+  finish(id, job, 'failed', '-', { 'error', message, 'failure_type', 'system_error', 'failure_reason', 'worker_lost',
+    'stalled', int(stalled), 'last_failed_worker', worker }, { 'message', message, 'error', message,
+    'failure_type', 'system_error', 'failure_reason', 'worker_lost' })
+  tell_failure(job, message, math.max(0, number(job.retry_count) or 0))
+  return nil
+end
+
 -- The job that this token hands back without a result, or nil and what to answer instead: it was handed back before, it
 -- has ended, it is somebody else's, or it was to be cancelled and now is.
 local function to_hand_back(id, token)

@@ -27,15 +27,10 @@ local function reap(id)
     finish_cancelled(id, job, '-', job.cancel_requested)
     return
   end
-  local stalled = (number(job.stalled) or 0) + 1
   local worker = job.worker_id
-  if stalled > most_stalls then
+  local stalled = lose(id, job, most_stalls)
+  if not stalled then
     gone = gone + 1
-    local message = string.format('lost by its worker %d times, last by %s', stalled, worker)
-    finish(id, job, 'failed', '-', { 'error', message, 'failure_type', 'system_error', 'failure_reason', 'worker_lost',
-      'stalled', int(stalled), 'last_failed_worker', worker }, { 'message', message, 'error', message,
-      'failure_type', 'system_error', 'failure_reason', 'worker_lost' })
-    tell_failure(job, message, math.max(0, number(job.retry_count) or 0))
     return
   end
   leave(id, job)

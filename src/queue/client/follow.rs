@@ -4,16 +4,18 @@
 use super::lossy;
 use crate::protocol::Space;
 use crate::protocol::event::Event;
-use crate::queue::link::Link;
-use redis::aio::MultiplexedConnection;
+use crate::queue::link::{Dedicated, Link};
 use redis::streams::{StreamRangeReply, StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, RedisResult};
+use std::time::Duration;
+
+const BLOCK: Duration = Duration::from_secs(2);
 
 /// Events of a job, from its first or from behind the last one seen.
 pub struct Follower {
     stream: String,
     last: String,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Dedicated>,
 }
 
 impl Follower {
@@ -24,20 +26,14 @@ impl Follower {
 
     /// The next events; empty if none came for a while.
     pub async fn next(&mut self, link: &Link) -> RedisResult<Vec<Event>> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            slot => slot.insert(link.dedicated().await?),
-        };
-        let options = StreamReadOptions::default().block(2000).count(200);
-        let reply: RedisResult<Option<StreamReadReply>> =
-            connection.xread_options(&[&self.stream], &[&self.last], &options).await;
-        let reply = match reply {
-            Ok(reply) => reply.unwrap_or_default(),
-            Err(error) => {
-                self.connection = None;
-                return Err(error);
-            }
-        };
+        let options = StreamReadOptions::default().block(BLOCK.as_millis() as usize).count(200);
+        let (stream, last) = (&self.stream, &self.last);
+        // The server answers by then; a connection that does not is dead.
+        let reading = link.blocking(&mut self.connection, BLOCK * 2, async |con| {
+            con.xread_options(&[stream], &[last], &options).await
+        });
+        let reply: Option<StreamReadReply> = reading.await?;
+        let reply = reply.unwrap_or_default();
         let events: Vec<Event> = reply.keys.into_iter().flat_map(|key| key.ids).map(event).collect();
         if let Some(newest) = events.last() {
             self.last = newest.id.clone();

@@ -89,6 +89,8 @@ impl StandIn {
     /// Changes quirks from now on.
     pub fn quirks(&self, change: impl FnOnce(&mut Quirks)) {
         change(&mut self.server.quirks());
+        // The runner looks anew.
+        self.server.work.notify_one();
     }
 
     /// Replaces the files of one model folder.

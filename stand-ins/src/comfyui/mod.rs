@@ -44,7 +44,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use handle::StandIn;
-pub use options::{Options, Quirks, Release};
+pub use options::{Options, OutOfMemory, Quirks, Release};
 pub use server::Execution;
 
 use server::Server;

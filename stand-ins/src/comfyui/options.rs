@@ -79,4 +79,24 @@ pub struct Quirks {
     pub swallow_prompt_answer: bool,
     /// Routes that accept a request and never answer, such as `"GET /queue"` or `"GET /history/{id}"`.
     pub hanging_routes: BTreeSet<String>,
+    /// Whether samplers run out of GPU memory.
+    pub out_of_memory: OutOfMemory,
+    /// As many of the next questions for an output are answered 404 although the file is there.
+    pub missing_views: u32,
+    /// History entries name no outputs.
+    pub outputs_unnamed: bool,
+    /// The thread that runs prompts is dead: the queue only grows, while every route answers.
+    pub queue_stands_still: bool,
+}
+
+/// When samplers run out of GPU memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutOfMemory {
+    /// Never.
+    #[default]
+    Never,
+    /// Until somebody asks to unload the models and to free the memory.
+    UntilFreed,
+    /// Whatever is asked.
+    Always,
 }

@@ -15,13 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::execute::execute;
 use super::ledger::Ended;
 use super::messages;
+use super::options::OutOfMemory;
 use super::server::{Execution, Server};
 
 pub(crate) async fn run_forever(server: Arc<Server>) {
     loop {
         server.wire.thawed().await;
         free(&server);
-        let taken = server.ledger().take();
+        let stands_still = server.quirks().queue_stands_still;
+        let taken = if stands_still { None } else { server.ledger().take() };
         let Some((item, life)) = taken else {
             server.work.notified().await;
             continue;
@@ -46,6 +48,11 @@ fn free(server: &Server) {
     if freeing.unload_models {
         server.model_loaded.store(false, Ordering::SeqCst);
     }
+    let mut quirks = server.quirks();
+    if freeing.unload_models && freeing.free_memory && quirks.out_of_memory == OutOfMemory::UntilFreed {
+        quirks.out_of_memory = OutOfMemory::Never;
+    }
+    drop(quirks);
     if freeing.free_memory {
         server.cache().clear();
     }
@@ -68,6 +75,10 @@ async fn conclude(server: &Server, ended: Ended, life: &CancellationToken) -> &'
         }
     }
     server.wire.thawed().await;
+    let mut ended = ended;
+    if server.quirks().outputs_unnamed {
+        ended.outputs = json!({});
+    }
     if !server.ledger().finish(ended, life) {
         return "lost";
     }

@@ -28,6 +28,13 @@ pub(crate) async fn view(
     if name.starts_with('/') || name.contains("..") {
         return StatusCode::BAD_REQUEST.into_response();
     }
+    let is_missing = {
+        let misses = &mut server.quirks().missing_views;
+        std::mem::replace(misses, misses.saturating_sub(1)) > 0
+    };
+    if is_missing {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     let kind = query.get("type").map_or("output", String::as_str);
     let Some(root) = server.folders.of(kind) else {
         return StatusCode::BAD_REQUEST.into_response();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::cache::{Made, link};
 use super::execute::{Run, Stop};
 use super::messages::{PREVIEW_JPEG, PictureFormat};
+use super::options::OutOfMemory;
 use super::picture;
 use super::saving;
 
@@ -118,11 +119,9 @@ pub(crate) async fn perform(mut work: Work<'_, '_>, class: &str) -> Result<Made,
         }
         "LabFail" => Err(match work.text("kind") {
             "ValueError" => raised("ValueError", "synthetic value failure\n"),
-            "OOM" => raised(
-                "torch.OutOfMemoryError",
-                "CUDA out of memory. Tried to allocate 20.00 GiB (synthetic)\nThis error means you ran out of memory on your GPU.\n\n\
-                 TIPS: If the workflow worked before you might have accidentally set the batch_size to a large number.",
-            ),
+            "OOM" => out_of_memory(),
+            // Not recorded: PyTorch's words for a card that has failed.
+            "CUDA" => raised("torch.AcceleratorError", "CUDA error: uncorrectable ECC error encountered\n"),
             "Exit" => Stop::Exit,
             _ => raised("RuntimeError", "synthetic runtime failure\n"),
         }),
@@ -133,6 +132,14 @@ pub(crate) async fn perform(mut work: Work<'_, '_>, class: &str) -> Result<Made,
         "ImageBlur" => Ok(hands_on([work.linked("image")])),
         _ => Ok(hands_on([Thing::Opaque; 3])),
     }
+}
+
+fn out_of_memory() -> Stop {
+    raised(
+        "torch.OutOfMemoryError",
+        "CUDA out of memory. Tried to allocate 20.00 GiB (synthetic)\nThis error means you ran out of memory on your GPU.\n\n\
+         TIPS: If the workflow worked before you might have accidentally set the batch_size to a large number.",
+    )
 }
 
 fn load_model(work: &Work<'_, '_>) -> Result<Made, Stop> {
@@ -147,6 +154,12 @@ fn load_model(work: &Work<'_, '_>) -> Result<Made, Stop> {
 }
 
 async fn sample(mut work: Work<'_, '_>) -> Result<Made, Stop> {
+    let quirk = work.run.server.quirks().out_of_memory;
+    if quirk != OutOfMemory::Never {
+        // Real servers unload their models then.
+        work.run.server.model_loaded.store(false, std::sync::atomic::Ordering::SeqCst);
+        return Err(out_of_memory());
+    }
     let wished = work.run.item.extra_data["preview_method"].as_str().unwrap_or("none");
     let preview =
         (work.run.server.options.release.is_new() && wished != "none").then_some((PictureFormat::Jpeg, PREVIEW_JPEG));

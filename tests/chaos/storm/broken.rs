@@ -2,6 +2,9 @@
 //! In: nothing. Out: what was missed.
 
 use super::history::{Fault, History, Leftover, check};
+use super::plan::{Plan, troubles};
+use super::repeats::repeats;
+use stand_ins::comfyui::Execution;
 
 /// Its name, what the checker is given, and what it must find.
 type Case<'a> = (&'a str, Vec<History>, Vec<Leftover>, &'a [Fault]);
@@ -35,7 +38,22 @@ pub fn check_the_checker() -> Result<(), String> {
             history.kinds.pop();
         })
     };
-    let cases: [Case<'_>; 16] = [
+    let cancelled = |asked: bool, outputs: usize| {
+        broken(|history| {
+            history.status = "cancelled".to_owned();
+            history.end = "cancelled w|1 1".to_owned();
+            history.kinds.pop();
+            history.kinds.push("cancellation".to_owned());
+            (history.cancel_asked, history.outputs) = (asked, outputs);
+        })
+    };
+    let theirs = broken(|history| (history.end, history.outputs) = ("completed - 1".to_owned(), 0));
+    let both = {
+        let mut both = cancelled(true, 0);
+        both[0].kinds.insert(4, "completion".to_owned());
+        both
+    };
+    let cases: [Case<'_>; 21] = [
         ("sound", vec![sound()], vec![], &[]),
         ("no history", vec![], vec![], &[Fault::Lost]),
         ("no hash", broken(|history| history.status.clear()), vec![], &[Fault::Lost]),
@@ -52,6 +70,11 @@ pub fn check_the_checker() -> Result<(), String> {
         ("failed", status("failed", "timeout"), vec![], &[Fault::Failed]),
         ("in jobs:pending", vec![sound()], left("jobs:pending"), &[Fault::Stuck]),
         ("held", vec![sound()], left("jobs:active:w"), &[Fault::Stuck]),
+        ("cancelled, as somebody wanted", cancelled(true, 0), vec![], &[]),
+        ("cancelled, and it was another that somebody wanted", cancelled(false, 0), vec![], &[Fault::Failed]),
+        ("cancelled, with a result", cancelled(true, 1), vec![], &[Fault::Lost]),
+        ("cancelled and completed", both, vec![], &[Fault::EndedTwice]),
+        ("completed by a reference worker, which keeps results elsewhere", theirs, vec![], &[]),
     ];
     for (name, histories, leftovers, expected) in cases {
         let found: Vec<Fault> =
@@ -59,6 +82,48 @@ pub fn check_the_checker() -> Result<(), String> {
         if found != expected {
             return Err(format!("{name}: found {found:?}, expected {expected:?}"));
         }
+    }
+    check_repeats()
+}
+
+/// Feeds it runs whose reasons are known.
+fn check_repeats() -> Result<(), String> {
+    let run = |prompt: &str, outcome: &'static str| Execution { prompt_id: prompt.to_owned(), nodes: vec![], outcome };
+    let with = |kind: &str| broken(|history| history.kinds.insert(1, kind.to_owned()));
+    let cancelled = broken(|history| history.cancel_asked = true);
+    let adopted = || vec![sound()];
+    let (twice, cut) = (["success", "success"], ["interrupted", "success"]);
+    // Name, faults in the storm, outcomes of two prompts, history, repeats with a reason, findings.
+    type Case<'a> = (&'a str, &'a str, [&'static str; 2], Vec<History>, u64, usize);
+    let cases: [Case<'_>; 8] = [
+        ("once", "kill", ["lost", "success"], adopted(), 0, 0),
+        ("twice, and its lease had run out", "kill", twice, with("stalled"), 1, 0),
+        ("twice, and it was handed back", "kill", twice, with("released"), 1, 0),
+        ("twice, and engines forget", "engine", twice, adopted(), 1, 0),
+        ("twice, and no engine forgets", "kill", twice, adopted(), 0, 1),
+        ("interrupted, and somebody wanted it", "kill", cut, cancelled, 0, 0),
+        ("interrupted, and its lease had run out", "kill", cut, with("stalled"), 0, 0),
+        ("interrupted, and it was another that somebody wanted", "kill", cut, adopted(), 0, 1),
+    ];
+    for (name, faults, outcomes, histories, repeated, found) in cases {
+        let plan = Plan { jobs: 1, kills: 1, agents: 1, seed: 1, troubles: troubles(faults)? };
+        let work = ["p", "q"].map(|prompt| (prompt.to_owned(), "a".to_owned())).into();
+        let runs = [run("p", outcomes[0]), run("q", outcomes[1])];
+        let repeats = repeats(&plan, &runs, &work, &histories, 0);
+        let counted: u64 = repeats.by_reason.values().sum();
+        if (counted, repeats.findings.len()) != (repeated, found) {
+            return Err(format!("{name}: {:?}, {} findings", repeats.by_reason, repeats.findings.len()));
+        }
+    }
+    let stray = repeats(
+        &Plan { jobs: 1, kills: 1, agents: 1, seed: 1, troubles: troubles("kill")? },
+        &[run("p", "success")],
+        &[].into(),
+        &[sound()],
+        0,
+    );
+    if stray.findings.len() != 1 {
+        return Err("a prompt of no job is not noticed".to_owned());
     }
     Ok(())
 }

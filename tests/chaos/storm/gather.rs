@@ -3,11 +3,12 @@
 
 use super::history::{History, Leftover};
 use crate::support::{Queue, RedisServer};
+use gpu_worker::protocol::event::Event;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// One job, and how many of its outputs are where its result says.
-pub async fn history(queue: &Queue, id: &str) -> History {
+pub async fn history(queue: &Queue, id: &str, cancel_asked: bool) -> History {
     let mut job = queue.job(id).await;
     let mut take = |name: &str| job.remove(name).unwrap_or_default();
     let result: Value = serde_json::from_str(&take("result")).unwrap_or_default();
@@ -20,7 +21,11 @@ pub async fn history(queue: &Queue, id: &str) -> History {
     let (status, end, failure_type) = (take("status"), take("final"), take("failure_type"));
     let outputs = urls.len();
     let missing = urls.into_iter().filter(|url| !is_there(url)).collect();
-    History { id: id.to_owned(), status, end, failure_type, kinds: queue.kinds(id).await, outputs, missing }
+    let events = queue.events(id).await;
+    let kinds = events.iter().map(|event| event.kind().to_owned()).collect();
+    let started = events.iter().filter(|event| event.kind() == "started").map(Event::to_json);
+    let prompts = started.filter_map(|event| event["service_job_id"].as_str().map(str::to_owned)).collect();
+    History { id: id.to_owned(), status, end, failure_type, kinds, prompts, outputs, missing, cancel_asked }
 }
 
 fn is_there(url: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The checker: what is wrong with what became of the jobs.
 //! In: collected histories and what is left in the indexes. Out: faults; nothing is read from anywhere.
 
+use super::record::Wrong;
 use std::collections::BTreeMap;
 
 /// What is known of one job at the end.
@@ -14,10 +15,14 @@ pub struct History {
     pub failure_type: String,
     /// The kinds of its events, in order.
     pub kinds: Vec<String>,
+    /// The engine's ids for the work, as its events tell them.
+    pub prompts: Vec<String>,
     /// Outputs that its result tells of.
     pub outputs: usize,
     /// Of these, the ones that are not on disk.
     pub missing: Vec<String>,
+    /// Somebody wanted it cancelled: either end is good then.
+    pub cancel_asked: bool,
 }
 
 /// An id that an index still holds.
@@ -39,9 +44,14 @@ pub enum Fault {
     Stuck,
     /// Ended as something else than completed, though nothing was wrong with it.
     Failed,
+    /// It ran again or was interrupted, and nothing that went wrong explains it.
+    Unexplained,
+    /// The record of all writes shows what the promise forbids.
+    Broken(Wrong),
 }
 
-pub const FAULTS: [Fault; 5] = [Fault::Lost, Fault::EndedTwice, Fault::AcceptedTwice, Fault::Stuck, Fault::Failed];
+pub const FAULTS: [Fault; 6] =
+    [Fault::Lost, Fault::EndedTwice, Fault::AcceptedTwice, Fault::Stuck, Fault::Failed, Fault::Unexplained];
 
 /// A fault, with its reason.
 pub struct Finding {
@@ -71,7 +81,7 @@ pub fn check(submitted: &[String], histories: &[History], leftovers: &[Leftover]
 }
 
 fn faults_of(history: &History) -> Vec<(Fault, String)> {
-    let History { status, end, failure_type, kinds, outputs, missing, .. } = history;
+    let History { status, end, failure_type, kinds, outputs, missing, cancel_asked, .. } = history;
     if status.is_empty() {
         return vec![(Fault::Lost, "has no hash".to_owned())];
     }
@@ -88,17 +98,26 @@ fn faults_of(history: &History) -> Vec<(Fault, String)> {
     }
     match status.as_str() {
         "completed" => {
-            let state = end.split(' ').next().unwrap_or_default();
+            let mut parts = end.split(' ');
+            let (state, token) = (parts.next().unwrap_or_default(), parts.next());
+            // The reference's workers keep results elsewhere.
+            let ours = token != Some("-");
             let lost = if results == 0 {
                 Some(format!("completed without an event: {kinds:?}"))
             } else if state != "completed" {
                 Some(format!("completed, and `final` is {end:?}"))
-            } else if *outputs == 0 || !missing.is_empty() {
+            } else if ours && (*outputs == 0 || !missing.is_empty()) {
                 Some(format!("{outputs} outputs, of which these are missing: {missing:?}"))
             } else {
                 None
             };
             wrong.extend(lost.map(|why| (Fault::Lost, why)));
+        }
+        "cancelled" if *cancel_asked => {
+            let last = kinds.last().map(String::as_str);
+            if last != Some("cancellation") || !end.starts_with("cancelled ") || *outputs > 0 {
+                wrong.push((Fault::Lost, format!("cancelled, with {outputs} outputs, `final` {end:?}: {kinds:?}")));
+            }
         }
         "failed" if failure_type == "worker_lost" => {
             wrong.push((Fault::Stuck, format!("given up as worker_lost: {kinds:?}")));

@@ -2,7 +2,7 @@
 //! In: scenarios. Out: `Gpu`s.
 
 use super::machine::{Machine, ready, states};
-use gpu_worker::hardware::{self, GpuHealth, Inventory, Vendor};
+use gpu_worker::hardware::{self, Ecc, GpuHealth, Inventory, Vendor};
 
 #[test]
 fn one_card_tells_everything() {
@@ -116,4 +116,22 @@ fn a_divided_card_needs_no_privileges_to_offer_its_instances() {
     assert_eq!((inventory.gpus[0].memory_gb, states(&inventory)), (None, vec![GpuHealth::Healthy]));
     assert_eq!((inventory.units().len(), inventory.units()[0].memory_gb()), (2, Some(40.0)));
     assert_eq!(inventory.notes, []);
+}
+
+#[test]
+fn what_a_card_knows_of_its_memory_is_read_where_there_is_something_to_read() {
+    let mut machine = Machine::new("one");
+    assert_eq!(machine.look().gpus[0].ecc, Ecc::default(), "no ECC is no fault");
+    std::fs::write(machine.folder().join("ecc"), "0 5").unwrap();
+    let expected = [
+        ("remap-pending", Ecc { repair_pending: Some(true), repair_failed: Some(false), ..Ecc::default() }),
+        ("remap-failed", Ecc { repair_pending: Some(false), repair_failed: Some(true), ..Ecc::default() }),
+        ("retirement-pending", Ecc { retirement_pending: Some(true), ..Ecc::default() }),
+    ];
+    for (scenario, ecc) in expected {
+        machine.becomes(scenario);
+        let inventory = machine.look();
+        assert_eq!(inventory.gpus[0].ecc, Ecc { uncorrected: Some(5), ..ecc }, "{scenario}");
+        assert_eq!(states(&inventory), [GpuHealth::Healthy], "what follows from it is not the reader's business");
+    }
 }

@@ -33,6 +33,7 @@ async fn amd_cards_come_from_the_kernels_files() {
         ("sys/class/drm/card1/device/unique_id", "d1f2a3b4c5d6e7f8"),
         ("sys/class/drm/card1/device/hwmon/hwmon4/temp1_input", "61500"),
         ("sys/class/drm/card1/device/hwmon/hwmon4/power1_average", "300000000"),
+        ("sys/class/drm/card1/device/ras/umc_err_count", "ue: 2\nce: 17"),
         ("sys/class/drm/card1-DP-1/device/vendor", "0x1002"),
         ("sys/class/drm/card0/device/vendor", "0x1002"),
         ("sys/class/drm/card0/device/uevent", "PCI_SLOT_NAME=0000:0c:00.0"),
@@ -50,6 +51,7 @@ async fn amd_cards_come_from_the_kernels_files() {
         (gpu.metrics.utilisation_percent, gpu.metrics.temperature_c, gpu.metrics.power_w),
         (Some(99), Some(61), Some(300.0))
     );
+    assert_eq!(gpu.ecc.uncorrected, Some(2));
     assert!(inventory.notes.iter().any(|note| note.text.contains("0000:0c:00.0 is not used")), "{:?}", inventory.notes);
 }
 

@@ -100,10 +100,15 @@ impl Drop for Machine {
 }
 
 pub fn build(folder: &Path, flags: &[&str]) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/nvml/nvml.c");
+    compile(folder, "nvml.c", "libnvidia-ml.so.1", flags);
+}
+
+/// Builds a stand-in library of `nvml/` under the name that programs look for.
+pub fn compile(folder: &Path, source: &str, library: &str, flags: &[&str]) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/nvml").join(source);
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-O0", "-Wall", "-Wextra", "-Werror"]).args(flags);
-    let status = compiler.arg("-o").arg(folder.join("libnvidia-ml.so.1")).arg(source).status();
+    let status = compiler.arg("-o").arg(folder.join(library)).arg(source).status();
     assert!(status.expect("a C compiler (cc) is needed").success());
 }
 

@@ -2,6 +2,9 @@
  * In: the first word of the file that GPU_WORKER_FAKE_NVML names, read anew at each call, so that a test can break a card while the
  * program runs. Out: the functions that the agent calls, with NVML's signatures and return codes.
  *
+ * Beside that file: `event` ("1 79": card 1 reports Xid 79; "1 ecc": a memory error), taken once by whoever waits for events, and
+ * `ecc` ("1 3": card 1 has counted 3 uncorrectable memory errors). Without `ecc` no card has ECC.
+ *
  * Figures are made up in the manner of nvidia-smi listings; nothing here was recorded from a card. */
 
 #include <fcntl.h>
@@ -10,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, TOO_SMALL = 7, NOT_LOADED = 9, LOST = 15, MISMATCH = 18, UNKNOWN = 999 };
+enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, TOO_SMALL = 7, NOT_LOADED = 9, TIMEOUT = 10, LOST = 15, MISMATCH = 18, UNKNOWN = 999 };
 #define MIB (1024ULL * 1024ULL)
 #define API __attribute__((visibility("default")))
 
@@ -19,9 +22,13 @@ typedef struct { unsigned version; unsigned long long total, reserved, free, use
 typedef struct { unsigned gpu, memory; } utilization;
 typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } process;
 typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; } pci;
+typedef struct { device *card; unsigned long long type, data; unsigned gpu_instance, compute_instance; } event;
+typedef struct { device *cards[4]; } event_set;
+typedef struct { unsigned id, scope; long long timestamp, latency; int type, result; unsigned long long value; } field;
 typedef struct { unsigned processors, copy, decoders, encoders, jpeg, ofa, gpu_slices, compute_slices; unsigned long long memory_mb; } attributes;
 
 static char name[64];
+static device cards[4] = {{0, -1}, {1, -1}, {2, -1}, {3, -1}};
 
 static int is(const char *wanted) {
     const char *path = getenv("GPU_WORKER_FAKE_NVML");
@@ -35,7 +42,17 @@ static int is(const char *wanted) {
 }
 
 static int mig(void) { return is("mig") || is("mig-old-driver") || is("mig-unprivileged"); }
-static int lost(device *card) { return card->card == 2 && is("one-of-four-lost"); }
+static int two(void) { return is("two") || is("one-of-two-lost"); }
+static int lost(device *card) { return (card->card == 2 && is("one-of-four-lost")) || (card->card == 1 && is("one-of-two-lost")); }
+
+/* A file beside the scenario's. */
+static FILE *beside(const char *file, char *path, unsigned room) {
+    const char *scenario = getenv("GPU_WORKER_FAKE_NVML");
+    const char *slash = scenario ? strrchr(scenario, '/') : NULL;
+    if (!slash) return NULL;
+    snprintf(path, room, "%.*s/%s", (int)(slash - scenario), scenario, file);
+    return fopen(path, "r");
+}
 
 static int text(char *into, unsigned room, const char *from) {
     if (strlen(from) >= room) return TOO_SMALL;
@@ -73,12 +90,11 @@ API int nvmlSystemGetDriverVersion(char *into, unsigned room) { return text(into
 
 API int nvmlDeviceGetCount_v2(unsigned *count) {
     if (is("fault-later")) return UNKNOWN;
-    *count = is("none") ? 0 : is("four") || is("one-of-four-lost") ? 4 : is("three-of-four") ? 3 : 1;
+    *count = is("none") ? 0 : is("four") || is("one-of-four-lost") ? 4 : is("three-of-four") ? 3 : two() ? 2 : 1;
     return OK;
 }
 
 API int nvmlDeviceGetHandleByIndex_v2(unsigned index, device **out) {
-    static device cards[4] = {{0, -1}, {1, -1}, {2, -1}, {3, -1}};
     if (index > 3) return INVALID;
     if (is("three-of-four") && index == 2) index = 3;
     if (is("handle-lost")) return LOST;
@@ -191,4 +207,82 @@ API int nvmlDeviceGetAttributes_v2(device *card, attributes *out) {
     out->gpu_slices = card->instance == 0 ? 3 : 1;
     out->memory_mb = card->instance == 0 ? 40448 : 9984;
     return OK;
+}
+
+API int nvmlDeviceGetHandleByUUID(const char *uuid, device **out) {
+    unsigned card = uuid[strlen(uuid) - 1] - '0';
+    if (strncmp(uuid, "GPU-", 4) != 0 || card > 3) return NOT_FOUND;
+    *out = &cards[card];
+    return lost(*out) ? LOST : OK;
+}
+
+API int nvmlDeviceGetTotalEccErrors(device *card, int error_type, int counter_type, unsigned long long *count) {
+    char path[4096];
+    int which;
+    FILE *file = beside("ecc", path, sizeof path);
+    (void)error_type;
+    (void)counter_type;
+    if (lost(card)) return file ? (fclose(file), LOST) : LOST;
+    if (!file) return NOT_SUPPORTED;
+    *count = 0;
+    if (fscanf(file, "%d %llu", &which, count) == 2 && which != card->card) *count = 0;
+    fclose(file);
+    return OK;
+}
+
+API int nvmlDeviceGetRetiredPagesPendingStatus(device *card, int *pending) {
+    *pending = is("retirement-pending");
+    return lost(card) ? LOST : is("retirement-pending") ? OK : NOT_SUPPORTED;
+}
+
+/* Fields 144 and 145: a row remapping is pending, has failed. */
+API int nvmlDeviceGetFieldValues(device *card, int count, field *fields) {
+    if (lost(card)) return LOST;
+    for (int at = 0; at < count; at++) {
+        fields[at].type = 1;
+        fields[at].result = is("remap-pending") || is("remap-failed") ? OK : NOT_SUPPORTED;
+        fields[at].value = fields[at].id == 144 ? is("remap-pending") : fields[at].id == 145 ? is("remap-failed") : 0;
+    }
+    return OK;
+}
+
+API int nvmlDeviceGetSupportedEventTypes(device *card, unsigned long long *types) {
+    *types = 0x1a;
+    return lost(card) ? LOST : is("not-supported") ? NOT_SUPPORTED : OK;
+}
+
+API int nvmlEventSetCreate(event_set **set) {
+    *set = calloc(1, sizeof **set);
+    return OK;
+}
+
+API int nvmlEventSetFree(event_set *set) {
+    free(set);
+    return OK;
+}
+
+API int nvmlDeviceRegisterEvents(device *card, unsigned long long types, event_set *set) {
+    if (types != 0xa) return INVALID;
+    set->cards[card->card] = card;
+    return OK;
+}
+
+API int nvmlEventSetWait_v2(event_set *set, event *out, unsigned timeout_ms) {
+    for (unsigned waited = 0; waited < timeout_ms; waited += 10) {
+        char path[4096], what[16];
+        int card;
+        FILE *file = beside("event", path, sizeof path);
+        if (file) {
+            int words = fscanf(file, "%d %15s", &card, what);
+            fclose(file);
+            if (words == 2 && card >= 0 && card < 4 && set->cards[card]) {
+                unlink(path);
+                *out = (event){set->cards[card], 0x8, strtoull(what, NULL, 10), 0xFFFFFFFF, 0xFFFFFFFF};
+                if (strcmp(what, "ecc") == 0) out->type = 0x2;
+                return OK;
+            }
+        }
+        usleep(10000);
+    }
+    return TIMEOUT;
 }

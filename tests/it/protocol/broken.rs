@@ -15,7 +15,21 @@ fn without(text: &str, part: &str) -> String {
     text.replace(part, "")
 }
 
-async fn call(scene: &Scene, prelude: &str, script: &str, words: &[&str]) -> Vec<String> {
+/// A script's text, by its name.
+pub fn lua(name: &str) -> &'static str {
+    macro_rules! files {
+        ($($file:literal)*) => {
+            match name {
+                $($file => include_str!(concat!("../../../src/protocol/lua/", $file, ".lua")),)*
+                _ => panic!("there is no script {name}"),
+            }
+        };
+    }
+    files!("prelude" "adopt" "cancel" "claim" "complete" "confirm" "fail" "progress" "release" "renew" "start" "tick")
+}
+
+/// Runs a script's text as the program would run the script.
+pub async fn call_with(scene: &Scene, prelude: &str, script: &str, words: &[&str]) -> Vec<String> {
     let shared = ["", "1", "5000", "86400000", "604800000"];
     let mut command = redis::cmd("EVAL");
     command.arg(format!("{prelude}\n{script}")).arg(0).arg(&shared).arg(words);
@@ -25,12 +39,12 @@ async fn call(scene: &Scene, prelude: &str, script: &str, words: &[&str]) -> Vec
 async fn complete(scene: &Scene, prelude: &str, script: &str, claim: &Claim) -> Vec<String> {
     let (result, attempt) = (completion(), claim.attempt.to_string());
     let words = [&claim.id, &claim.token, &attempt, &claim.life, &result.result, &result.reference_result, "", ""];
-    call(scene, prelude, script, &words).await
+    call_with(scene, prelude, script, &words).await
 }
 
 async fn claim(scene: &Scene, prelude: &str, script: &str) -> Vec<String> {
     let (lease, class) = (LEASE.to_string(), class_of("simulation").id().to_string());
-    call(scene, prelude, script, &["w1|t", "w1", &lease, "", "1", &class]).await
+    call_with(scene, prelude, script, &["w1|t", "w1", &lease, "", "1", &class]).await
 }
 
 async fn problems(scene: &Scene) -> String {

@@ -3,6 +3,7 @@
 use super::invariants::check;
 use super::scene::{LEASE, Scene, claim_of, class_of, job, with};
 use gpu_worker::protocol::claim::{ClaimReply, ClaimRequest};
+use gpu_worker::protocol::operate::{Registered, Registration};
 use gpu_worker::protocol::outcome::Verdict;
 use gpu_worker::protocol::submit::NewJob;
 
@@ -181,8 +182,15 @@ async fn any_number_of_stale_entries_ends_in_the_good_job_behind_them() {
 async fn a_claim_says_when_its_picture_of_the_classes_is_old() {
     let scene = Scene::start().await;
     scene.submit("a").await;
-    let request =
-        ClaimRequest { token: "w1|t", worker: "w1", lease_ms: LEASE, version: "old", force: false, fitting: "" };
+    let request = ClaimRequest {
+        token: "w1|t",
+        worker: "w1",
+        lease_ms: LEASE,
+        version: "old",
+        force: false,
+        fitting: "",
+        instance: "",
+    };
     let answer = scene.space.claim(&mut scene.con(), &request).await.unwrap();
     let class = class_of("simulation");
     let ClaimReply::Classes { version, definitions } = answer else { panic!("{answer:?}") };
@@ -325,4 +333,36 @@ async fn a_job_in_front_that_cannot_be_indexed_does_not_stop_those_behind() {
     scene.foreign("odd", &[("priority", "90"), ("status", "queued")]).await;
     scene.submit("good").await;
     assert_eq!(scene.claim("w1").await.unwrap().id, "good");
+}
+
+#[tokio::test]
+async fn an_older_process_of_a_worker_claims_nothing_once_a_newer_one_has_registered() {
+    let scene = Scene::start().await;
+    let instance_of = async |nonce| {
+        let registration =
+            Registration { worker: "w1", instance: "", nonce, ttl_seconds: 60, class_fields: &[], fields: &[] };
+        match scene.space.register(&mut scene.con(), &registration).await.unwrap() {
+            Registered::Ok { instance, .. } => instance,
+            Registered::Superseded { by } => panic!("superseded by {by}"),
+        }
+    };
+    let (old, new) = (instance_of("a").await, instance_of("b").await);
+    scene.submit("a").await;
+    let fitting = class_of("simulation").id().to_string();
+    let claim = async |instance: &str, token: &str| {
+        let request = ClaimRequest {
+            token,
+            worker: "w1",
+            lease_ms: LEASE,
+            version: "",
+            force: true,
+            fitting: &fitting,
+            instance,
+        };
+        scene.space.claim(&mut scene.con(), &request).await.unwrap()
+    };
+    assert_eq!(claim(&old, "w1|1").await, ClaimReply::Superseded);
+    assert_eq!(scene.field("a", "status").await.as_deref(), Some("pending"));
+    assert!(matches!(claim(&new, "w1|2").await, ClaimReply::Job(_)));
+    check(&scene).await;
 }

@@ -15,7 +15,7 @@ pub struct Ear {
 
 impl Ear {
     pub async fn open(scene: &Scene) -> Self {
-        let mut listener = scene.link.listener().await.expect("a connection");
+        let (mut listener, _) = scene.link.listener().await.expect("a connection");
         listener.psubscribe("*").await.expect("PSUBSCRIBE");
         let heard: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
         let into = heard.clone();

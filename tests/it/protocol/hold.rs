@@ -2,7 +2,7 @@
 
 use super::invariants::check;
 use super::scene::{LEASE, Scene};
-use gpu_worker::protocol::hold::{Claim, Hold, ProgressNote};
+use gpu_worker::protocol::hold::{Adoption, Claim, Hold, ProgressNote};
 use gpu_worker::protocol::operate::Cancelled;
 use gpu_worker::protocol::outcome::{Settled, Verdict};
 
@@ -224,9 +224,10 @@ async fn a_restarted_agent_adopts_what_it_held_and_fences_the_process_before_it(
     let scene = Scene::start().await;
     let old = scene.held("a", "w1").await;
     start(&scene, &old).await;
-    let adopt = async || scene.space.adopt(&mut scene.con(), "a", &old.token, "w1|new", LEASE).await.unwrap();
+    let adopt = async || scene.space.adopt(&mut scene.con(), "a", &old.token, "w1|new", LEASE, 3).await.unwrap();
     for _ in 0..2 {
-        let adopted = adopt().await.expect("adopted");
+        let adopted = adopt().await.held().expect("adopted");
+        assert_eq!(scene.field("a", "stalled").await.as_deref(), Some("1"), "asking again is no second loss");
         assert_eq!((adopted.attempt, &adopted.life), (1, &old.life));
         assert_eq!((adopted.service_job_id.as_deref(), adopted.payload_bytes), (Some("engine-7"), 2));
         assert_eq!(scene.events("a").await.iter().filter(|kind| *kind == "reattached").count(), 1);
@@ -242,17 +243,73 @@ async fn a_restarted_agent_adopts_what_it_held_and_fences_the_process_before_it(
 }
 
 #[tokio::test]
+async fn a_job_that_is_adopted_too_often_fails_as_worker_lost_and_one_that_is_cancelled_does_not() {
+    let scene = Scene::start().await;
+    for (id, cancelled) in [("a", false), ("b", true)] {
+        let mut claim = scene.held(id, "w1").await;
+        start(&scene, &claim).await;
+        let adopt =
+            async |old: &str, new: &str| scene.space.adopt(&mut scene.con(), id, old, new, LEASE, 3).await.unwrap();
+        // A lease that ran out counts as well, and a failure does not.
+        scene.stall(id).await;
+        claim = scene.claim("w1").await.expect("the same job");
+        start(&scene, &claim).await;
+        for n in 2..=3 {
+            let new = format!("w1|{n}");
+            assert!(adopt(&claim.token, &new).await.held().is_some(), "loss {n}");
+            claim.token = new;
+            check(&scene).await;
+        }
+        if cancelled {
+            scene.space.cancel(&mut scene.con(), id, "x").await.unwrap();
+            assert!(adopt(&claim.token, "w1|4").await.held().is_some(), "its engine is stopped first");
+            continue;
+        }
+        assert_eq!(adopt(&claim.token, "w1|4").await, Adoption::GivenUp);
+        let hash = scene.hash(id).await;
+        let said = ["status", "failure_reason", "stalled", "retry_count"].map(|name| hash[name].as_str());
+        assert_eq!(said, ["failed", "worker_lost", "4", "0"]);
+        assert_eq!(adopt(&claim.token, "w1|4").await, Adoption::Lost);
+        assert_eq!(scene.renew(&claim).await, Hold::Lost);
+        check(&scene).await;
+    }
+}
+
+#[tokio::test]
 async fn adopting_is_refused_to_other_workers_and_for_what_is_held_no_longer() {
     let scene = Scene::start().await;
     let claim = scene.held("a", "w1").await;
-    let adopt =
-        async |old: &str, new: &str| scene.space.adopt(&mut scene.con(), "a", old, new, LEASE).await.unwrap().is_some();
+    let adopt = async |old: &str, new: &str| {
+        scene.space.adopt(&mut scene.con(), "a", old, new, LEASE, 3).await.unwrap() != Adoption::Lost
+    };
     assert!(!adopt(&claim.token, "w2|new").await);
     assert!(!adopt("w1|other", "w1|new").await);
     scene.stall("a").await;
+    assert!(!adopt("w1|other", "w1|new").await);
+    scene.claim("w2").await.expect("the job");
     assert!(!adopt(&claim.token, "w1|new").await);
     check(&scene).await;
-    let unknown = scene.space.adopt(&mut scene.con(), "nowhere", "w1|a", "w1|b", LEASE).await.unwrap();
-    assert_eq!(unknown, None);
+    let unknown = scene.space.adopt(&mut scene.con(), "nowhere", "w1|a", "w1|b", LEASE, 3).await.unwrap();
+    assert_eq!(unknown, Adoption::Lost);
     assert!(scene.hash("nowhere").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_waits_since_its_lease_ran_out_is_taken_back_and_the_loss_counts_once() {
+    let scene = Scene::start().await;
+    let old = scene.held("a", "w1").await;
+    start(&scene, &old).await;
+    scene.stall("a").await;
+    for _ in 0..2 {
+        let adopted = scene.space.adopt(&mut scene.con(), "a", &old.token, "w1|new", LEASE, 3).await.unwrap();
+        let adopted = adopted.held().expect("taken back");
+        assert_eq!((adopted.attempt, adopted.service_job_id.as_deref()), (1, Some("engine-7")));
+        let hash = scene.hash("a").await;
+        let said = ["status", "claim", "worker_id", "stalled"].map(|name| hash[name].as_str());
+        assert_eq!(said, ["in_progress", "w1|new", "w1", "1"]);
+        check(&scene).await;
+    }
+    assert_eq!(scene.events("a").await, ["job_submitted", "assigned", "started", "stalled", "reattached"]);
+    assert_eq!(scene.complete(&Claim { token: "w1|new".to_owned(), ..old }).await, Settled::Accepted);
+    check(&scene).await;
 }

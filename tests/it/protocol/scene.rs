@@ -101,9 +101,9 @@ impl Scene {
             if fits { Judgement::Fits } else { Judgement::Misfit }
         };
         let mut claimer = Claimer::new(worker, Duration::from_millis(LEASE));
-        match claimer.ask(&self.link, &self.space, &judge).await.unwrap() {
+        match claimer.ask(&self.link, &self.space, "", &judge).await.unwrap() {
             Asked::Job(job, token) => Some((claim_of(&job, &token), job)),
-            Asked::Nothing(_) => None,
+            Asked::Nothing(_) | Asked::Superseded => None,
         }
     }
 
@@ -112,7 +112,8 @@ impl Scene {
         let classes: BTreeMap<String, String> = self.run(&["HGETALL", &self.space.key("jobs:classes")]).await;
         let fitting: String = classes.keys().filter(|class| *class != "_v").map(String::as_str).collect();
         let worker = token.split('|').next().unwrap();
-        let request = ClaimRequest { token, worker, lease_ms, version: "", force: true, fitting: &fitting };
+        let request =
+            ClaimRequest { token, worker, lease_ms, version: "", force: true, fitting: &fitting, instance: "" };
         self.space.claim(&mut self.con(), &request).await.unwrap()
     }
 

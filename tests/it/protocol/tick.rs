@@ -7,6 +7,7 @@ use gpu_worker::protocol::claim::ClaimReply;
 use gpu_worker::protocol::hold::Hold;
 use gpu_worker::protocol::operate::Ticked;
 use gpu_worker::protocol::outcome::Verdict;
+use std::time::Duration;
 
 #[tokio::test]
 async fn nothing_is_due_and_nothing_happens() {
@@ -195,4 +196,30 @@ async fn workers_whose_record_is_gone_leave_the_set() {
     let _: u64 = scene.run(&["SADD", "workers:active", "ghost"]).await;
     scene.tick().await;
     assert_eq!(scene.run::<u64>(&["SCARD", "workers:active"]).await, 0);
+}
+
+#[tokio::test]
+async fn whatever_is_due_is_done_in_one_go_however_much_it_is() {
+    let scene = Scene::start().await;
+    // At a page a second these would take longer than a test waits.
+    let make = "for i = 1, 3000 do
+        redis.call('HSET', 'job:old' .. i, 'status', 'completed', 'created_at', 'x', 'final', 'completed w|1 x')
+        redis.call('ZADD', 'jobs:finished', 1, 'old' .. i)
+      end
+      return 'OK'";
+    let _: String = scene.run(&["EVAL", make, "0"]).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let keep =
+        gpu_worker::queue::tick::keep(&scene.link, &scene.space, Duration::from_secs(30), 3, || (), stop.clone());
+    let gone = async {
+        until("all of them are forgotten", || async {
+            let left: u64 = scene.run(&["ZCARD", "jobs:finished"]).await;
+            (left == 0).then_some(())
+        })
+        .await;
+        stop.cancel();
+    };
+    tokio::join!(keep, gone);
+    let left: Vec<String> = scene.run(&["KEYS", "job:*"]).await;
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -109,9 +109,11 @@ async fn jobs_of_a_class_without_a_field_that_matters_are_indexed_again() {
     scene.submit_as(super::scene::with(job("b", "simulation"), &[("customer_id", "c1")])).await;
     register(&scene, "", "n", &["customer_id".to_owned()]).await;
     let mut claimer = Claimer::new("w1", Duration::from_secs(600));
-    let Asked::Job(job, _) = claimer.ask(&scene.link, &scene.space, &judge).await.unwrap() else { panic!("no job") };
+    let Asked::Job(job, _) = claimer.ask(&scene.link, &scene.space, "", &judge).await.unwrap() else {
+        panic!("no job")
+    };
     assert_eq!(job.id, "b");
-    assert_eq!(claimer.ask(&scene.link, &scene.space, &judge).await.unwrap(), Asked::Nothing(None));
+    assert_eq!(claimer.ask(&scene.link, &scene.space, "", &judge).await.unwrap(), Asked::Nothing(None));
     super::invariants::check(&scene).await;
 }
 
@@ -122,9 +124,11 @@ async fn a_job_that_comes_back_into_a_class_without_a_field_that_matters_is_foun
     let held = scene.claim("w2").await.unwrap();
     register(&scene, "", "n", &["customer_id".to_owned()]).await;
     let mut claimer = Claimer::new("w1", Duration::from_secs(600));
-    assert_eq!(claimer.ask(&scene.link, &scene.space, &judge).await.unwrap(), Asked::Nothing(None));
+    assert_eq!(claimer.ask(&scene.link, &scene.space, "", &judge).await.unwrap(), Asked::Nothing(None));
     scene.release(&held).await;
-    let Asked::Job(job, _) = claimer.ask(&scene.link, &scene.space, &judge).await.unwrap() else { panic!("no job") };
+    let Asked::Job(job, _) = claimer.ask(&scene.link, &scene.space, "", &judge).await.unwrap() else {
+        panic!("no job")
+    };
     assert_eq!(job.id, "a");
     super::invariants::check(&scene).await;
 }

@@ -15,8 +15,13 @@ pub fn command(server_url: &str, folder: &std::path::Path, env: &[(&str, &str)])
 
 /// Runs a command of the program to its end.
 pub async fn cli(server: &RedisServer, words: &[&str]) -> Output {
+    cli_at(&server.url, &[], words).await
+}
+
+/// Runs a command of the program to its end, with this address of Redis.
+pub async fn cli_at(redis_url: &str, env: &[(&str, &str)], words: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut command = tokio::process::Command::from(command(&server.url, folder.path(), &[]));
+    let mut command = tokio::process::Command::from(command(redis_url, folder.path(), env));
     command.args(words).stdin(Stdio::null()).kill_on_drop(true);
     tokio::time::timeout(super::PATIENCE, command.output()).await.expect("the command ends").expect("the command runs")
 }

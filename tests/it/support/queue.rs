@@ -4,9 +4,16 @@ use super::{RedisServer, until};
 use gpu_worker::protocol::Space;
 use gpu_worker::protocol::event::Event;
 use gpu_worker::queue::client::{self, JobRequest};
-use gpu_worker::queue::link::Link;
+use gpu_worker::queue::link::{Link, persist};
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// What Redis answers, once it does: it may be on its way back.
+async fn answered<T>(ask: impl AsyncFn() -> redis::RedisResult<T>) -> T {
+    let never = tokio_util::sync::CancellationToken::new();
+    let answer = tokio::time::timeout(super::PATIENCE, persist(&never, || ask())).await.expect("Redis answers in time");
+    answer.expect("nobody gives up").expect("Redis answers")
+}
 
 /// The queue of one server.
 pub struct Queue {
@@ -20,6 +27,18 @@ impl Queue {
         Self { link: server.link(), space: server.space() }
     }
 
+    /// The queue behind an address, in its place there.
+    pub fn at(url: &str, prefix: &str) -> Self {
+        let space = Space {
+            prefix: prefix.to_owned(),
+            reference_events: true,
+            stream_max: 5000,
+            retention_ms: 86_400_000,
+            failed_retention_ms: 604_800_000,
+        };
+        Self { link: Link::new(url, prefix).expect("the address is good"), space }
+    }
+
     /// Hands in a job; answers its id.
     pub async fn submit(&self, job: Value) -> String {
         let request = JobRequest::from_json(&job).expect("a good job");
@@ -28,7 +47,7 @@ impl Queue {
 
     /// The small fields of a job.
     pub async fn job(&self, id: &str) -> BTreeMap<String, String> {
-        client::job(&self.link, &self.space, id).await.expect("Redis answers").unwrap_or_default()
+        answered(|| client::job(&self.link, &self.space, id)).await.unwrap_or_default()
     }
 
     /// One field of a job, empty if it is not set.
@@ -47,7 +66,7 @@ impl Queue {
 
     /// The job's events.
     pub async fn events(&self, id: &str) -> Vec<Event> {
-        client::events(&self.link, &self.space, id).await.expect("Redis answers")
+        answered(|| client::events(&self.link, &self.space, id)).await
     }
 
     /// The kinds of a job's events, in order.
