@@ -71,6 +71,10 @@ impl Attempt<'_> {
         let (pictures, fields) = match landing {
             Landing::Answered { pictures, fields } => (pictures, fields),
             Landing::Refused(answer) => {
+                // Interrupted before its first picture it fails for the lack of one.
+                if plan.kind.is_generation() {
+                    self.undisturbed(&Info::default(), &tracker).await?;
+                }
                 let text = |name: &str| plan.body.get(name).and_then(Value::as_str);
                 let texts: Vec<&str> = ["prompt", "negative_prompt"].into_iter().filter_map(text).collect();
                 return Err(refusal::failure(&answer, "running the job", &texts).into());

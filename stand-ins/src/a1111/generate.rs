@@ -201,6 +201,10 @@ impl Run<'_> {
             finished.extend(std::iter::repeat_n(whole, count));
             server.progress().next_job();
         }
+        if finished.is_empty() {
+            // Interrupted before it sampled: there is no first infotext to take (read off the source).
+            return Err(("IndexError", "list index out of range".to_owned()));
+        }
         let outcome = {
             let progress = server.progress();
             match () {

@@ -37,9 +37,13 @@ impl Facts<'_> {
             Some(strength) if self.is_img2img => format!("Denoising strength: {strength}, "),
             _ => String::new(),
         };
+        let clip_skip = match self.clip_skip.as_f64() {
+            Some(skip) if skip != 1.0 => format!("Clip skip: {skip}, "),
+            _ => String::new(),
+        };
         format!(
             "{}\n{negative}Steps: {}, Sampler: {}, Schedule type: {}, CFG scale: {cfg:?}, Seed: {}, Size: {}x{}, \
-             Model hash: {}, Model: {}, {denoising}Version: {VERSION}",
+             Model hash: {}, Model: {}, {denoising}{clip_skip}Version: {VERSION}",
             self.text("prompt"),
             fields["steps"],
             self.sampler,
@@ -60,6 +64,9 @@ impl Facts<'_> {
         let texts: Vec<String> = (0..first).map(|_| 0).chain(0..made).map(|number| self.infotext(number)).collect();
         let denoising = &fields["denoising_strength"];
         let mut extra = Map::new();
+        if self.scheduler != "Automatic" {
+            extra.insert("Schedule type".to_owned(), json!(self.scheduler));
+        }
         if self.is_img2img {
             extra.insert("Denoising strength".to_owned(), denoising.clone());
         }

@@ -273,6 +273,8 @@ async fn list(State(server): App, Path(name): Path<String>) -> Response {
             let login = server.options.login.as_ref().map(|(name, password)| format!("{name}:{password}"));
             flags.insert("api".to_owned(), json!(!server.options.nowebui));
             flags.insert("nowebui".to_owned(), json!(server.options.nowebui));
+            let port = if server.options.nowebui { "7861" } else { "7860" };
+            flags.insert("port".to_owned(), json!(port));
             flags.insert("api_auth".to_owned(), json!(login));
             flags.insert("api_server_stop".to_owned(), json!(server.options.server_stop));
             Value::Object(flags)

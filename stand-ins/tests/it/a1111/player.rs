@@ -40,6 +40,8 @@ pub struct Player<'a> {
     /// What had been allowed when the first of `runs` began.
     base: u64,
     active: usize,
+    /// User name and password where the recording says that they were right; headers were left out of it.
+    pub login: Option<(&'static str, &'static str)>,
     /// Paths that are not compared.
     pub except: Vec<&'static str>,
     pub differences: Vec<String>,
@@ -60,6 +62,7 @@ impl<'a> Player<'a> {
             allowed: 0,
             base: 0,
             active: 0,
+            login: None,
             except: vec![],
             differences: vec![],
         }
@@ -95,9 +98,14 @@ impl<'a> Player<'a> {
                 self.reach(step).await;
             }
             if path.ends_with("/interrupt") || path.ends_with("/skip") {
-                self.cut_short(path.ends_with("/skip"));
+                self.cut_short(path.ends_with("/skip")).await;
             }
-            let answer = tokio::spawn(send(self.client.clone(), self.server.url(), step["request"].clone()));
+            let answer = tokio::spawn(send(
+                self.client.clone(),
+                self.server.url(),
+                step["request"].clone(),
+                self.login_for(step),
+            ));
             self.wait_for(step, answer).await;
             for difference in &mut self.differences[known..] {
                 *difference = format!("step {at} at {now} ms ({path}): {difference}");
@@ -116,7 +124,7 @@ impl<'a> Player<'a> {
         let route =
             format!("{} {}", request["method"].as_str().expect("a method"), request["path"].as_str().expect("a path"));
         let (before, body) = (self.server.asked(&route), &request["body"]);
-        let answer = tokio::spawn(send(self.client.clone(), self.server.url(), request.clone()));
+        let answer = tokio::spawn(send(self.client.clone(), self.server.url(), request.clone(), None));
         while self.server.asked(&route) == before {
             tokio::task::yield_now().await;
         }
@@ -128,6 +136,14 @@ impl<'a> Player<'a> {
             self.server.starving().await;
         }
         self.open.push(Open { step: step.clone(), answer });
+    }
+
+    fn login_for(&self, step: &Value) -> Option<(&'static str, &'static str)> {
+        match step["note"].as_str() {
+            Some("no credentials" | "not protected") => None,
+            Some("wrong password") => Some(("user", "wrong")),
+            _ => self.login,
+        }
     }
 
     async fn knows(&self, id: &str) -> bool {
@@ -200,7 +216,10 @@ impl<'a> Player<'a> {
     }
 
     /// The run at work looks up after the step that it is in.
-    fn cut_short(&mut self, only_this_batch: bool) {
+    async fn cut_short(&mut self, only_this_batch: bool) {
+        if self.active < self.runs.len() {
+            self.allow(self.active, BEFORE_SAMPLING).await;
+        }
         let before = self.base + self.runs.iter().take(self.active).map(|run| run.total).sum::<u64>();
         let Some(run) = self.runs.get_mut(self.active) else { return };
         let done = self.allowed - before;
@@ -210,12 +229,15 @@ impl<'a> Player<'a> {
     }
 
     async fn wait_for(&mut self, step: &Value, mut answer: JoinHandle<Answer>) {
+        let path = step["request"]["path"].as_str().unwrap_or_default();
+        let hungry = ["2img", "image", "images", "options"].iter().any(|end| path.ends_with(end));
         let waiting = async {
             loop {
                 tokio::select! {
                     biased;
                     answer = &mut answer => return answer.expect("a task"),
-                    () = self.server.starving() => {
+                    // A question wants no steps: those are for the run beside it.
+                    () = self.server.starving(), if hungry => {
                         self.server.allow_steps(1);
                         self.allowed += 1;
                     }
@@ -238,18 +260,20 @@ impl<'a> Player<'a> {
                 let request = &step["request"]["body"];
                 let state = &recorded["body"]["state"];
                 let stale = self.runs.get(self.active).is_none_or(|run| state["sampling_steps"] != run.steps);
-                let rule = Rule { random_seed: !request["seed"].is_i64(), stale_steps: stale };
+                let chosen =
+                    path.ends_with("/options") || (state.is_object() && recorded["body"].get("textinfo").is_none());
+                let rule = Rule { chosen, random_seed: !request["seed"].is_i64(), stale_steps: stale };
                 self.differences.extend(rule.compare(&recorded["body"], &body));
             }
         }
     }
 }
 
-async fn send(client: reqwest::Client, url: String, request: Value) -> Answer {
+async fn send(client: reqwest::Client, url: String, request: Value, login: Option<(&str, &str)>) -> Answer {
     let (method, path) = (request["method"].as_str().expect("a method"), request["path"].as_str().expect("a path"));
     let mut call = client.request(method.parse().expect("a method"), format!("{url}{path}"));
-    for (name, value) in request["headers"].as_object().into_iter().flatten() {
-        call = call.header(name, value.as_str().expect("a header"));
+    if let Some((name, password)) = login {
+        call = call.basic_auth(name, Some(password));
     }
     if let Some(body) = request.get("raw_body").and_then(Value::as_str) {
         call = call.header("content-type", "application/json").body(body.to_owned());

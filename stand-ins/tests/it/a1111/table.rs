@@ -98,6 +98,7 @@ async fn replay(name: &'static str, way: &Way) -> Vec<String> {
         if let Except(paths, _) = way {
             player.except = paths.to_vec();
         }
+        player.login = (name == "api-auth").then_some(("user", "secret"));
         player.play(&read(part)).await;
         differences.extend(player.differences.drain(..).map(|difference| format!("{part}: {difference}")));
     }
