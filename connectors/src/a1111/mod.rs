@@ -4,8 +4,10 @@
 //! One blocking request is the whole job: its result lives as long as its connection. What the server is asked for is
 //! checked before, and held against what it says it did afterwards; each request carries a task id of ours.
 
+mod accept;
 mod answer;
 mod api;
+mod base64;
 mod checkpoint;
 mod flight;
 mod http;

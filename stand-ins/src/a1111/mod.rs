@@ -12,6 +12,7 @@
 
 mod base64;
 mod clock;
+mod errors;
 mod generate;
 mod handle;
 mod info;

@@ -77,10 +77,8 @@ async fn a_killed_agent_comes_back_stops_what_it_had_begun_and_runs_it_again() {
     agent.child.kill().unwrap();
     agent.child.wait().unwrap();
     let again = Agent::start(&server, "painter", &env(&engine.url())).await;
-    until("the earlier run is interrupted", || async {
-        (engine.asked("POST /sdapi/v1/interrupt") > 0).then_some(())
-    })
-    .await;
+    until("the earlier run is interrupted", || async { (engine.asked("POST /sdapi/v1/interrupt") > 0).then_some(()) })
+        .await;
     engine.step_by_hand(false);
     let job = queue.reaches(&id, "completed").await;
     assert_eq!(outcomes(&engine), ["interrupted", "success"], "{}", again.log());
@@ -100,6 +98,10 @@ async fn a_checkpoint_that_this_server_lacks_is_named() {
     let id = queue.submit(job).await;
     let failed = queue.reaches(&id, "failed").await;
     assert_eq!(failed["failure_reason"], "model_not_found");
-    assert!(failed["error"].contains("missing.safetensors") && failed["error"].contains("sd_xl_base"), "{}", failed["error"]);
+    assert!(
+        failed["error"].contains("missing.safetensors") && failed["error"].contains("sd_xl_base"),
+        "{}",
+        failed["error"]
+    );
     assert!(engine.executions().is_empty());
 }
