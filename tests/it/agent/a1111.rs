@@ -53,7 +53,8 @@ async fn a_cancelled_job_is_interrupted_on_the_server_and_leaves_nothing() {
     let (queue, engine) = (Queue::of(&server), engine().await);
     let agent = Agent::start(&server, "painter", &env(&engine.url())).await;
     let id = queue.submit(fox(1_000_000)).await;
-    until("the server is at work", || async { (outcomes(&engine) == ["running"]).then_some(()) }).await;
+    let at_work = || engine.executions().first().is_some_and(|run| run.steps > 0);
+    until("the server is at work", || async { at_work().then_some(()) }).await;
     assert_eq!(cli(&server, &["cancel", &id]).await.status.code(), Some(0));
     queue.reaches(&id, "cancelled").await;
     assert_eq!(outcomes(&engine), ["interrupted"], "{}", agent.log());

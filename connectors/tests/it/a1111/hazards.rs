@@ -177,7 +177,9 @@ async fn a_waiting_request_is_not_interrupted_before_its_turn() {
     let (ended, ()) = soon(async { tokio::join!(a1111.run(&job, &bench.ctx), cancel) }).await;
     assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
     soon(theirs).await.unwrap();
-    assert_eq!(outcomes(&server), ["success", "interrupted"]);
+    let ended = outcomes(&server);
+    // Interrupted before its first picture it ends in an error, for the lack of one.
+    assert!(ended[0] == "success" && ["interrupted", "error"].contains(&ended[1]), "{ended:?}");
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ async fn a_run_that_goes_on_without_its_client_is_stopped_and_run_again() {
     let server = stand_in().await;
     server.step_by_hand(true);
     orphan(&server, "task(orphan)", 1000).await;
+    server.allow_steps(3);
     server.starving().await;
     server.step_by_hand(false);
     let bench = Bench::new();
@@ -64,7 +65,8 @@ async fn one_that_waits_in_the_queue_is_stopped_when_its_turn_comes() {
     };
     let (found, ()) = soon(async { tokio::join!(a1111.reattach(&job, "task(ours)", &bench.ctx), look) }).await;
     assert_eq!(found.unwrap(), Reattached::Unknown);
-    assert_eq!(outcomes(&server), ["success", "interrupted"]);
+    let ended = outcomes(&server);
+    assert!(ended[0] == "success" && ["interrupted", "error"].contains(&ended[1]), "{ended:?}");
 }
 
 #[tokio::test]
@@ -87,6 +89,7 @@ async fn interrupting_an_orphan_stops_it() {
     let server = stand_in().await;
     server.step_by_hand(true);
     orphan(&server, "task(orphan)", 1000).await;
+    server.allow_steps(3);
     server.starving().await;
     server.step_by_hand(false);
     assert_eq!(soon(connector(&server.url()).interrupt("task(orphan)")).await.unwrap(), Interrupted::Stopped);

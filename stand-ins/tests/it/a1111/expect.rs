@@ -53,7 +53,7 @@ impl Rule {
                 for (name, value) in one.iter().filter(|(name, _)| *name != "__cut__") {
                     match other.get(name) {
                         Some(counterpart) => {
-                            self.walk(&format!("{path}/{name}"), name, value, counterpart, differences)
+                            self.walk(&format!("{path}/{name}"), name, value, counterpart, differences);
                         }
                         None => differences.push(format!("{path}/{name}: missing")),
                     }

@@ -158,7 +158,7 @@ async fn new_files_are_listed_after_a_refresh_and_parts_of_names_are_taken() {
 async fn quirks_do_what_they_say() {
     let server = started(Options::default()).await;
     server.quirks(|quirks| {
-        quirks.fail_next = Some(("OutOfMemoryError".into(), "CUDA out of memory. (synthetic)".into()))
+        quirks.fail_next = Some(("OutOfMemoryError".into(), "CUDA out of memory. (synthetic)".into()));
     });
     let (status, said) = ask(&server, "POST", "/sdapi/v1/txt2img", picture(1, "task(m)")).await;
     assert_eq!((status, &said["error"]), (500, &json!("OutOfMemoryError")));
