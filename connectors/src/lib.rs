@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod a1111;
 pub mod comfyui;
 pub mod conformance;
 pub mod contract;

@@ -86,6 +86,15 @@ pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
             connectors: connectors.collect::<Result<_, _>>()?,
         });
     }
+    if let Some(engine) = &config.engines.a1111 {
+        let connectors = engine.urls.iter().map(|url| registry::Engine::A1111(Box::new(a1111(engine, url)?)).build());
+        driven.push(Driven {
+            name: "a1111",
+            gpus: engine.gpus.clone(),
+            needs_gpu: true,
+            connectors: connectors.collect::<Result<_, _>>()?,
+        });
+    }
     if let Some(engine) = &config.engines.simulation {
         let connector = registry::Engine::Simulation { services: engine.services.clone() }.build()?;
         driven.push(Driven { name: "simulation", gpus: None, needs_gpu: false, connectors: vec![connector] });
@@ -99,6 +108,13 @@ fn comfyui(engine: &HttpEngine, url: &url::Url) -> Result<connectors::comfyui::S
     settings.username = engine.username.clone().or(settings.username);
     settings.password = secret(&engine.password).map(Into::into).or(settings.password);
     settings.api_key = secret(&engine.api_key).map(Into::into);
+    Ok(settings)
+}
+
+fn a1111(engine: &HttpEngine, url: &url::Url) -> Result<connectors::a1111::Settings, Failure> {
+    let mut settings = connectors::a1111::Settings::at(url.as_str())?;
+    settings.username = engine.username.clone();
+    settings.password = engine.password.as_ref().map(|secret| secret.expose_secret().to_owned().into());
     Ok(settings)
 }
 

@@ -54,9 +54,6 @@ pub(super) fn read(sources: &Sources) -> Result<(Loaded, std::collections::BTree
     let (mut config, mut derived) = build::config(&reader, sources, &mut report);
     config.engines.files.secrets = names::of_engines(&layers);
     config.engines.files.inherited = names::for_engines(sources);
-    if config.engines.a1111.is_some() {
-        report.warn(&reader.origin("SERVICES"), "SERVICES", "a1111: no connector for it in this release".to_owned());
-    }
     let asked = reader.asked();
     if !report.faults.is_empty() {
         // In the order of the file, then of the environment.

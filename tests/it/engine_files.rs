@@ -43,8 +43,13 @@ impl Engines {
     }
 
     async fn agent(&self, server: &RedisServer) -> Agent {
+        self.agent_with(server, &[]).await
+    }
+
+    async fn agent_with(&self, server: &RedisServer, more: &[(&str, &str)]) -> Agent {
         let dir = self.folder.path().to_str().unwrap();
-        Agent::start(server, "box", &[("CONNECTORS_DIR", dir), ("HEALTH_CHECK_INTERVAL_SECONDS", "0.2")]).await
+        let env = [&[("CONNECTORS_DIR", dir), ("HEALTH_CHECK_INTERVAL_SECONDS", "0.2")], more].concat();
+        Agent::start(server, "box", &env).await
     }
 }
 
@@ -222,4 +227,28 @@ async fn an_engine_that_is_mended_after_the_start_is_taken_up() {
     let id = queue.submit(json!({"service_required": "hello", "payload": {"name": "Ada", "seconds": 0}})).await;
     replace(&path, &hello);
     queue.reaches(&id, "completed").await;
+}
+
+#[tokio::test]
+async fn a_run_may_be_silent_but_one_that_has_reported_must_go_on() {
+    let engines = Engines::new();
+    let code = "#!/usr/bin/env python3\nfrom gpu_worker_connector import serve\n\ndef run(job):\n    \
+                if 'stage' in job.payload: job.progress(0.5, stage=job.payload['stage'])\n    \
+                job.sleep(job.payload['seconds'])\n\nserve(run, services=['quiet'])\n";
+    engines.write("quiet.py", code, 0o755);
+    let server = RedisServer::start().await;
+    let agent = engines.agent_with(&server, &[("STUCK_STEP_SECONDS", "0.5")]).await;
+    let queue = Queue::of(&server);
+    let quiet = |payload: Value| json!({ "service_required": "quiet", "payload": payload });
+    for payload in [json!({ "seconds": 1.5 }), json!({ "seconds": 1.5, "stage": "silent" })] {
+        let id = queue.submit(quiet(payload)).await;
+        let job = queue.reaches(&id, "completed").await;
+        assert_eq!(job["attempt"], "1", "{}", agent.log());
+    }
+    let id = queue.submit(quiet(json!({ "seconds": 600, "stage": null }))).await;
+    until("it is stopped", || async {
+        let reason = server.hget(&format!("job:{id}"), "failure_reason").await;
+        reason.is_some_and(|reason| reason == "processing_timeout").then_some(())
+    })
+    .await;
 }
