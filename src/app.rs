@@ -9,11 +9,12 @@
 mod beats;
 mod build;
 mod check;
+pub mod engine_files;
 mod gpus;
 mod machine;
 mod places;
 
-pub use build::{Built, Driven, drivers, limits, space};
+pub use build::{Built, Driven, drivers, gpu_facts, limits, space};
 
 use crate::config::Config;
 use crate::queue::hints::{self, Hint};

@@ -34,6 +34,12 @@ impl Failure {
         Self { hosts_fault: true, ..Self::new(reason, message) }
     }
 
+    /// For a reason that an engine gave in so many words. Memory that ran out is this box's: another one may have more.
+    pub fn as_named(reason: Reason, message: impl Into<String>) -> Self {
+        let failure = Self::new(reason, message);
+        Self { hosts_fault: failure.is_out_of_memory(), ..failure }
+    }
+
     /// The same, with the model file that is at fault.
     pub fn about_model(self, model: Option<String>) -> Self {
         Self { model, ..self }

@@ -4,9 +4,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod a1111;
 pub mod comfyui;
 pub mod conformance;
 pub mod contract;
 pub mod failure;
+pub mod files;
+pub mod folder;
+mod live;
+pub mod process;
 pub mod registry;
+pub mod rest;
 pub mod simulation;
+mod stamp;

@@ -1,6 +1,7 @@
 //! The one list of connectors that are built in.
 //! In: typed settings of an engine. Out: the connector that drives it; the list says what there is to choose from.
 
+use crate::a1111::{self, A1111};
 use crate::comfyui::{self, ComfyUi};
 use crate::contract::Connector;
 use crate::failure::Failure;
@@ -26,6 +27,11 @@ pub const CONNECTORS: &[Entry] = &[
         services: &[comfyui::NAME],
     },
     Entry {
+        name: a1111::NAME,
+        about: "AUTOMATIC1111 1.10, and Forge and SD.Next where they agree: txt2img, img2img, inpainting, upscaling",
+        services: &[a1111::NAME],
+    },
+    Entry {
         name: simulation::NAME,
         about: "steps, small pictures and failures on request; no GPU, no engine",
         services: &[simulation::NAME],
@@ -36,6 +42,8 @@ pub const CONNECTORS: &[Entry] = &[
 pub enum Engine {
     /// A ComfyUI server.
     ComfyUi(Box<comfyui::Settings>),
+    /// An AUTOMATIC1111 server.
+    A1111(Box<a1111::Settings>),
     /// The simulated engine, with services besides `simulation`.
     Simulation {
         /// Further services that it serves.
@@ -48,6 +56,7 @@ impl Engine {
     pub fn name(&self) -> &'static str {
         match self {
             Self::ComfyUi(_) => comfyui::NAME,
+            Self::A1111(_) => a1111::NAME,
             Self::Simulation { .. } => simulation::NAME,
         }
     }
@@ -59,6 +68,7 @@ impl Engine {
     pub fn build(self) -> Result<Arc<dyn Connector>, Failure> {
         Ok(match self {
             Self::ComfyUi(settings) => Arc::new(ComfyUi::new(*settings)?),
+            Self::A1111(settings) => Arc::new(A1111::new(*settings)?),
             Self::Simulation { services } => Arc::new(Simulation::new(services)),
         })
     }

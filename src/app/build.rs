@@ -1,10 +1,11 @@
 //! From configuration and hardware to engines and slots.
 //! In: `Config`, the inventory, connectors. Out: what the agent runs.
 
+use super::engine_files;
 use super::gpus::Gpus;
 use super::places::{Place, places};
 use crate::capabilities::{
-    Capabilities, EngineRef, EngineSites, HardwareFacts, Parts, Slot as PlannedSlot, SlotPlan, plan_slots,
+    Capabilities, EngineRef, EngineSites, GpuFacts, HardwareFacts, Parts, Slot as PlannedSlot, SlotPlan, plan_slots,
 };
 use crate::config::{Config, HttpEngine};
 use crate::hardware::{Inventory, Sampler, Settings, Unit};
@@ -85,6 +86,15 @@ pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
             connectors: connectors.collect::<Result<_, _>>()?,
         });
     }
+    if let Some(engine) = &config.engines.a1111 {
+        let connectors = engine.urls.iter().map(|url| registry::Engine::A1111(Box::new(a1111(engine, url)?)).build());
+        driven.push(Driven {
+            name: "a1111",
+            gpus: engine.gpus.clone(),
+            needs_gpu: true,
+            connectors: connectors.collect::<Result<_, _>>()?,
+        });
+    }
     if let Some(engine) = &config.engines.simulation {
         let connector = registry::Engine::Simulation { services: engine.services.clone() }.build()?;
         driven.push(Driven { name: "simulation", gpus: None, needs_gpu: false, connectors: vec![connector] });
@@ -98,6 +108,13 @@ fn comfyui(engine: &HttpEngine, url: &url::Url) -> Result<connectors::comfyui::S
     settings.username = engine.username.clone().or(settings.username);
     settings.password = secret(&engine.password).map(Into::into).or(settings.password);
     settings.api_key = secret(&engine.api_key).map(Into::into);
+    Ok(settings)
+}
+
+fn a1111(engine: &HttpEngine, url: &url::Url) -> Result<connectors::a1111::Settings, Failure> {
+    let mut settings = connectors::a1111::Settings::at(url.as_str())?;
+    settings.username = engine.username.clone();
+    settings.password = engine.password.as_ref().map(|secret| secret.expose_secret().to_owned().into());
     Ok(settings)
 }
 
@@ -116,10 +133,17 @@ pub struct Built {
 
 impl Built {
     /// Looks at the hardware, asks the engines how they are, and pairs them.
-    pub async fn new(config: &Config, driven: Vec<Driven>, simulated: Option<(u32, f64)>) -> std::io::Result<Self> {
+    pub async fn new(config: &Config, mut driven: Vec<Driven>, simulated: Option<(u32, f64)>) -> std::io::Result<Self> {
         let ((said, events), (to_ask, asks)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let settings = Settings::new(&config.output_dir, config.declared.clone());
         let sampler = Sampler::start(Settings { simulated, events: Some(said), ..settings })?;
+        let mut looked = None;
+        if config.engines.files.dir.is_some() {
+            // There is a process for each GPU: the GPUs come first, and what is planned later is what was seen here.
+            let inventory = looked.insert(sampler.inventory().await);
+            let more = engine_files::load(config, &gpu_facts(inventory), &driven).await;
+            driven.extend(more);
+        }
         let mut engines = Vec::new();
         let mut by_ref = BTreeMap::new();
         let mut sites = Vec::new();
@@ -136,7 +160,13 @@ impl Built {
         // Side by side: neither a slow driver nor a dead engine holds up the other.
         let asked = futures_util::future::join_all(engines.iter().map(|engine| engine.probe()));
         // An engine that hangs is asked again later; the others and Redis do not wait for it.
-        let (inventory, _) = tokio::join!(sampler.inventory(), tokio::time::timeout(FIRST_LOOK, asked));
+        let look = async {
+            match looked {
+                Some(inventory) => inventory,
+                None => sampler.inventory().await,
+            }
+        };
+        let (inventory, _) = tokio::join!(look, tokio::time::timeout(FIRST_LOOK, asked));
         for note in &inventory.notes {
             tell(Notice::Hardware { note: &note.text });
         }
@@ -226,6 +256,9 @@ impl Built {
             let (engine, until, interval) = (engine.clone(), stop.clone(), config.jobs.health_interval);
             tasks.spawn(async move { engine.keep_probing(interval, || {}, until).await });
         }
+        if let Some(dir) = config.engines.files.dir.clone() {
+            tasks.spawn(engine_files::watch(dir, self.engines.clone(), stop.clone()));
+        }
         let built = Arc::new(self);
         for (at, slot) in slots.iter().enumerate() {
             let (built, slot, until, config) = (built.clone(), slot.clone(), stop.clone(), config.clone());
@@ -249,6 +282,11 @@ impl Built {
             });
         }
     }
+}
+
+/// The GPUs as engines are paired with them.
+pub fn gpu_facts(inventory: &Inventory) -> Vec<GpuFacts> {
+    places(inventory, &[]).into_iter().map(|(facts, _)| facts).collect()
 }
 
 /// Less than what jobs have asked for in vain.

@@ -22,7 +22,7 @@ pub(super) async fn run(chosen: &Chosen) -> Result<Exit, Failed> {
     let signals = tokio::spawn(follow_signals(shutdown.clone()));
     let link = session::link(&config)?;
     let driven = app::drivers(&config).map_err(|failure| Failed::usage(failure.message))?;
-    if driven.is_empty() {
+    if driven.is_empty() && config.engines.files.dir.is_none() {
         return Err(Failed::usage("none of the configured engines has a connector in this release; see SERVICES"));
     }
     let built = Built::new(&config, driven, None).await?;

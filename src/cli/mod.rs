@@ -5,6 +5,7 @@ mod agent;
 mod cancel;
 mod check_gpu;
 mod configuration;
+mod connectors;
 mod dev;
 mod jobs;
 mod local_redis;
@@ -65,6 +66,8 @@ enum Command {
     Workers(workers::Args),
     /// Show what this machine has, and whether it can be used
     Probe(probe::Args),
+    /// Engines of your own: list, check, try them
+    Connectors(connectors::Args),
     /// Check or show the configuration
     Config(configuration::Args),
     /// An engine that does no GPU work, for demos and tests
@@ -89,6 +92,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Jobs(args) => jobs::run(&chosen, args).await,
         Command::Workers(args) => workers::run(&chosen, args).await,
         Command::Probe(args) => probe::run(&chosen, args).await,
+        Command::Connectors(args) => connectors::run(&chosen, args).await,
         Command::Config(args) => configuration::run(&chosen, args),
         Command::StandIn(args) => stand_in::run(args).await,
         Command::CheckGpu => check_gpu::run(),

@@ -18,7 +18,12 @@ pub(super) struct Args {
 pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
     let config = chosen.load()?.config;
     let sampler = Sampler::start(Settings::new(&config.output_dir, config.declared.clone()))?;
-    let driven = app::drivers(&config).map_err(|failure| Failed::usage(failure.message))?;
+    let mut driven = app::drivers(&config).map_err(|failure| Failed::usage(failure.message))?;
+    if config.engines.files.dir.is_some() {
+        let gpus = app::gpu_facts(&sampler.inventory().await);
+        let more = app::engine_files::load(&config, &gpus, &driven).await;
+        driven.extend(more);
+    }
     let engines: Vec<_> =
         driven.iter().flat_map(|driven| driven.connectors.iter().map(|connector| (driven.name, connector))).collect();
     let asked = futures_util::future::join_all(engines.iter().map(|(_, connector)| connector.probe()));

@@ -3,7 +3,7 @@
 
 use super::{Exit, Failed};
 use crate::service::shutdown::{Shutdown, follow_signals};
-use stand_ins::comfyui;
+use stand_ins::{a1111, comfyui};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -24,17 +24,41 @@ enum Engine {
         #[arg(long, default_value_t = 10, value_name = "MS")]
         step_ms: u64,
     },
+    /// AUTOMATIC1111's API; its pictures say `stand-in`
+    A1111 {
+        /// Port on loopback; 0 picks a free one
+        #[arg(long, default_value_t = 7860)]
+        port: u16,
+        /// Time of one sampling step
+        #[arg(long, default_value_t = 10, value_name = "MS")]
+        step_ms: u64,
+        /// Without the routes of the web page, as with the server's --nowebui
+        #[arg(long)]
+        nowebui: bool,
+    },
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failed> {
-    let Engine::Comfyui { port, step_ms } = args.engine;
+    let (name, port, step_ms) = match args.engine {
+        Engine::Comfyui { port, step_ms } => ("ComfyUI", port, step_ms),
+        Engine::A1111 { port, step_ms, .. } => ("AUTOMATIC1111", port, step_ms),
+    };
     let listener = TcpListener::bind(("127.0.0.1", port))
         .await
         .map_err(|error| Failed::new(Exit::Failed, format!("port {port}: {error}")))?;
-    println!("stand-in ComfyUI at http://{}", listener.local_addr()?);
+    println!("stand-in {name} at http://{}", listener.local_addr()?);
     let shutdown = Shutdown::default();
     tokio::spawn(follow_signals(shutdown.clone()));
-    let options = comfyui::Options { step_time: Duration::from_millis(step_ms), ..comfyui::Options::default() };
-    comfyui::serve(listener, options, shutdown.drain).await?;
+    let step_time = Duration::from_millis(step_ms);
+    match args.engine {
+        Engine::Comfyui { .. } => {
+            let options = comfyui::Options { step_time, ..comfyui::Options::default() };
+            comfyui::serve(listener, options, shutdown.drain).await?;
+        }
+        Engine::A1111 { nowebui, .. } => {
+            let options = a1111::Options { step_time, nowebui, ..a1111::Options::default() };
+            a1111::serve(listener, options, shutdown.drain).await?;
+        }
+    }
     Ok(Exit::Done)
 }

@@ -5,8 +5,9 @@ use super::build::Derived;
 use super::nearest::nearest;
 use super::reader::Reader;
 use super::report::Report;
-use super::settings::{Engines, HttpEngine, SimulationEngine};
+use super::settings::{EngineFiles, Engines, HttpEngine, SimulationEngine};
 use secrecy::{ExposeSecret, SecretString};
+use std::path::PathBuf;
 use url::Url;
 
 /// Engines, and the reference's names for workers that drive them.
@@ -19,7 +20,7 @@ const KNOWN: [(&str, &str); 6] = [
     ("simulation-websocket", "simulation"),
 ];
 /// Engines of the reference whose connectors come in a later release.
-const RESERVED: [&str; 17] = [
+const RESERVED: [&str; 13] = [
     "openai",
     "openai-response",
     "openai_text",
@@ -32,12 +33,10 @@ const RESERVED: [&str; 17] = [
     "embeddings",
     "gemini",
     "gem-nano-banana",
-    "rest",
-    "rest-sync",
-    "rest-async",
     "websocket",
-    "process",
 ];
+/// Kinds of engines that are files: what they offer stands in them.
+const FILES: [&str; 4] = ["rest", "rest-sync", "rest-async", "process"];
 
 struct Names {
     engine: &'static str,
@@ -86,6 +85,12 @@ pub(super) fn engines(reader: &Reader<'_>, derived: &mut Derived, report: &mut R
         comfyui: http(&COMFYUI, report),
         a1111: http(&A1111, report),
         simulation: chosen.contains(&"simulation").then_some(SimulationEngine { services }),
+        // Filled in by whoever knows the environment.
+        files: EngineFiles {
+            dir: reader.text("CONNECTORS_DIR").map(PathBuf::from),
+            memory: reader.decimal("CONNECTORS_MEMORY_GB").map(|gb| (gb * f64::from(1 << 30)) as u64),
+            ..EngineFiles::default()
+        },
     }
 }
 
@@ -94,7 +99,7 @@ fn chosen(reader: &Reader<'_>, report: &mut Report) -> Vec<&'static str> {
     if !reader.stated("SERVICES") {
         let set = [("comfyui", "COMFYUI_URL"), ("a1111", "A1111_URL"), ("simulation", "SIMULATION_SERVICES")];
         let set: Vec<_> = set.into_iter().filter(|(_, name)| reader.stated(name)).map(|(engine, _)| engine).collect();
-        return if set.is_empty() { vec!["comfyui"] } else { set };
+        return if set.is_empty() && !reader.stated("CONNECTORS_DIR") { vec!["comfyui"] } else { set };
     }
     if reader.shown("SERVICES").split(',').any(|item| item.contains(':') && !item.trim().ends_with(":1")) {
         let message = "counts are ignored: there are CONCURRENT_JOBS slots for each GPU";
@@ -107,11 +112,16 @@ fn chosen(reader: &Reader<'_>, report: &mut Report) -> Vec<&'static str> {
             if !engines.contains(engine) {
                 engines.push(*engine);
             }
+        } else if FILES.contains(&name.as_str()) {
+            if !reader.stated("CONNECTORS_DIR") {
+                let message = format!("{name}: such engines are files of CONNECTORS_DIR, which is not set");
+                report.warn(&reader.origin("SERVICES"), "SERVICES", message);
+            }
         } else if RESERVED.contains(&name.as_str()) {
             report.warn(&reader.origin("SERVICES"), "SERVICES", format!("{name}: no connector for it in this release"));
         } else {
             wrong = true;
-            let known = KNOWN.iter().map(|(known, _)| *known).chain(RESERVED);
+            let known = KNOWN.iter().map(|(known, _)| *known).chain(RESERVED).chain(FILES);
             let hint = match nearest(name, known, (name.len() / 3).max(2)) {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => "there are comfyui, a1111 and simulation".into(),
@@ -120,7 +130,7 @@ fn chosen(reader: &Reader<'_>, report: &mut Report) -> Vec<&'static str> {
             reader.fault("SERVICES", format!("no engine is called `{name}`; {hint}"), report);
         }
     }
-    if engines.is_empty() && !wrong {
+    if engines.is_empty() && !wrong && !reader.stated("CONNECTORS_DIR") {
         reader.fault("SERVICES", "names no engine that this release can drive", report);
     }
     engines

@@ -131,7 +131,7 @@ pub static RESERVED: &[Former] = &[
         names: &["GEMINI_API_KEY", "GEMINI_NANO_BANANA_URL"],
     },
     Former {
-        reason: "rest: no connector for it in this release",
+        reason: "rest: an engine that speaks HTTP is a TOML file of CONNECTORS_DIR, see connectors/README.md",
         names: &[
             "WORKER_REST_SYNC_BASE_URL",
             "WORKER_REST_SYNC_TIMEOUT_SECONDS",

@@ -51,10 +51,9 @@ pub(super) fn read(sources: &Sources) -> Result<(Loaded, std::collections::BTree
     names::check(&layers, &mut report);
     let resolved = resolve::resolve(&layers, &mut report);
     let reader = Reader::new(&resolved);
-    let (config, mut derived) = build::config(&reader, sources, &mut report);
-    if config.engines.a1111.is_some() {
-        report.warn(&reader.origin("SERVICES"), "SERVICES", "a1111: no connector for it in this release".to_owned());
-    }
+    let (mut config, mut derived) = build::config(&reader, sources, &mut report);
+    config.engines.files.secrets = names::of_engines(&layers);
+    config.engines.files.inherited = names::for_engines(sources);
     let asked = reader.asked();
     if !report.faults.is_empty() {
         // In the order of the file, then of the environment.

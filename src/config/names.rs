@@ -4,8 +4,10 @@
 use super::former::{Former, RESERVED, RETIRED};
 use super::nearest::nearest;
 use super::report::{Origin, Report};
-use super::source::Layer;
+use super::source::{Entry, Layer, Sources};
 use super::table::{ADDRESSES, VARIABLES};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
 
 /// Names that a machine's environment may hold anyway and that look like one of ours.
 const FOREIGN: [&str; 2] = ["CPU_COUNT", "LOGLEVEL"];
@@ -13,6 +15,8 @@ const FOREIGN: [&str; 2] = ["CPU_COUNT", "LOGLEVEL"];
 const NAME_SHOWN: usize = 64;
 /// Where more names than this are unknown, it is the wrong file, and comparing them all takes seconds.
 const HINTS: usize = 200;
+/// Names with this beginning are free: engines that are files refer to them.
+pub(super) const OF_ENGINES: &str = "CONNECTOR_";
 /// Names that act on the process and its libraries, so an env file read by the program comes too late for them.
 const OF_THE_PROCESS: [&str; 10] = [
     "PATH",
@@ -45,7 +49,7 @@ pub(super) fn check(layers: &[Layer; 3], report: &mut Report) {
     for layer in layers {
         let mut reserved: Vec<(&'static str, Vec<(&str, &Origin)>)> = Vec::new();
         for (name, entry) in layer {
-            if working().any(|known| known == name) {
+            if working().any(|known| known == name) || name.starts_with(OF_ENGINES) {
                 continue;
             }
             if let Some(reason) = reason(RETIRED, name) {
@@ -73,6 +77,43 @@ pub(super) fn check(layers: &[Layer; 3], report: &mut Report) {
             report.warn(names[0].1, &listed.join(", "), reason);
         }
     }
+}
+
+/// The variables that engines may refer to.
+pub(super) fn of_engines(layers: &[Layer; 3]) -> BTreeMap<String, SecretString> {
+    let of = |(name, entry): (&String, &Entry)| (name.clone(), SecretString::from(entry.text.clone()));
+    // The earlier layer beats the later.
+    layers.iter().rev().flatten().filter(|(name, _)| name.starts_with(OF_ENGINES)).map(of).collect()
+}
+
+/// What programs need to find their libraries, caches and places: no addresses and no credentials.
+const FOR_ENGINES: [&str; 20] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "PYTHONUNBUFFERED",
+    "XDG_CACHE_HOME",
+    "HF_HOME",
+    "TORCH_HOME",
+    "OMP_NUM_THREADS",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CUDA_HOME",
+    "CUDA_VISIBLE_DEVICES",
+];
+
+/// The part of the environment that an engine's own process may see.
+pub(super) fn for_engines(sources: &Sources) -> Vec<(String, String)> {
+    let may = |name: &str| FOR_ENGINES.contains(&name) || name.starts_with("LC_") || name.starts_with("NVIDIA_");
+    sources.env.iter().filter(|(name, _)| may(name)).cloned().collect()
 }
 
 fn unknown(name: &str) -> String {

@@ -174,6 +174,21 @@ pub struct Engines {
     pub a1111: Option<HttpEngine>,
     /// The built-in simulation.
     pub simulation: Option<SimulationEngine>,
+    /// Engines that are files.
+    pub files: EngineFiles,
+}
+
+/// Engines that are files of `CONNECTORS_DIR`.
+#[derive(Debug, Clone, Default)]
+pub struct EngineFiles {
+    /// `CONNECTORS_DIR`.
+    pub dir: Option<PathBuf>,
+    /// `CONNECTORS_MEMORY_GB`, in bytes.
+    pub memory: Option<u64>,
+    /// Variables that begin with `CONNECTOR_`: what such engines may be given.
+    pub secrets: std::collections::BTreeMap<String, SecretString>,
+    /// What of the agent's own environment an executable may see.
+    pub inherited: Vec<(String, String)>,
 }
 
 /// An engine reached over HTTP.

@@ -103,6 +103,10 @@ pub static VARIABLES: &[Variable] = table! {
             "Password to A1111_USERNAME."
         A1111_MODELS (List) (Unset) Plain []
             "Models to advertise beside those that AUTOMATIC1111 lists."
+        CONNECTORS_DIR (Path) (Unset) Plain []
+            "Folder with engines of your own: executables and TOML files, see connectors/README.md."
+        CONNECTORS_MEMORY_GB (Decimal(0.1, 100_000.0)) (Unset) Plain []
+            "Private memory that each process of an executable in CONNECTORS_DIR may take, in GB; without it there is no limit."
         SIMULATION_SERVICES (List) (Unset) Plain []
             "Services that the built-in simulation answers, beside `simulation`."
         HEALTH_CHECK_INTERVAL_SECONDS (Span(Seconds, 0.1, 86400.0)) (Is("60")) Plain

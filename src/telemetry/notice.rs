@@ -72,6 +72,8 @@ pub enum Notice<'a> {
     Ticked { reaped: u64, given_up: u64, purged: u64, time_jumped: bool },
     /// Something about the hardware or the pairing of engines and GPUs.
     Hardware { note: &'a str },
+    /// Something about an engine that is a file of CONNECTORS_DIR.
+    EngineFile { file: &'a str, note: &'a str },
     /// A GPU may not work any more; its workers claim nothing that needs it.
     GpuFenced { gpu: u32, reason: &'a str, remedy: &'a str },
     /// A GPU may work again. `check`: what was made sure of.
@@ -149,6 +151,7 @@ pub fn tell(notice: Notice<'_>) {
             info!(reaped, given_up, purged, time_jumped, "tick");
         }
         Hardware { note } => info!(note, "hardware"),
+        EngineFile { file, note } => warn!(file, note, "engine of CONNECTORS_DIR"),
         GpuFenced { gpu, reason, remedy } => {
             error!(gpu, reason, remedy, "GPU fenced: no jobs that need it are claimed");
         }

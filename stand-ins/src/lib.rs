@@ -2,4 +2,9 @@
 //! In: requests on a loopback port. Out: the engine's answers and events, and files that say what they are.
 #![forbid(unsafe_code)]
 
+pub mod a1111;
 pub mod comfyui;
+
+mod pace;
+mod picture;
+mod wire;

@@ -1,5 +1,6 @@
 //! The agent as a process: how it stops, what it survives, how it shares work, what the commands around it answer.
 
+mod a1111;
 mod cancelling;
 mod comfyui;
 mod commands;

@@ -11,6 +11,7 @@
 mod agent;
 mod crash_points;
 mod end_to_end;
+mod engine_files;
 mod faults;
 mod fencing;
 mod hardware;

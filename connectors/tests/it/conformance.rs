@@ -104,3 +104,42 @@ async fn comfyui_conforms_on_both_releases() {
         assert_conforms(&Comfy { connector: Arc::new(connector(&server.url())), server }).await;
     }
 }
+
+struct Webui {
+    connector: Arc<dyn Connector>,
+    server: stand_ins::a1111::StandIn,
+}
+
+#[async_trait]
+impl Subject for Webui {
+    fn connector(&self) -> Arc<dyn Connector> {
+        self.connector.clone()
+    }
+
+    fn ok_job(&self, id: &str) -> Job {
+        job(id, "a1111", json!({ "prompt": id, "steps": 3, "width": 64, "height": 64, "seed": 1 }))
+    }
+
+    fn slow_job(&self, id: &str) -> Job {
+        job(id, "a1111", json!({ "prompt": id, "steps": 60_000, "width": 64, "height": 64 }))
+    }
+
+    fn failing_job(&self, id: &str) -> (Job, FailureType) {
+        let payload = json!({ "prompt": id, "steps": 3, "width": 64, "height": 64, "script_name": "x/y/z plot" });
+        (job(id, "a1111", payload), FailureType::ValidationError)
+    }
+
+    async fn engine_works_on(&self, id: &str) -> bool {
+        self.server.executions().iter().any(|run| run.task == id && run.outcome == "running")
+    }
+
+    async fn engine_jobs_taken(&self) -> u64 {
+        self.server.executions().len() as u64
+    }
+}
+
+#[tokio::test]
+async fn a1111_conforms() {
+    let server = crate::a1111::stand_in().await;
+    assert_conforms(&Webui { connector: Arc::new(crate::a1111::connector(&server.url())), server }).await;
+}

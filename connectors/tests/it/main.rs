@@ -8,6 +8,7 @@
     reason = "a test that unwraps says where it broke; clippy.toml covers test functions, not what they call"
 )]
 
+mod a1111;
 mod comfyui;
 mod comfyui_cancel;
 mod comfyui_probe;
@@ -16,9 +17,13 @@ mod comfyui_trouble;
 mod comfyui_wire;
 mod conformance;
 mod points;
+mod process;
+mod process_hostile;
 #[path = "../../../tests/it/support/proxy.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
 mod proxy;
 mod replay;
 mod replayed;
+mod rest;
+mod rest_engine;
 mod simulation;

@@ -22,8 +22,6 @@ mod ledger;
 mod messages;
 mod options;
 mod order;
-mod pace;
-mod picture;
 mod routes;
 mod run;
 mod saving;
@@ -34,7 +32,6 @@ mod upload;
 mod validate;
 mod values;
 mod view;
-mod wire;
 mod works;
 
 use std::io;
@@ -42,6 +39,8 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::{pace, picture, wire};
 
 pub use handle::StandIn;
 pub use options::{Options, OutOfMemory, Quirks, Release};

@@ -8,6 +8,7 @@
     reason = "a test that unwraps says where it broke; clippy.toml covers test functions, not what they call"
 )]
 
+mod a1111;
 mod client;
 mod expect;
 mod faults;

@@ -1,0 +1,171 @@
+//! Engines that are files, made into connectors: what each offers, and for which GPUs.
+//! In: a file of the folder, the GPUs, what the agent gives to such engines. Out: connectors, or why there are none.
+
+use crate::contract::Connector;
+use crate::failure::Failure;
+use crate::folder::{Entry, Kind};
+use crate::process::{Gpu, Payloads, Process, Settings, Timing};
+use crate::rest::{Definition, Fault, Rest, SECRET_PREFIX, Secrets, Source};
+use secrecy::ExposeSecret;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the agent gives to engines that are files.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The program and first words that lead to the guard.
+    pub guard: Vec<OsString>,
+    /// Environment for processes, without anything secret.
+    pub env: Vec<(String, String)>,
+    /// What definitions may refer to; a process gets those that bear its name.
+    pub secrets: Secrets,
+    /// Folder for the files of runs.
+    pub scratch: PathBuf,
+    /// Bytes of private memory for each process.
+    pub memory: Option<u64>,
+}
+
+/// An engine with its connectors.
+pub struct Loaded {
+    /// One, or one for each GPU or address.
+    pub connectors: Vec<One>,
+    /// What it wants to offer.
+    pub services: Vec<String>,
+    /// Whether each connector belongs to a GPU.
+    pub needs_gpu: bool,
+    /// For the conformance suite.
+    pub conformance: Option<Payloads>,
+    /// Worth telling.
+    pub warnings: Vec<String>,
+}
+
+/// One connector of either kind.
+#[derive(Clone)]
+pub enum One {
+    /// A process of its own.
+    Process(Arc<Process>),
+    /// A server elsewhere.
+    Rest(Arc<Rest>),
+}
+
+/// Why there are no connectors.
+pub enum Unusable {
+    /// The text of a definition is wrong.
+    Faults(Vec<Fault>),
+    /// It cannot be started, or does not answer as it should: it may later.
+    Silent(Arc<Process>, Failure),
+    /// It cannot be read or set up.
+    Failed(String),
+}
+
+impl One {
+    /// As the agent sees it.
+    pub fn connector(&self) -> Arc<dyn Connector> {
+        match self {
+            Self::Process(process) => process.clone(),
+            Self::Rest(rest) => rest.clone(),
+        }
+    }
+
+    /// Offers these services from now on. The first call counts.
+    pub fn offer(&self, services: Vec<String>) {
+        match self {
+            Self::Process(process) => process.offer(services),
+            Self::Rest(rest) => rest.offer(services),
+        }
+    }
+
+    /// Whether the run of this id is at work or waits for its place, as far as the connector knows.
+    pub fn is_at_work(&self, service_job_id: &str) -> bool {
+        match self {
+            Self::Process(process) => process.is_at_work(service_job_id),
+            Self::Rest(rest) => rest.is_at_work(service_job_id),
+        }
+    }
+
+    /// How many runs were handed over.
+    pub fn jobs_taken(&self) -> u64 {
+        match self {
+            Self::Process(process) => process.jobs_taken(),
+            Self::Rest(rest) => rest.jobs_taken(),
+        }
+    }
+}
+
+/// Reads or starts an engine. It offers nothing until [`One::offer`] says what.
+///
+/// # Errors
+/// Why it cannot be used, now or at all.
+pub async fn load(entry: &Entry, gpus: &[Gpu], around: &Surroundings, within: Duration) -> Result<Loaded, Unusable> {
+    match entry.kind {
+        Kind::Process => process(entry, gpus, around, within).await,
+        Kind::Rest => rest(entry, around).await,
+    }
+}
+
+async fn process(entry: &Entry, gpus: &[Gpu], around: &Surroundings, within: Duration) -> Result<Loaded, Unusable> {
+    let make = |gpu: Option<&Gpu>| {
+        let made = Process::new(around.of_process(entry, gpu)).map(Arc::new);
+        made.map_err(|failure| Unusable::Failed(failure.message))
+    };
+    let first = make(None)?;
+    let described = match first.describe(within).await {
+        Ok(described) => described,
+        Err(failure) => return Err(Unusable::Silent(first, failure)),
+    };
+    let processes = if described.gpu && !gpus.is_empty() {
+        // It was started without a GPU to be asked; those that work have one each.
+        drop(first);
+        gpus.iter().map(|gpu| make(Some(gpu))).collect::<Result<Vec<_>, _>>()?
+    } else {
+        vec![first]
+    };
+    Ok(Loaded {
+        connectors: processes.into_iter().map(One::Process).collect(),
+        services: described.services,
+        needs_gpu: described.gpu,
+        conformance: described.conformance,
+        warnings: Vec::new(),
+    })
+}
+
+async fn rest(entry: &Entry, around: &Surroundings) -> Result<Loaded, Unusable> {
+    let text = tokio::fs::read_to_string(&entry.path).await;
+    let text = text.map_err(|error| Unusable::Failed(format!("it cannot be read: {error}")))?;
+    let definition = Definition::read(&text, &around.secrets).map_err(Unusable::Faults)?;
+    let mut connectors = Vec::new();
+    for address in 0..definition.urls.len() {
+        let source = Source { path: entry.path.clone(), address, secrets: around.secrets.clone() };
+        let made = Rest::new(entry.name, source, definition.clone()).await;
+        connectors.push(One::Rest(Arc::new(made.map_err(|failure| Unusable::Failed(failure.message))?)));
+    }
+    Ok(Loaded {
+        connectors,
+        services: definition.services,
+        needs_gpu: definition.gpu,
+        conformance: definition.conformance,
+        warnings: definition.warnings.iter().map(ToString::to_string).collect(),
+    })
+}
+
+impl Surroundings {
+    fn of_process(&self, entry: &Entry, gpu: Option<&Gpu>) -> Settings {
+        let mut env = self.env.clone();
+        let own = format!("{SECRET_PREFIX}{}_", entry.name.to_ascii_uppercase().replace(['-', '.'], "_"));
+        let secrets = self.secrets.iter().filter(|(name, _)| name.starts_with(&own));
+        env.extend(secrets.map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned())));
+        let place = gpu.map_or_else(|| entry.name.to_owned(), |gpu| format!("{}-gpu{}", entry.name, gpu.index));
+        Settings {
+            name: entry.name,
+            path: entry.path.clone(),
+            guard: self.guard.clone(),
+            env,
+            scratch: self.scratch.join(place),
+            gpu: gpu.cloned(),
+            memory: self.memory,
+            timing: Timing::default(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The life of an engine process over its deaths: started when it is needed, and not too often.
+//! In: a wish to speak to it. Out: a process that has described itself, or why there is none.
+//!
+//! ```text
+//!   asleep ─needed─▶ starting ─described─▶ up ─file changed, nothing at work─▶ ended ─▶ starting
+//!                       │ fails             │ dies
+//!                       └───────▶ resting (1 s, 2 s … 60 s) ─needed after that─▶ starting
+//! ```
+
+use super::describe::Description;
+use super::session::{Gone, Session, Unanswered};
+use super::settings::Settings;
+use crate::failure::{Failure, Reason};
+use crate::stamp::Stamp;
+use serde_json::json;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+/// One process and its successors.
+pub(super) struct Instance {
+    pub settings: Settings,
+    /// What the first one said; services and GPUs are planned by it.
+    pub described: OnceLock<Description>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    session: Option<Arc<Session>>,
+    stamp: Option<Stamp>,
+    deaths: u32,
+    resting: Option<(Instant, String)>,
+}
+
+impl Instance {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, described: OnceLock::new(), state: Mutex::default() }
+    }
+
+    /// A process that can be spoken to. Starting goes on even if nobody waits for it any more.
+    pub async fn up(self: &Arc<Self>) -> Result<Arc<Session>, Failure> {
+        let me = self.clone();
+        match tokio::spawn(async move { me.up_here().await }).await {
+            Ok(up) => up,
+            Err(_) => Err(Failure::of_host(Reason::InternalError, "the engine's start crashed")),
+        }
+    }
+
+    /// The same, waiting for as long as a process that has died rests, if that is no longer than this.
+    pub async fn up_after_rest(self: &Arc<Self>, longest: Duration) -> Result<Arc<Session>, Failure> {
+        let deadline = Instant::now() + longest;
+        loop {
+            let failure = match self.up().await {
+                Ok(session) => return Ok(session),
+                Err(failure) => failure,
+            };
+            let until = self.state.lock().await.resting.as_ref().map(|(until, _)| *until);
+            match until.filter(|until| *until <= deadline) {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => return Err(failure),
+            }
+        }
+    }
+
+    async fn up_here(&self) -> Result<Arc<Session>, Failure> {
+        let mut state = self.state.lock().await;
+        let fresh = Stamp::of(&self.settings.path).await;
+        if let Some(session) = state.session.clone() {
+            match session.is_gone() {
+                None if session.is_busy() || state.stamp == fresh => return Ok(session),
+                None => {
+                    tracing::info!(engine = self.settings.name, "its file has changed: it is started again");
+                    session.end("its file has changed");
+                    session.gone().await;
+                    // Somebody mended it.
+                    (state.deaths, state.resting) = (0, None);
+                }
+                Some(_) if session.ended_on_purpose() => {}
+                Some(gone) => self.died(&mut state, session.born, gone),
+            }
+            state.session = None;
+        }
+        if state.stamp != fresh {
+            state.resting = None;
+        }
+        if let Some((until, why)) = &state.resting
+            && *until > Instant::now()
+        {
+            return Err(self.resting(*until, why));
+        }
+        state.stamp = fresh;
+        match self.start().await {
+            Ok(session) => {
+                state.session = Some(session.clone());
+                Ok(session)
+            }
+            Err((born, why)) => {
+                self.died(&mut state, born, Gone { why, at: Instant::now() });
+                let (until, why) = state.resting.clone().unwrap_or_else(|| (Instant::now(), String::new()));
+                Err(self.resting(until, &why))
+            }
+        }
+    }
+
+    fn died(&self, state: &mut State, born: Instant, Gone { why, at }: Gone) {
+        let timing = &self.settings.timing;
+        if at - born >= timing.steady {
+            state.deaths = 0;
+        }
+        state.deaths = state.deaths.saturating_add(1);
+        let doubled = 2_u32.saturating_pow(state.deaths.saturating_sub(1).min(16));
+        let pause = timing.pause_first.saturating_mul(doubled).min(timing.pause_longest);
+        tracing::warn!(engine = self.settings.name, why, pause_ms = pause.as_millis() as u64, "engine process is gone");
+        state.resting = Some((at + pause, why));
+    }
+
+    fn resting(&self, until: Instant, why: &str) -> Failure {
+        let left = until.saturating_duration_since(Instant::now());
+        let said = format!("{}: {why}; its next start is in {:.1} s", self.settings.name, left.as_secs_f64());
+        Failure::of_host(Reason::ServiceDown, said)
+    }
+
+    async fn start(&self) -> Result<Arc<Session>, (Instant, String)> {
+        let session = Session::start(&self.settings).map_err(|why| (Instant::now(), why))?;
+        let limit = self.settings.timing.describe;
+        let described = match timeout(limit, session.ask("describe", &json!({ "protocol": 1 }))).await {
+            Ok(Ok(answer)) => Description::read(answer),
+            Ok(Err(Unanswered::Refused(refused))) => Err(format!("its `describe` failed: {}", refused.failure())),
+            Ok(Err(Unanswered::Gone(why))) => return Err((session.born, why)),
+            Err(_) => Err(format!("it did not answer `describe` within {} s", limit.as_secs_f64())),
+        };
+        let fault = match described {
+            Ok(described) => self.accept(described).err(),
+            Err(why) => Some(why),
+        };
+        match fault {
+            None => Ok(Arc::new(session)),
+            Some(why) => {
+                session.end(&why);
+                session.gone().await;
+                // However long it took to say nothing: that is no steady life.
+                Err((Instant::now(), why))
+            }
+        }
+    }
+
+    /// Slots are planned by what the first process said; a later one must fit into them.
+    fn accept(&self, described: Description) -> Result<(), String> {
+        let first = self.described.get_or_init(|| described.clone());
+        let planned = |d: &Description| (d.services.clone(), d.gpu, d.concurrency);
+        if planned(first) == planned(&described) {
+            return Ok(());
+        }
+        Err("its services, `gpu` or `concurrency` have changed: restart the agent to take that up".to_owned())
+    }
+}

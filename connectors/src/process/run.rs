@@ -1,0 +1,161 @@
+//! One job in an engine process: handed over, followed, stopped if need be, its files taken out.
+//! In: a job. Out: an outcome, a failure, or a stop after which nothing works on it.
+//!
+//! ```text
+//!   recorded ─▶ waits for its place ─▶ process up ─▶ `run` ─▶ answer ─▶ files stored ─▶ Outcome
+//!                                                     │ stop: `cancel` ─answer─▶ Stopped
+//!                                                     │        └ 8 s ─▶ the process is ended ─▶ Stopped
+//!                                                     └ the process dies ─▶ Failure
+//! ```
+
+use super::instance::Instance;
+use super::message::Refused;
+use super::scratch::{Named, Scratch};
+use super::session::{Session, Unanswered};
+use crate::contract::{Job, Outcome, OutputStore, Progress, ProgressSink, Stage};
+use crate::failure::{Failure, Reason};
+use crate::live::{Cut, Live};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// A process that has just died may be back before the job needs another worker.
+const REST_LONGEST: Duration = Duration::from_secs(5);
+/// Longest `data` of an answer.
+const DATA_MAX: usize = 64 << 10;
+
+/// One run.
+pub(super) struct Run {
+    pub instance: Arc<Instance>,
+    pub places: Arc<Semaphore>,
+    pub live: Arc<Live>,
+    pub job: Job,
+    pub id: String,
+    pub progress: Arc<dyn ProgressSink>,
+    pub outputs: Arc<dyn OutputStore>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    #[serde(default)]
+    outputs: Vec<Named>,
+    #[serde(default)]
+    data: Value,
+    #[serde(default)]
+    timings: BTreeMap<String, u64>,
+    #[serde(default)]
+    unknown: bool,
+}
+
+impl Run {
+    /// `method` is `run` or `reattach`. `None`: the process does not know the id.
+    pub async fn live(self, method: &'static str, asked: CancellationToken) -> Result<Option<Outcome>, Cut> {
+        let waiting = Instant::now();
+        let ready = async {
+            let place = self.places.clone().acquire_owned().await;
+            let session = self.instance.up_after_rest(REST_LONGEST).await?;
+            Ok::<_, Failure>((place, session))
+        };
+        let (_place, session) = tokio::select! {
+            biased;
+            () = asked.cancelled() => return Err(Cut::Stopped),
+            ready = ready => ready?,
+        };
+        let scratch = Scratch::make(&self.instance.settings.scratch, &self.id)?;
+        if method == "run" {
+            self.live.hand();
+        }
+        let began = Instant::now();
+        let params = json!({
+            "id": self.id,
+            "scratch": scratch.path(),
+            "job": {
+                "id": self.job.id,
+                "attempt": self.job.attempt,
+                "service": self.job.service,
+                "payload": self.job.payload,
+            },
+        });
+        let mut working = Box::pin(session.ask_run(method, &params, &self.id, self.progress.clone()));
+        let answered = tokio::select! {
+            biased;
+            answered = &mut working => answered,
+            () = asked.cancelled() => {
+                stop(&session, &self.instance, &self.id, working).await;
+                return Err(Cut::Stopped);
+            }
+        };
+        drop(working);
+        let answer = read(answered)?;
+        if answer.unknown {
+            return Ok(None);
+        }
+        let answered = Instant::now();
+        let message = Some("storing the outputs".to_owned());
+        self.progress.report(Progress { fraction: 1.0, message, stage: Stage::Fetching, ..Progress::default() });
+        let storing = scratch.store(&answer.outputs, &self.outputs);
+        let outputs = tokio::select! {
+            biased;
+            () = asked.cancelled() => return Err(Cut::Stopped),
+            outputs = storing => outputs?,
+        };
+        let mut timings = answer.timings;
+        timings.insert("queued_ms".to_owned(), (began - waiting).as_millis() as u64);
+        timings.insert("run_ms".to_owned(), (answered - began).as_millis() as u64);
+        timings.insert("fetch_ms".to_owned(), answered.elapsed().as_millis() as u64);
+        Ok(Some(Outcome { outputs, data: answer.data, timings }))
+    }
+}
+
+/// Whatever it takes: an engine that goes on after this would work for nobody.
+async fn stop(
+    session: &Session,
+    instance: &Instance,
+    id: &str,
+    working: impl Future<Output = Result<Value, Unanswered>>,
+) {
+    let timing = &instance.settings.timing;
+    let params = json!({ "id": id });
+    let asking = async {
+        let _ = session.ask("cancel", &params).await;
+        std::future::pending::<()>().await;
+    };
+    let obeyed = timeout(timing.obey, async {
+        tokio::select! {
+            _ = working => (),
+            () = asking => (),
+        }
+    });
+    if obeyed.await.is_err() {
+        tracing::warn!(engine = instance.settings.name, "it does not stop a cancelled job and is ended");
+        session.end("it did not stop a cancelled job");
+        let _ = timeout(timing.end, session.gone()).await;
+    }
+}
+
+fn read(answered: Result<Value, Unanswered>) -> Result<Answer, Failure> {
+    let value = match answered {
+        Ok(Value::Null) => json!({}),
+        Ok(value) => value,
+        Err(Unanswered::Refused(refused)) => return Err(Refused::failure(&refused)),
+        // The job may well be why: it is charged, so that it does not go round for ever.
+        Err(Unanswered::Gone(why)) => {
+            return Err(Failure::new(Reason::ServiceDown, format!("the engine process went away at work: {why}")));
+        }
+    };
+    let answer: Answer = serde_json::from_value(value).map_err(|error| {
+        Failure::new(Reason::InvalidResponseFormat, format!("the engine's answer cannot be used: {error}"))
+    })?;
+    let bytes = answer.data.to_string().len();
+    if bytes > DATA_MAX {
+        let said = format!("the engine's answer has {bytes} bytes of `data`; files belong into `outputs`");
+        return Err(Failure::new(Reason::InvalidResponseFormat, said));
+    }
+    Ok(answer)
+}

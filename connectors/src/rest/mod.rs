@@ -1,0 +1,245 @@
+//! An engine that speaks HTTP, as a TOML file describes it: one call, or a call and then polls.
+//! In: jobs. Out: requests made of templates; progress, files and facts from where the definition says they are.
+
+mod definition;
+mod faults;
+mod http;
+mod outputs;
+mod run;
+mod table;
+mod template;
+
+pub use definition::Definition;
+pub use faults::Fault;
+pub use template::{SECRET_PREFIX, Secrets};
+
+use crate::contract::{Connector, Freed, Health, Interrupted, Job, Outcome, Probe, Reattached, RunContext, RunError};
+use crate::failure::{Failure, Reason};
+use crate::live::Live;
+use crate::stamp::Stamp;
+use async_trait::async_trait;
+use http::{Http, of_status};
+use run::{Run, Server};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use template::Fill;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// One server of one definition.
+pub struct Rest {
+    name: &'static str,
+    source: Source,
+    /// What is left of the defined services once other engines have theirs.
+    services: OnceLock<Vec<String>>,
+    state: Mutex<State>,
+    places: Arc<Semaphore>,
+    concurrency: usize,
+    live: Arc<Live>,
+}
+
+/// Where the definition comes from.
+pub struct Source {
+    /// The file, which is read again when it changes.
+    pub path: PathBuf,
+    /// Which of its addresses this is.
+    pub address: usize,
+    /// What it may refer to.
+    pub secrets: Secrets,
+}
+
+struct State {
+    server: Arc<Server>,
+    stamp: Option<Stamp>,
+    /// What is wrong with the file as it is now; the last good one stays in force.
+    fault: Option<String>,
+}
+
+impl Rest {
+    /// A connector for one address of a definition; [`Rest::offer`] says which services it offers.
+    ///
+    /// # Errors
+    /// `system_error/config_error` if there is no such address.
+    pub async fn new(name: &'static str, source: Source, definition: Definition) -> Result<Self, Failure> {
+        let stamp = Stamp::of(&source.path).await;
+        let places = Arc::new(Semaphore::new(definition.concurrency));
+        let concurrency = definition.concurrency;
+        let server = Arc::new(Server::at(definition, source.address)?);
+        let state = Mutex::new(State { server, stamp, fault: None });
+        Ok(Self { name, source, services: OnceLock::new(), state, places, concurrency, live: Arc::default() })
+    }
+
+    /// Offers these services from now on. The first call counts.
+    pub fn offer(&self, services: Vec<String>) {
+        let _ = self.services.set(services);
+    }
+
+    /// How many runs were handed to the engine.
+    pub fn jobs_taken(&self) -> u64 {
+        self.live.handed()
+    }
+
+    /// Whether the run of this id is at work or waits for its place.
+    pub fn is_at_work(&self, service_job_id: &str) -> bool {
+        self.ours(service_job_id).is_some_and(|id| self.live.knows(&id.whole))
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The definition as the file has it now. A file that has become wrong changes nothing until it is right again.
+    async fn server(&self) -> Arc<Server> {
+        let fresh = Stamp::of(&self.source.path).await;
+        if self.state().stamp == fresh {
+            return self.state().server.clone();
+        }
+        let read = tokio::fs::read_to_string(&self.source.path).await.map_err(|error| error.to_string());
+        let read = read.and_then(|text| {
+            let found = Definition::read(&text, &self.source.secrets);
+            let found = found.map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())?;
+            let now = self.state().server.clone();
+            let planned = |d: &Definition| (d.services.clone(), d.gpu, d.concurrency, d.urls.len());
+            if planned(&now.definition) != planned(&found) {
+                let said = "its services, `gpu`, `concurrency` or the number of addresses have changed: restart the \
+                            agent to take that up";
+                return Err(said.to_owned());
+            }
+            Server::at(found, self.source.address).map_err(|failure| failure.message)
+        });
+        let mut state = self.state();
+        state.stamp = fresh;
+        match read {
+            Ok(server) => {
+                tracing::info!(engine = self.name, "its file has changed and is in force");
+                (state.server, state.fault) = (Arc::new(server), None);
+            }
+            Err(why) => {
+                tracing::error!(engine = self.name, why, "its changed file cannot be used; the earlier one stays");
+                state.fault = Some(why);
+            }
+        }
+        state.server.clone()
+    }
+
+    fn run_of(&self, server: Arc<Server>, id: &Id, job: &Job, ctx: &RunContext) -> Run {
+        Run {
+            server,
+            places: self.places.clone(),
+            live: self.live.clone(),
+            job: job.clone(),
+            run_id: id.run.clone(),
+            id: id.whole.clone(),
+            progress: ctx.progress.clone(),
+            outputs: ctx.outputs.clone(),
+            ledger: ctx.ledger.clone(),
+        }
+    }
+
+    /// `NAME/RUN`, and `NAME/RUN/ENGINE'S` once the engine has told its own: ids of other servers are not ours to stop.
+    fn ours(&self, service_job_id: &str) -> Option<Id> {
+        let rest = service_job_id.strip_prefix(self.name)?.strip_prefix('/')?;
+        let (run, engine) = rest.split_once('/').map_or((rest, None), |(run, engine)| (run, Some(engine.to_owned())));
+        uuid::Uuid::parse_str(run).ok()?;
+        Some(Id { whole: format!("{}/{run}", self.name), run: run.to_owned(), engine })
+    }
+}
+
+struct Id {
+    whole: String,
+    run: String,
+    engine: Option<String>,
+}
+
+impl Id {
+    /// What the engine calls the run; `None` if it chose a name that we never heard.
+    fn at(&self, definition: &Definition) -> Option<String> {
+        if definition.server_names_runs() { self.engine.clone() } else { Some(self.run.clone()) }
+    }
+}
+
+impl Server {
+    fn at(definition: Definition, address: usize) -> Result<Self, Failure> {
+        let Some(url) = definition.urls.get(address) else {
+            return Err(Failure::of_host(Reason::ConfigError, format!("there is no address number {}", address + 1)));
+        };
+        Ok(Self { http: Http::new(url)?, definition })
+    }
+}
+
+fn nobody() -> Job {
+    Job { id: String::new(), attempt: 0, service: String::new(), payload: Value::Null, ctx: Value::Null }
+}
+
+#[async_trait]
+impl Connector for Rest {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn services(&self) -> &[String] {
+        self.services.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    async fn probe(&self) -> Probe {
+        let server = self.server().await;
+        if let Some(fault) = self.state().fault.clone() {
+            tracing::warn!(engine = self.name, fault, "its changed file cannot be used; the earlier one is in force");
+        }
+        let queue_remaining = Some(self.live.count() as u64);
+        let healthy = Probe { health: Health::Healthy, version: None, models: BTreeMap::new(), queue_remaining };
+        let Some(health) = &server.definition.health else { return healthy };
+        let (job, headers) = (nobody(), &server.definition.headers);
+        let fill = Fill { job: &job, run_id: "", engine_id: "" };
+        match server.http.call(health, headers, None, &fill).await {
+            Ok(answer) if answer.is_success() => healthy,
+            Ok(answer) => {
+                Probe::unhealthy(of_status(&answer, &server.definition.failure, "asking for its health").message)
+            }
+            Err(trouble) => Probe::unhealthy(trouble.failure("asking for its health").message),
+        }
+    }
+
+    async fn run(&self, job: &Job, ctx: &RunContext) -> Result<Outcome, RunError> {
+        if ctx.cancel.is_cancelled() {
+            return Err(RunError::Cancelled);
+        }
+        let server = self.server().await;
+        let run = uuid::Uuid::now_v7().to_string();
+        let id = Id { whole: format!("{}/{run}", self.name), run, engine: None };
+        ctx.ledger.record_service_job(&id.whole).await?;
+        let run = self.run_of(server, &id, job, ctx);
+        self.live.attend(&id.whole, ctx, |asked| run.run(asked)).await
+    }
+
+    async fn reattach(&self, job: &Job, service_job_id: &str, ctx: &RunContext) -> Result<Reattached, RunError> {
+        let server = self.server().await;
+        let Some(id) = self.ours(service_job_id) else { return Ok(Reattached::Unknown) };
+        let Some(engine_id) = id.at(&server.definition) else { return Ok(Reattached::Unknown) };
+        let run = self.run_of(server, &id, job, ctx);
+        let found = self.live.attend(&id.whole, ctx, |asked| run.reattach(engine_id, asked)).await?;
+        Ok(found.map_or(Reattached::Unknown, Reattached::Done))
+    }
+
+    async fn interrupt(&self, service_job_id: &str) -> Result<Interrupted, Failure> {
+        let Some(id) = self.ours(service_job_id) else { return Ok(Interrupted::NothingToStop) };
+        if self.live.knows(&id.whole) {
+            return Ok(self.live.stop(&id.whole, run::STOP).await);
+        }
+        let server = self.server().await;
+        let Some(engine_id) = id.at(&server.definition) else { return Ok(Interrupted::NothingToStop) };
+        let job = nobody();
+        let fill = Fill { job: &job, run_id: &id.run, engine_id: &engine_id };
+        timeout(run::STOP, server.stop(&fill)).await.unwrap_or(Ok(Interrupted::StillRunning))
+    }
+
+    async fn free_memory(&self) -> Result<Freed, Failure> {
+        Ok(Freed::NotSupported)
+    }
+}

@@ -1,0 +1,23 @@
+//! Whether a file is still the one that was read.
+//! In: a path. Out: a stamp that differs after every change.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Which file, how long, and when it was last written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    written: (i64, i64),
+}
+
+impl Stamp {
+    /// The stamp of this file; `None` if it is not there.
+    pub async fn of(path: &Path) -> Option<Self> {
+        let meta = tokio::fs::metadata(path).await.ok()?;
+        let written = (meta.mtime(), meta.mtime_nsec());
+        Some(Self { device: meta.dev(), inode: meta.ino(), length: meta.len(), written })
+    }
+}

@@ -1,0 +1,44 @@
+//! Errors of the server, classified by their class and text.
+//! In: the stand-in's faults. Out: failures that are the job's or this box's, fit to show.
+
+use super::{failure, fox_with, run, stand_in};
+use connectors::failure::Reason;
+use serde_json::json;
+
+#[tokio::test]
+async fn classes_and_texts_decide() {
+    let rows = [
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 20.00 GiB", Reason::GpuMemoryFull, true),
+        ("RuntimeError", "CUDA out of memory.", Reason::GpuMemoryFull, true),
+        ("MemoryError", "", Reason::OutOfMemory, true),
+        ("NansException", "A tensor with all NaNs was produced in Unet.", Reason::InternalError, false),
+        ("RuntimeError", "CUDA error: an illegal memory access was encountered", Reason::GpuError, true),
+        ("OSError", "[Errno 28] No space left on device: '/opt/webui/x'", Reason::DiskSpaceFull, true),
+        ("SafetensorError", "Error while deserializing header", Reason::DependencyError, true),
+        ("RuntimeError", "mat1 and mat2 shapes cannot be multiplied", Reason::InternalError, false),
+        ("Exception", "whatever", Reason::InvalidPayload, false),
+    ];
+    let server = stand_in().await;
+    for (class, text, reason, hosts) in rows {
+        server.quirks(|quirks| quirks.fail_next = Some((class.into(), text.into())));
+        let failure = failure(run(&server, fox_with(json!({}))).await.0);
+        assert_eq!((failure.reason, failure.hosts_fault), (reason, hosts), "{class} {text}: {failure}");
+    }
+}
+
+#[tokio::test]
+async fn prompts_and_paths_are_not_passed_on() {
+    let server = stand_in().await;
+    let text = "cannot encode 'a red fox in the snow' from /opt/webui/models/x.bin\nTraceback (most recent call last)";
+    server.quirks(|quirks| quirks.fail_next = Some(("RuntimeError".into(), text.into())));
+    let failure = failure(run(&server, fox_with(json!({ "prompt": "a red fox in the snow" }))).await.0);
+    assert_eq!(failure.message, "the server failed with RuntimeError: cannot encode '…' from …");
+}
+
+#[tokio::test]
+async fn fields_of_the_wrong_type_are_named() {
+    let server = stand_in().await;
+    let failure = failure(run(&server, fox_with(json!({ "cfg_scale": "much" }))).await.0);
+    assert_eq!(failure.reason, Reason::InvalidPayload);
+    assert!(failure.message.contains("`cfg_scale`") && failure.message.contains("float"), "{failure}");
+}
