@@ -75,6 +75,12 @@ impl<'a, 'g> Follow<'a, 'g> {
         }
     }
 
+    /// The run may have ended before anybody listened: history is asked first of all.
+    pub fn looking_back(mut self) -> Self {
+        (self.look_at, self.locate_at) = (self.alive, self.alive);
+        self
+    }
+
     /// Dropping this future at any point is harmless: it only asks.
     pub async fn until_ended(mut self) -> Result<Entry, Failure> {
         loop {

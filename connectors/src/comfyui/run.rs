@@ -48,7 +48,7 @@ impl Attempt<'_> {
         }
         let submitted = Instant::now();
         let doubt = self.submit().await?;
-        self.finish(socket, doubt, submitted).await?.ok_or_else(|| {
+        self.finish(socket, doubt, submitted, false).await?.ok_or_else(|| {
             let what = "the run was interrupted in ComfyUI by somebody else";
             Failure::new(Reason::ServiceUnavailable, what).into()
         })
@@ -68,7 +68,7 @@ impl Attempt<'_> {
             socket = self.open_socket() => socket?,
         };
         // The earlier process may have stopped it, and died before it could say so: that is no fault of the job.
-        Ok(self.finish(socket, None, taken_up).await?.map_or(Reattached::Unknown, Reattached::Done))
+        Ok(self.finish(socket, None, taken_up, true).await?.map_or(Reattached::Unknown, Reattached::Done))
     }
 
     async fn is_known(&self) -> Result<bool, RunError> {
@@ -116,14 +116,17 @@ impl Attempt<'_> {
         socket: Option<Socket>,
         doubt: Option<Failure>,
         since: Instant,
+        resumed: bool,
     ) -> Result<Option<Outcome>, RunError> {
         let timing = &self.comfy.settings.timing;
         let mut tracker = Tracker::new(self.graph, &*self.ctx.progress);
         tracker.handed_over(socket.is_none());
+        let following = Follow::new(&self.comfy.api, timing, self.id, &mut tracker, socket, doubt);
+        let following = if resumed { following.looking_back() } else { following };
         let entry = tokio::select! {
             biased;
             () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
-            entry = Follow::new(&self.comfy.api, timing, self.id, &mut tracker, socket, doubt).until_ended() => entry?,
+            entry = following.until_ended() => entry?,
         };
         reach(Point::HistoryRead);
         let mut timings =

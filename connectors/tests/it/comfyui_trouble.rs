@@ -264,8 +264,10 @@ async fn a_run_of_an_earlier_process_is_taken_up() {
     let Ok(Reattached::Done(outcome)) = found else { panic!("{found:?}") };
     assert_eq!(outcome.outputs[0].name, "picture_00001_.png");
     assert_eq!(server.runs_of(&id), 1);
-    // Long over: history still tells.
-    let found = comfy.reattach(&job, &id, &Bench::new().ctx).await.unwrap();
+    // Long over: history is asked at once, for the socket will stay silent.
+    let patient = connector_with(&server.url(), Timing { silence: Duration::from_secs(3600), ..timing() });
+    let bench = Bench::new();
+    let found = soon(patient.reattach(&job, &id, &bench.ctx)).await.unwrap();
     assert!(matches!(found, Reattached::Done(_)));
     assert!(after.ledger.ids().is_empty(), "nothing new was started");
 }
