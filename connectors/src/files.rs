@@ -156,16 +156,43 @@ impl Surroundings {
         let own = format!("{SECRET_PREFIX}{}_", entry.name.to_ascii_uppercase().replace(['-', '.'], "_"));
         let secrets = self.secrets.iter().filter(|(name, _)| name.starts_with(&own));
         env.extend(secrets.map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned())));
-        let place = gpu.map_or_else(|| entry.name.to_owned(), |gpu| format!("{}-gpu{}", entry.name, gpu.index));
         Settings {
             name: entry.name,
             path: entry.path.clone(),
             guard: self.guard.clone(),
             env,
-            scratch: self.scratch.join(place),
+            scratch: self.scratch.join(place_of(entry.name, gpu)),
             gpu: gpu.cloned(),
             memory: self.memory,
             timing: Timing::default(),
         }
+    }
+}
+
+/// A folder of its own for each process of an engine. The instances of a divided card share its number, not its id.
+fn place_of(name: &str, gpu: Option<&Gpu>) -> String {
+    match gpu {
+        None => name.to_owned(),
+        Some(gpu) if gpu.uuid.is_empty() => format!("{name}-gpu{}", gpu.index),
+        Some(gpu) => {
+            let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+            format!("{name}-{}", gpu.uuid.chars().map(plain).collect::<String>())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_one_engine_share_no_folder() {
+        let gpu = |index, uuid: &str| Gpu { index, uuid: uuid.to_owned() };
+        let gpus = [gpu(0, ""), gpu(1, ""), gpu(0, "MIG-GPU-1f/1/0"), gpu(0, "MIG-GPU-1f/2/0"), gpu(0, "GPU-1f")];
+        let mut places: Vec<String> = gpus.iter().map(|gpu| place_of("paint", Some(gpu))).collect();
+        places.push(place_of("paint", None));
+        assert!(places.iter().all(|place| !place.contains('/')), "{places:?}");
+        let different: std::collections::BTreeSet<_> = places.iter().collect();
+        assert_eq!(different.len(), places.len(), "{places:?}");
     }
 }
