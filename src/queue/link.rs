@@ -142,7 +142,7 @@ impl Link {
                 self.state().failed = Some((Instant::now(), error.clone()));
                 self.note_loss(&error);
                 // It answers, and does not let us in: another password, for example.
-                if !breaks_connection(&error) && error.code().is_some() {
+                if error.kind() == redis::ErrorKind::AuthenticationFailed {
                     self.state().refusals.note(&error);
                 }
                 Err(error)

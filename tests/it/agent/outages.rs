@@ -169,3 +169,15 @@ async fn whoever_watches_a_job_sees_its_end_although_redis_was_away() {
     assert!(last.contains("\"completion\""), "{last}");
     assert_eq!(watching.wait().await.unwrap().code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_password_that_is_changed_under_the_agent_is_told_as_what_it_is() {
+    let server = RedisServer::start().await;
+    let _: String = server.run(&["CONFIG", "SET", "requirepass", "the first"]).await;
+    let agent = Agent::spawn_at(&server.url.replace("redis://", "redis://:the%20first@"), "w", &[]);
+    agent.logged("\"registered\"").await;
+    let _: String = server.run(&["CONFIG", "SET", "requirepass", "another"]).await;
+    let _: i64 = server.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    agent.logged("Password authentication failed").await;
+    assert!(!agent.log().contains("first"), "{}", agent.log());
+}
