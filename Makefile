@@ -48,7 +48,7 @@ chaos: deps ## Agents at work in a storm of faults; every write is checked (JOBS
 
 .PHONY: explore
 explore: deps ## Random sequences of all that agents, time and others do, checked after every step (EPISODES=1000 SEED=7)
-	PROPTEST_CASES=$(or $(EPISODES),1000) $(if $(SEED),PROPTEST_RNG_SEED=$(SEED)) $(CARGO) test $(CARGO_FLAGS) --test it -- \
+	PROPTEST_CASES=$(or $(EPISODES),1000) PROPTEST_RNG_SEED=$(or $(SEED),$(shell date +%s)) $(CARGO) test $(CARGO_FLAGS) --test it -- \
 		--exact --nocapture protocol::interleaving::whatever_happens_in_whatever_order_each_job_ends_once
 
 .PHONY: soak

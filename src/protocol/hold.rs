@@ -145,19 +145,18 @@ impl Space {
         reply.texts(0).iter().map(|word| Hold::of(word, &reply)).collect()
     }
 
-    /// Takes over what the same worker's earlier process held, or takes it back if it waits since that lease ran out,
-    /// unless it has lost its worker more than `max_stalls` times.
+    /// Takes over what the same worker's earlier process held, or takes it back if it waits in the same life since that
+    /// lease ran out, unless it has lost its worker more than `max_stalls` times.
     pub async fn adopt(
         &self,
         con: &mut (impl ConnectionLike + Send),
-        id: &str,
-        old_token: &str,
+        old: &Claim,
         new_token: &str,
         lease_ms: u64,
         max_stalls: u32,
     ) -> RedisResult<Adoption> {
-        let call = self.call(&ADOPT).arg(id).arg(old_token).arg(new_token).arg(lease_ms).arg(max_stalls);
-        let reply = call.send(con).await?;
+        let call = self.call(&ADOPT).arg(&old.id).arg(&old.token).arg(&old.life);
+        let reply = call.arg(new_token).arg(lease_ms).arg(max_stalls).send(con).await?;
         let service_job = |at| Some(reply.text(at)).filter(|text| !text.is_empty());
         match reply.text(0).as_str() {
             "ok" => Ok(Adoption::Held(Adopted {

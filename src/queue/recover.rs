@@ -11,7 +11,7 @@
 use super::link::Link;
 use crate::protocol::Space;
 use crate::protocol::claim::ClaimedJob;
-use crate::protocol::hold::Adoption;
+use crate::protocol::hold::{Adoption, Claim};
 use crate::protocol::ids::new_token;
 use failpoints::{Point, reach};
 use redis::RedisResult;
@@ -56,6 +56,8 @@ pub struct LeftBehind {
 struct Entry {
     claim: String,
     #[serde(default)]
+    life: String,
+    #[serde(default)]
     service_job_id: String,
 }
 
@@ -70,12 +72,13 @@ pub async fn left_behind(
     let lease_ms = lease.as_millis() as u64;
     let mut found = LeftBehind::default();
     for key in [space.key("jobs:active:") + worker, started_key(space, worker)] {
-        for (id, Entry { claim, service_job_id }) in entries(link, &key).await? {
+        for (id, Entry { claim, life, service_job_id }) in entries(link, &key).await? {
             if found.held.iter().any(|recovered| recovered.claimed.id == id) {
                 continue;
             }
             let token = new_token(worker);
-            let adopting = link.call(async |con| space.adopt(con, &id, &claim, &token, lease_ms, max_stalls).await);
+            let old = Claim { id: id.clone(), token: claim, attempt: 0, life };
+            let adopting = link.call(async |con| space.adopt(con, &old, &token, lease_ms, max_stalls).await);
             match adopting.await? {
                 Adoption::Held(adopted) => {
                     reach(Point::AdoptAnswered);

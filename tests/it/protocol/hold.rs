@@ -224,7 +224,7 @@ async fn a_restarted_agent_adopts_what_it_held_and_fences_the_process_before_it(
     let scene = Scene::start().await;
     let old = scene.held("a", "w1").await;
     start(&scene, &old).await;
-    let adopt = async || scene.space.adopt(&mut scene.con(), "a", &old.token, "w1|new", LEASE, 3).await.unwrap();
+    let adopt = async || scene.space.adopt(&mut scene.con(), &old, "w1|new", LEASE, 3).await.unwrap();
     for _ in 0..2 {
         let adopted = adopt().await.held().expect("adopted");
         assert_eq!(scene.field("a", "takeovers").await.as_deref(), Some("1"), "asking again is no second loss");
@@ -249,25 +249,25 @@ async fn a_job_that_is_adopted_too_often_fails_as_worker_lost_and_one_that_is_ca
         let mut claim = scene.held(id, "w1").await;
         start(&scene, &claim).await;
         let adopt =
-            async |old: &str, new: &str| scene.space.adopt(&mut scene.con(), id, old, new, LEASE, 3).await.unwrap();
+            async |old: &Claim, new: &str| scene.space.adopt(&mut scene.con(), old, new, LEASE, 3).await.unwrap();
         // Work that gets further than ever begins the count anew; what was there before does not.
         for (n, percent) in [(1, 0.0), (2, 40.0), (3, 41.0), (4, 40.0), (5, 0.0), (6, 41.0)] {
             let new = format!("w1|{n}");
-            assert!(adopt(&claim.token, &new).await.held().is_some(), "loss {n}");
+            assert!(adopt(&claim, &new).await.held().is_some(), "loss {n}");
             claim.token = new;
             assert_eq!(progress(&scene, &claim, percent).await, Hold::Ok);
             check(&scene).await;
         }
         if cancelled {
             scene.space.cancel(&mut scene.con(), id, "x").await.unwrap();
-            assert!(adopt(&claim.token, "w1|7").await.held().is_some(), "its engine is stopped first");
+            assert!(adopt(&claim, "w1|7").await.held().is_some(), "its engine is stopped first");
             continue;
         }
-        assert_eq!(adopt(&claim.token, "w1|7").await, Adoption::GivenUp);
+        assert_eq!(adopt(&claim, "w1|7").await, Adoption::GivenUp);
         let hash = scene.hash(id).await;
         let said = ["status", "failure_reason", "takeovers", "retry_count"].map(|name| hash[name].as_str());
         assert_eq!(said, ["failed", "worker_lost", "4", "0"]);
-        assert_eq!(adopt(&claim.token, "w1|7").await, Adoption::Lost);
+        assert_eq!(adopt(&claim, "w1|7").await, Adoption::Lost);
         assert_eq!(scene.renew(&claim).await, Hold::Lost);
         check(&scene).await;
     }
@@ -277,19 +277,34 @@ async fn a_job_that_is_adopted_too_often_fails_as_worker_lost_and_one_that_is_ca
 async fn adopting_is_refused_to_other_workers_and_for_what_is_held_no_longer() {
     let scene = Scene::start().await;
     let claim = scene.held("a", "w1").await;
-    let adopt = async |old: &str, new: &str| {
-        scene.space.adopt(&mut scene.con(), "a", old, new, LEASE, 3).await.unwrap() != Adoption::Lost
+    let other = Claim { token: "w1|other".to_owned(), ..claim.clone() };
+    let nowhere = Claim { id: "nowhere".to_owned(), ..claim.clone() };
+    let adopt = async |old: &Claim, new: &str| {
+        scene.space.adopt(&mut scene.con(), old, new, LEASE, 3).await.unwrap() != Adoption::Lost
     };
-    assert!(!adopt(&claim.token, "w2|new").await);
-    assert!(!adopt("w1|other", "w1|new").await);
+    assert!(!adopt(&claim, "w2|new").await);
+    assert!(!adopt(&other, "w1|new").await);
     scene.stall("a").await;
-    assert!(!adopt("w1|other", "w1|new").await);
+    assert!(!adopt(&other, "w1|new").await);
     scene.claim("w2").await.expect("the job");
-    assert!(!adopt(&claim.token, "w1|new").await);
+    assert!(!adopt(&claim, "w1|new").await);
     check(&scene).await;
-    let unknown = scene.space.adopt(&mut scene.con(), "nowhere", "w1|a", "w1|b", LEASE, 3).await.unwrap();
-    assert_eq!(unknown, Adoption::Lost);
+    assert!(!adopt(&nowhere, "w1|new").await);
     assert!(scene.hash("nowhere").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_job_submitted_anew_under_its_id_is_not_taken_back_with_the_work_of_its_earlier_life() {
+    let scene = Scene::start().await;
+    let old = scene.held("a", "w1").await;
+    start(&scene, &old).await;
+    scene.foreign("a", &[("created_at", "2026-01-01T00:00:00.001Z")]).await;
+    let adopting = scene.space.adopt(&mut scene.con(), &old, "w1|new", LEASE, 3).await;
+    assert_eq!(adopting.unwrap(), Adoption::Lost);
+    assert_eq!(scene.field("a", "status").await.as_deref(), Some("pending"));
+    let (anew, _) = scene.claim_job("w2", &["simulation"]).await.expect("the new life waits for anybody");
+    assert_eq!((anew.attempt, anew.life.as_str()), (1, "2026-01-01T00:00:00.001Z"));
+    check(&scene).await;
 }
 
 #[tokio::test]
@@ -299,7 +314,7 @@ async fn what_waits_since_its_lease_ran_out_is_taken_back_and_the_loss_counts_on
     start(&scene, &old).await;
     scene.stall("a").await;
     for _ in 0..2 {
-        let adopted = scene.space.adopt(&mut scene.con(), "a", &old.token, "w1|new", LEASE, 3).await.unwrap();
+        let adopted = scene.space.adopt(&mut scene.con(), &old, "w1|new", LEASE, 3).await.unwrap();
         let adopted = adopted.held().expect("taken back");
         assert_eq!((adopted.attempt, adopted.service_job_id.as_deref()), (1, Some("engine-7")));
         let hash = scene.hash("a").await;

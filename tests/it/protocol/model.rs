@@ -4,14 +4,17 @@ use super::scene::Scene;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+/// A run of the tests repeats the last one; `make explore` goes where nobody has been.
+const SEED: u64 = 7;
+
 /// Runs `test` on `cases` generated values; panics with the smallest that fails, and with the seed. `PROPTEST_CASES` and
-/// `PROPTEST_RNG_SEED` set another number and the seed.
+/// `PROPTEST_RNG_SEED` set another number and another seed.
 pub fn hold<S: Strategy>(cases: u32, strategy: &S, test: impl AsyncFn(&Scene, S::Value)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let scene = runtime.block_on(Scene::start());
     let given = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let cases = given("PROPTEST_CASES").map_or(cases, |cases| cases as u32);
-    let seed = given("PROPTEST_RNG_SEED").unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0 % 1_000_000);
+    let seed = given("PROPTEST_RNG_SEED").unwrap_or(SEED);
     let again = format!("again: make explore EPISODES={cases} SEED={seed}, or the test with PROPTEST_RNG_SEED={seed}");
     println!("{again}");
     let rng_seed = RngSeed::Fixed(seed);

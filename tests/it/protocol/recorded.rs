@@ -97,7 +97,7 @@ impl Stand<'_> {
             }
             Drive::Stranger => {
                 let claim = scene.held("a", "w1").await;
-                self.call("adopt", &["a", &claim.token, "w2|t", &LEASE.to_string(), "3"]).await;
+                self.call("adopt", &["a", &claim.token, &claim.life, "w2|t", &LEASE.to_string(), "3"]).await;
             }
             Drive::Ticks => {
                 scene.held("a", "w1").await;
@@ -152,7 +152,7 @@ async fn a_recorded_history_counts_each_way_in_which_a_token_comes_and_goes() {
     scene.stall(&b.id).await;
     scene.renew(b).await;
     let lease = LEASE;
-    scene.space.adopt(&mut scene.con(), &c.id, &c.token, "w1|new", lease, 3).await.unwrap();
+    scene.space.adopt(&mut scene.con(), c, "w1|new", lease, 3).await.unwrap();
     scene.fail(d, Verdict::Never).await;
     let summary = check(&recorder.finish().await);
     assert!(summary.breaches.is_empty(), "{:#?}", summary.breaches);

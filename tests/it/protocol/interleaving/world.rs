@@ -133,7 +133,7 @@ impl<'a> World<'a> {
             Do::Adopt => {
                 let Some(claim) = self.belief(agent, b / 2) else { return };
                 let token = self.new_token(agent, "adopted");
-                let adopting = scene.space.adopt(&mut scene.con(), &claim.id, &claim.token, &token, LEASE, 3).await;
+                let adopting = scene.space.adopt(&mut scene.con(), &claim, &token, LEASE, 3).await;
                 if let Some(adopted) = adopting.unwrap().held() {
                     self.believed[agent].push(Claim { token, attempt: adopted.attempt, ..claim.clone() });
                 }
