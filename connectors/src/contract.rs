@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -82,14 +83,32 @@ pub struct RunContext {
     pub progress: Arc<dyn ProgressSink>,
     /// Makes the engine's job id durable.
     pub ledger: Arc<dyn Ledger>,
+    /// Where the files come from that a job names.
+    pub inputs: Arc<dyn InputSource>,
     /// Where outputs go.
     pub outputs: Arc<dyn OutputStore>,
+    /// Where a text goes while it is written.
+    pub tokens: Arc<dyn TokenSink>,
 }
 
 /// Takes progress reports; never blocks and never fails (the runner thins them out).
 pub trait ProgressSink: Send + Sync {
     /// Reports how far the run is.
     fn report(&self, progress: Progress);
+
+    /// Shows the picture as it looks now. Only the newest is kept; sinks that show nothing let it go.
+    fn preview(&self, _preview: Preview) {}
+}
+
+/// A picture of work that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// `image/jpeg` or `image/png`.
+    pub media_type: &'static str,
+    /// The encoded picture.
+    pub bytes: Bytes,
+    /// The graph node that it shows, if the engine told.
+    pub node: Option<String>,
 }
 
 /// One progress report.
@@ -135,6 +154,34 @@ pub trait Ledger: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the job is no longer held by this worker")]
 pub struct Lost;
+
+/// Fetches what jobs name as inputs. What may be fetched, how long and how large, is the agent's to say.
+#[async_trait]
+pub trait InputSource: Send + Sync {
+    /// Fetches an input whole: an `http(s)://` URL, a `data:` URL, or `output:{job}/{name}` for what an earlier job stored.
+    ///
+    /// # Errors
+    /// `validation_error` for what may not be fetched or is too large; otherwise why it could not be.
+    async fn fetch(&self, source: &str) -> Result<Box<dyn Input>, Failure>;
+}
+
+/// An input, in a file that goes when this is dropped.
+pub trait Input: Send + Sync {
+    /// The file.
+    fn path(&self) -> &Path;
+    /// Its length in bytes.
+    fn bytes(&self) -> u64;
+    /// SHA-256 in lowercase hex.
+    fn sha256(&self) -> &str;
+    /// Sniffed from the bytes, falling back on what the source said.
+    fn media_type(&self) -> &str;
+}
+
+/// Takes a text as the engine writes it; never blocks and never fails. Tokens arrive in order.
+pub trait TokenSink: Send + Sync {
+    /// The next piece of text. `kind`: `text`, `reasoning`, `tool_call` …
+    fn token(&self, text: &str, kind: &'static str);
+}
 
 /// Opens outputs for writing. Bytes are streamed; nobody holds a whole file in memory.
 #[async_trait]

@@ -7,6 +7,7 @@ use crate::app::engine_files::surroundings;
 use crate::output::LocalStore;
 use async_trait::async_trait;
 use connectors::conformance::{self, Bounds, Subject};
+use connectors::conformance::{NoInputs, RecordingTokens};
 use connectors::contract::{
     Connector, Health, Job, Ledger, Lost, OutputStore, Progress, ProgressSink, RunContext, RunError,
 };
@@ -235,8 +236,14 @@ async fn try_one(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> 
     let id = format!("try-{}", uuid::Uuid::new_v4().simple());
     let store: Arc<dyn OutputStore> = Arc::new(LocalStore::new(&outputs, &id, 1));
     let cancel = CancellationToken::new();
-    let ctx =
-        RunContext { cancel: cancel.clone(), progress: Arc::new(Told), ledger: Arc::new(NoQueue), outputs: store };
+    let ctx = RunContext {
+        cancel: cancel.clone(),
+        progress: Arc::new(Told),
+        ledger: Arc::new(NoQueue),
+        inputs: Arc::new(NoInputs),
+        outputs: store,
+        tokens: Arc::new(RecordingTokens::default()),
+    };
     let job = Job { id, attempt: 1, service, payload, ctx: Value::Null };
     let connector = one.connector();
     let running = connector.run(&job, &ctx);

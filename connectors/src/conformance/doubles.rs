@@ -1,8 +1,11 @@
 //! What the runner lends to a connector, kept in memory and open to questions.
 //! In: a connector's reports, ids and bytes. Out: what it did, in the order in which it did it.
 
-use crate::contract::{Ledger, Lost, OutputStore, OutputWriter, Progress, ProgressSink, RunContext, StoredOutput};
-use crate::failure::Failure;
+use crate::contract::{
+    Input, InputSource, Ledger, Lost, OutputStore, OutputWriter, Preview, Progress, ProgressSink, RunContext,
+    StoredOutput, TokenSink,
+};
+use crate::failure::{Failure, Reason};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
@@ -21,6 +24,8 @@ pub struct Bench {
     pub ledger: Arc<MemoryLedger>,
     /// What it stored.
     pub outputs: Arc<MemoryStore>,
+    /// The text that it wrote, piece by piece, each with its kind.
+    pub tokens: Arc<RecordingTokens>,
 }
 
 impl Bench {
@@ -34,13 +39,16 @@ impl Bench {
         let progress = Arc::new(RecordingProgress::default());
         let ledger = Arc::new(ledger);
         let outputs = Arc::new(MemoryStore::default());
+        let tokens = Arc::new(RecordingTokens::default());
         let ctx = RunContext {
             cancel: CancellationToken::new(),
             progress: progress.clone(),
             ledger: ledger.clone(),
+            inputs: Arc::new(NoInputs),
             outputs: outputs.clone(),
+            tokens: tokens.clone(),
         };
-        Self { ctx, progress, ledger, outputs }
+        Self { ctx, progress, ledger, outputs, tokens }
     }
 }
 
@@ -50,14 +58,52 @@ impl Default for Bench {
     }
 }
 
-/// Keeps every progress report.
+/// Has nothing to lend.
+pub struct NoInputs;
+
+#[async_trait]
+impl InputSource for NoInputs {
+    async fn fetch(&self, _: &str) -> Result<Box<dyn Input>, Failure> {
+        Err(Failure::new(Reason::UnsupportedOperation, "inputs cannot be fetched here"))
+    }
+}
+
+/// Keeps every piece of text.
 #[derive(Default)]
-pub struct RecordingProgress(watch::Sender<Vec<Progress>>);
+pub struct RecordingTokens(watch::Sender<Vec<(String, &'static str)>>);
+
+impl RecordingTokens {
+    /// All pieces so far.
+    pub fn pieces(&self) -> Vec<(String, &'static str)> {
+        self.0.borrow().clone()
+    }
+
+    /// Waits until there are this many.
+    pub async fn wait_for(&self, count: usize) {
+        // The sender lives in self, so the channel cannot close while we wait.
+        let _ = self.0.subscribe().wait_for(|pieces| pieces.len() >= count).await;
+    }
+}
+
+impl TokenSink for RecordingTokens {
+    fn token(&self, text: &str, kind: &'static str) {
+        self.0.send_modify(|pieces| pieces.push((text.to_owned(), kind)));
+    }
+}
+
+/// Keeps every progress report, and every picture.
+#[derive(Default)]
+pub struct RecordingProgress(watch::Sender<Vec<Progress>>, watch::Sender<Vec<Preview>>);
 
 impl RecordingProgress {
     /// All reports so far.
     pub fn reports(&self) -> Vec<Progress> {
         self.0.borrow().clone()
+    }
+
+    /// All pictures so far.
+    pub fn previews(&self) -> Vec<Preview> {
+        self.1.borrow().clone()
     }
 
     /// Waits for a report that fits.
@@ -70,6 +116,10 @@ impl RecordingProgress {
 impl ProgressSink for RecordingProgress {
     fn report(&self, progress: Progress) {
         self.0.send_modify(|reports| reports.push(progress));
+    }
+
+    fn preview(&self, preview: Preview) {
+        self.1.send_modify(|previews| previews.push(preview));
     }
 }
 

@@ -7,7 +7,7 @@ mod cancelling;
 mod doubles;
 mod running;
 
-pub use doubles::{Bench, MemoryLedger, MemoryStore, RecordingProgress, StoredFile};
+pub use doubles::{Bench, MemoryLedger, MemoryStore, NoInputs, RecordingProgress, RecordingTokens, StoredFile};
 
 use crate::contract::{Connector, Job};
 use crate::failure::FailureType;
