@@ -119,6 +119,14 @@ impl Http {
     }
 }
 
+impl Http {
+    /// JSON that was written beforehand.
+    pub async fn post_bytes(&self, path: &[&str], body: Bytes, limit: Duration) -> Result<Answer, Trouble> {
+        let request = self.request(Method::POST, path, &[]).header(header::CONTENT_TYPE, "application/json");
+        read(request.body(body), limit).await
+    }
+}
+
 async fn read(request: RequestBuilder, limit: Duration) -> Result<Answer, Trouble> {
     let whole = async {
         let response = request.send().await.map_err(Trouble::from)?;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   graph checked ─▶ socket open ─▶ id recorded ─▶ submitted ─▶ followed ─▶ fetched ─▶ Outcome
-//!        │               │              │Lost         │ 400, partly refused: stopped ─▶ Failure
+//!        │          features known      │Lost         │ 400, partly refused: stopped ─▶ Failure
 //!        └─ Failure      └─ Refused     └─ nothing    │ no proper answer ─▶ followed, in doubt
 //!                                         started     └─ cancel, from here on: stop, verify ─▶ Cancelled
 //! ```
@@ -16,6 +16,7 @@ use super::http::Trouble;
 use super::progress::Tracker;
 use super::socket::Socket;
 use super::verdict::{self, Verdict};
+use super::wishes::Wishes;
 use super::{outputs, stop};
 use crate::contract::{Interrupted, Job, Outcome, Reattached, RunContext, RunError};
 use crate::failure::{Failure, Reason};
@@ -32,22 +33,24 @@ pub(super) struct Attempt<'a> {
     pub ctx: &'a RunContext,
     pub id: &'a str,
     pub graph: &'a Graph,
+    pub wishes: &'a Wishes,
 }
 
 impl Attempt<'_> {
     /// Submits and sees it through. `self.graph` carries the mark of this attempt.
     pub async fn run(&self) -> Result<Outcome, RunError> {
-        let socket = tokio::select! {
+        let (socket, features) = tokio::select! {
             biased;
             () = self.ctx.cancel.cancelled() => return Err(RunError::Cancelled),
-            socket = self.open_socket() => socket?,
+            ready = async { tokio::join!(self.open_socket(), self.comfy.api.features()) } => ready,
         };
+        let (socket, body) = (socket?, self.body(features.as_deref())?);
         self.ctx.ledger.record_service_job(self.id).await?;
         if self.ctx.cancel.is_cancelled() {
             return Err(RunError::Cancelled);
         }
         let submitted = Instant::now();
-        let doubt = self.submit().await?;
+        let doubt = self.submit(&body).await?;
         self.finish(socket, doubt, submitted, false).await?.ok_or_else(|| {
             let what = "the run was interrupted in ComfyUI by somebody else";
             Failure::new(Reason::ServiceUnavailable, what).into()
@@ -131,7 +134,9 @@ impl Attempt<'_> {
         reach(Point::HistoryRead);
         let mut timings =
             BTreeMap::from([("run_ms".to_owned(), run_time(&entry).unwrap_or_else(|| ms(since.elapsed())))]);
-        if let Some(started) = tracker.started {
+        if let Some(waited) = waiting_time(&entry) {
+            timings.insert("queued_ms".to_owned(), waited);
+        } else if let Some(started) = tracker.started {
             timings.insert("queued_ms".to_owned(), ms(started.saturating_duration_since(since)));
         }
         match verdict::read(&entry, Some(self.graph)) {
@@ -194,6 +199,12 @@ fn run_time(entry: &Entry) -> Option<u64> {
     let messages = &entry.status.as_ref()?.messages;
     let at = |message: &(String, Value)| message.1.get("timestamp")?.as_u64();
     at(messages.last()?)?.checked_sub(at(messages.first()?)?)
+}
+
+/// By the server's own clock, where it tells when a submission came in: right for a run that was taken up, too.
+fn waiting_time(entry: &Entry) -> Option<u64> {
+    let started = entry.message("execution_start")?.get("timestamp")?.as_u64()?;
+    started.checked_sub(entry.submitted_at()?)
 }
 
 fn ms(time: Duration) -> u64 {

@@ -11,27 +11,41 @@
 //! ```
 
 use super::api::Place;
+use super::features::Features;
 use super::http::{Answer, Trouble};
 use super::refusal;
 use super::run::Attempt;
 use crate::contract::RunError;
 use crate::failure::{Failure, Reason};
+use bytes::Bytes;
 use failpoints::{Point, reach};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 impl Attempt<'_> {
-    /// `Ok(None)`: it is queued. `Ok(Some)`: it may be; the failure is for the case that it turns out not to be.
-    pub(super) async fn submit(&self) -> Result<Option<Failure>, RunError> {
-        let timing = &self.comfy.settings.timing;
+    /// What is sent to a server that can do this.
+    pub(super) fn body(&self, features: Option<&Features>) -> Result<Bytes, Failure> {
         let body = json!({
             "prompt": self.graph.to_value(),
             "prompt_id": self.id,
+            // Without one, a prompt that is served from the cache ends without outputs on newer servers.
             "client_id": self.id,
-            "extra_data": { "gpu_worker": { "job_id": self.job.id, "attempt": self.job.attempt } },
+            "extra_data": self.wishes.extra_data(self.job, features)?,
         });
-        let path = ["prompt"];
-        let post = self.comfy.api.http.post(&path, &body, timing.submit);
+        let body = Bytes::from(body.to_string());
+        match features.and_then(|features| features.body_max) {
+            Some(most) if body.len() as u64 > most => {
+                let what = format!("the workflow is {} bytes, and the server takes {most} at most", body.len());
+                Err(Failure::new(Reason::InvalidPayload, format!("{what} (--max-upload-size)")))
+            }
+            _ => Ok(body),
+        }
+    }
+
+    /// `Ok(None)`: it is queued. `Ok(Some)`: it may be; the failure is for the case that it turns out not to be.
+    pub(super) async fn submit(&self, body: &Bytes) -> Result<Option<Failure>, RunError> {
+        let timing = &self.comfy.settings.timing;
+        let post = self.comfy.api.http.post_bytes(&["prompt"], body.clone(), timing.submit);
         tokio::pin!(post);
         let answer = tokio::select! {
             answer = &mut post => answer,
