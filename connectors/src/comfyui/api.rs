@@ -51,10 +51,15 @@ impl Entry {
         self.submission.create_time
     }
 
+    /// The messages of this name, in their order.
+    pub fn messages(&self, name: &'static str) -> impl DoubleEndedIterator<Item = &Value> {
+        let all = self.status.iter().flat_map(|status| &status.messages);
+        all.filter(move |(event, _)| event == name).map(|(_, data)| data)
+    }
+
     /// The last message of this name.
-    pub fn message(&self, name: &str) -> Option<&Value> {
-        let messages = &self.status.as_ref()?.messages;
-        messages.iter().rev().find(|(event, _)| event == name).map(|(_, data)| data)
+    pub fn message(&self, name: &'static str) -> Option<&Value> {
+        self.messages(name).next_back()
     }
 }
 
