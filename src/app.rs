@@ -13,6 +13,8 @@ pub mod engine_files;
 mod gpus;
 mod machine;
 mod places;
+mod roster;
+mod settling;
 
 pub use build::{Built, Driven, drivers, gpu_facts, limits, space};
 

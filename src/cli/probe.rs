@@ -21,8 +21,9 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
     let mut driven = app::drivers(&config).map_err(|failure| Failed::usage(failure.message))?;
     if config.engines.files.dir.is_some() {
         let gpus = app::gpu_facts(&sampler.inventory().await);
-        let more = app::engine_files::load(&config, &gpus, &driven).await;
-        driven.extend(more);
+        if let Some((_, ready)) = app::engine_files::EngineFiles::open(&config, &gpus, &driven).await {
+            driven.extend(ready.into_iter().map(app::Driven::from));
+        }
     }
     let engines: Vec<_> =
         driven.iter().flat_map(|driven| driven.connectors.iter().map(|connector| (driven.name, connector))).collect();

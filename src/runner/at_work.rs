@@ -34,6 +34,9 @@ const STUCK_GRACE: Duration = Duration::from_secs(5);
 /// A job that was stuck is tried elsewhere so often without charge.
 const STUCK_ELSEWHERE: usize = 2;
 
+/// A job in whose run the engine ended is tried again so often without charge: from then on the job is suspected.
+const ENDED_ELSEWHERE: usize = 1;
+
 /// The same for an engine whose GPU has failed.
 const FENCED_GRACE: Duration = Duration::from_secs(3);
 
@@ -145,6 +148,7 @@ impl Run<'_> {
                 if let Some(reason) = self.gpu_to_blame(engine, &failure).await {
                     return Ended::released(false, fenced_words(&reason));
                 }
+                let failure = of_the_job_if_again(failure, &fetched);
                 engine.failed(&failure, &asked());
                 let failure = self.without_false_hope(failure, &fetched).await;
                 self.failed(&failure, Some(&fetched), began)
@@ -214,6 +218,12 @@ impl Run<'_> {
     async fn stop_signal(&self) {
         self.hold.signal().cancelled().await;
     }
+}
+
+/// An engine that ends at work is at fault itself, once; of a job that was handed on before it is told what it does.
+fn of_the_job_if_again(failure: Failure, fetched: &Fetched) -> Failure {
+    let hosts_fault = failure.hosts_fault && !(failure.ended_engine && handed_on(fetched) >= ENDED_ELSEWHERE);
+    Failure { hosts_fault, ..failure }
 }
 
 /// How often the job was handed on without charge.

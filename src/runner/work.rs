@@ -71,7 +71,8 @@ impl Slot {
         self.now_doing(Some(&claimed.id), None);
         if out_of_memory {
             // What the failed run left on the card would fail the next one.
-            let freeing = self.engines.iter().map(|engine| engine.connector.free_memory());
+            let engines = self.engines.borrow().clone();
+            let freeing = engines.iter().map(|engine| engine.connector.free_memory());
             let _ = tokio::time::timeout(FREE_DEADLINE, futures_util::future::join_all(freeing)).await;
             reach(Point::MemoryFreed);
         }
@@ -80,7 +81,8 @@ impl Slot {
         }
         // A dead engine must not run through the queue, and one that goes on with what it was told to stop must not be
         // given more: it is asked before the next claim, not at the next interval.
-        let to_ask = self.engines.iter().filter(|engine| blames_us || engine.has_leftovers());
+        let engines = self.engines.borrow().clone();
+        let to_ask = engines.iter().filter(|engine| blames_us || engine.has_leftovers());
         if self.shared.shutdown.drain.is_cancelled() {
             return after;
         }
