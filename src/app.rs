@@ -17,6 +17,7 @@ mod places;
 pub use build::{Built, Driven, drivers, gpu_facts, limits, space};
 
 use crate::config::Config;
+use crate::output::Outputs;
 use crate::queue::hints::{self, Hint};
 use crate::queue::holds::{Holds, Stop};
 use crate::queue::journal::Journal;
@@ -59,6 +60,7 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
         holds: Holds::default(),
         journal: Journal::at(&config.state_dir),
         limits: limits(config),
+        outputs: Outputs::new(config),
         shutdown,
         machine: config.identity.machine_id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -102,6 +104,7 @@ impl Agent {
         stop.cancel();
         self.shared.shutdown.now.cancel();
         tasks.close();
+        self.shared.outputs.settle(GOODBYE).await;
         // What still hangs on an engine or a half-open connection ends with the process.
         let _ = tokio::time::timeout(GOODBYE, tasks.wait()).await;
         tell(Notice::Stopped);

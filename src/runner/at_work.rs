@@ -17,11 +17,11 @@ use super::job::{Run, STOP_GRACE};
 use super::ledger::RedisLedger;
 use super::progress::{Sink, forward};
 use super::stuck::Watch;
-use crate::output::LocalStore;
+use crate::output::without_credentials;
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
 use connectors::conformance::{NoInputs, RecordingTokens};
-use connectors::contract::{Outcome, RunContext, RunError};
+use connectors::contract::{Job, Outcome, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
 use std::sync::Arc;
@@ -52,6 +52,10 @@ impl Run<'_> {
         {
             return self.failed(&refused, Some(&fetched), began);
         }
+        let outputs = match self.shared.outputs.of(&fetched.job) {
+            Ok(outputs) => outputs,
+            Err(failure) => return self.failed(&failure, Some(&fetched), began),
+        };
         let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
         let watch = Arc::new(Watch::new(engine.paces.clone()));
         let (sink, reports) = Sink::new(watch.clone());
@@ -60,10 +64,11 @@ impl Run<'_> {
             progress: sink,
             ledger: ledger.clone(),
             inputs: Arc::new(NoInputs),
-            outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
+            outputs,
             tokens: Arc::new(RecordingTokens::default()),
         };
-        let (connector, job) = (engine.connector.clone(), fetched.job.clone());
+        let ctx = without_credentials(&fetched.job.ctx);
+        let (connector, job) = (engine.connector.clone(), Job { ctx, ..fetched.job.clone() });
         // A task of its own: a connector that panics fails one job, not the agent.
         let mut work = tokio::spawn(carry_out(connector, job, context, resume));
         let abandon = work.abort_handle();

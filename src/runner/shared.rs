@@ -1,6 +1,7 @@
 //! What all slots of an agent share.
 //! In: limits and the way to Redis. Out: one place to reach both.
 
+use crate::output::Outputs;
 use crate::protocol::Space;
 use crate::queue::announce;
 use crate::queue::holds::Holds;
@@ -9,7 +10,6 @@ use crate::queue::link::Link;
 use crate::service::shutdown::Shutdown;
 use failpoints::{Point, reach};
 use serde_json::Value;
-use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -30,8 +30,6 @@ pub struct Limits {
     pub retry_backoff: Duration,
     /// Progress events of one attempt.
     pub events_max: u32,
-    /// Where outputs go.
-    pub output_dir: PathBuf,
 }
 
 /// What all slots of an agent share.
@@ -46,6 +44,8 @@ pub struct Shared {
     pub journal: Journal,
     /// Times and sizes.
     pub limits: Limits,
+    /// Where outputs go.
+    pub outputs: Outputs,
     /// Orders to stop.
     pub shutdown: Shutdown,
     /// This machine's id.
