@@ -86,6 +86,14 @@ impl std::fmt::Debug for Job {
     }
 }
 
+impl Job {
+    /// Whether its owner wants to see pictures of the work while it goes on (`ctx.previews`). They cost GPU time, so an
+    /// engine is asked for them only then.
+    pub fn wants_previews(&self) -> bool {
+        self.ctx.get("previews").and_then(Value::as_bool) == Some(true)
+    }
+}
+
 /// What the runner lends to a connector for one run.
 #[derive(Clone)]
 pub struct RunContext {
@@ -150,7 +158,7 @@ pub enum Stage {
     Kind(String),
     /// At work, but nothing tells how far: reports are not to be expected.
     Unseen,
-    /// The engine is done; the results are on their way.
+    /// Files are on their way: the job's inputs before the engine has the work, or the results once it is done.
     Fetching,
 }
 

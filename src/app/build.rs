@@ -54,6 +54,8 @@ pub fn limits(config: &Config) -> Limits {
         max_payload_bytes: config.jobs.max_payload_bytes,
         retry_backoff: config.jobs.retry_backoff,
         events_max: config.jobs.events_max,
+        output_dir: config.output_dir.clone(),
+        preview_retention: config.jobs.failed_retention,
     }
 }
 

@@ -103,6 +103,8 @@ pub enum Kind {
     StoreUrl,
     /// One address, `http://` or `https://`, a path allowed.
     HttpUrl,
+    /// Host names, addresses and networks as a comma list.
+    Hosts,
 }
 
 /// Unit of a length of time.
@@ -165,6 +167,10 @@ impl Kind {
             Kind::RedisUrl => {
                 "an address such as redis://host:6379, rediss://:password@host:6379/0, redis+unix:///path, \
                  redis+sentinel://host:26379,host2:26379/mymaster or redis+cluster://host:6379,host2:6379"
+                    .into()
+            }
+            Kind::Hosts => {
+                "a comma list of host names, addresses and networks, such as store.internal:9000,*.lan,10.0.0.0/8"
                     .into()
             }
             Kind::EngineUrls => "a comma list of addresses such as http://127.0.0.1:8188, without path or query".into(),

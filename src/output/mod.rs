@@ -9,10 +9,12 @@ mod media_type;
 mod name;
 mod outputs;
 mod place;
+mod preview;
 mod refusal;
 mod upload;
 mod wire;
 
 pub use described::without_credentials;
 pub use outputs::Outputs;
+pub use preview::{PreviewFolder, forget_previews};
 pub use wire::Patience;

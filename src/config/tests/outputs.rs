@@ -41,7 +41,10 @@ fn a_store_is_read_with_the_way_into_it() {
 #[test]
 fn a_store_without_a_way_into_it_is_told_with_what_is_missing() {
     let rows: &[(&[(&str, &str)], &str)] = &[
-        (&[("OUTPUT_STORE", "s3://b"), ("AWS_ACCESS_KEY_ID", "me")], "needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        (
+            &[("OUTPUT_STORE", "s3://b"), ("AWS_ACCESS_KEY_ID", "me")],
+            "needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ),
         (&[("OUTPUT_STORE", "gs://b")], "needs GOOGLE_APPLICATION_CREDENTIALS"),
         (
             &[("OUTPUT_STORE", "gs://b"), ("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent")],
