@@ -18,11 +18,11 @@ use super::ledger::RedisLedger;
 use super::progress::{Sink, forward};
 use super::shared::Limits;
 use super::stuck::Watch;
-use crate::output::{LocalStore, PreviewFolder, forget_previews};
+use crate::output::{PreviewFolder, forget_previews, without_credentials};
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
 use connectors::conformance::RecordingTokens;
-use connectors::contract::{Outcome, Preview, RunContext, RunError};
+use connectors::contract::{Job, Outcome, Preview, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
 use std::sync::Arc;
@@ -56,6 +56,10 @@ impl Run<'_> {
         {
             return self.failed(&refused, Some(&fetched), began);
         }
+        let outputs = match self.shared.outputs.of(&fetched.job) {
+            Ok(outputs) => outputs,
+            Err(failure) => return self.failed(&failure, Some(&fetched), began),
+        };
         let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
         let watch = Arc::new(Watch::new(engine.paces.clone()));
         let show = {
@@ -71,10 +75,11 @@ impl Run<'_> {
             progress: sink,
             ledger: ledger.clone(),
             inputs: self.shared.inputs.clone(),
-            outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
+            outputs,
             tokens: Arc::new(RecordingTokens::default()),
         };
-        let (connector, job) = (engine.connector.clone(), fetched.job.clone());
+        let ctx = without_credentials(&fetched.job.ctx);
+        let (connector, job) = (engine.connector.clone(), Job { ctx, ..fetched.job.clone() });
         // A task of its own: a connector that panics fails one job, not the agent.
         let mut work = tokio::spawn(carry_out(connector, job, context, resume));
         let abandon = work.abort_handle();
