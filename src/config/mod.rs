@@ -7,6 +7,7 @@
 
 mod address;
 mod build;
+mod dashboard;
 mod document;
 mod engines;
 mod env_file;

@@ -52,7 +52,7 @@ impl Run<'_> {
         {
             return self.failed(&refused, Some(&fetched), began);
         }
-        let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
+        let ledger = Arc::new(RedisLedger::new(self, resume.clone()));
         let watch = Arc::new(Watch::new(engine.paces.clone()));
         let (sink, reports) = Sink::new(watch.clone());
         let context = RunContext {
