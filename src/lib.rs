@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod dashboard;
 pub mod hardware;
+pub mod input;
 pub mod output;
 pub mod protocol;
 pub mod queue;

@@ -20,7 +20,7 @@ use super::stuck::Watch;
 use crate::output::LocalStore;
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
-use connectors::conformance::{NoInputs, RecordingTokens};
+use connectors::conformance::RecordingTokens;
 use connectors::contract::{Outcome, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
@@ -59,7 +59,7 @@ impl Run<'_> {
             cancel: self.hold.engine_signal(),
             progress: sink,
             ledger: ledger.clone(),
-            inputs: Arc::new(NoInputs),
+            inputs: self.shared.inputs.clone(),
             outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
             tokens: Arc::new(RecordingTokens::default()),
         };
