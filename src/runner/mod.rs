@@ -15,6 +15,7 @@ mod idle;
 mod job;
 mod ledger;
 pub mod pace;
+pub mod previews;
 mod progress;
 mod reference;
 pub mod retry;
