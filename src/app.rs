@@ -12,6 +12,7 @@ mod check;
 pub mod engine_files;
 mod gpus;
 mod machine;
+mod observer;
 mod places;
 mod roster;
 mod settling;
@@ -34,6 +35,7 @@ use crate::service::shutdown::Shutdown;
 use crate::service::systemd;
 use crate::telemetry::{Notice, tell};
 use machine::Publisher;
+use observer::Observer;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -90,6 +92,14 @@ impl Agent {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let superseded = CancellationToken::new();
         self.start_services(config, &mut built, &tasks, &stop, &superseded);
+        let observer = Observer {
+            shared: self.shared.clone(),
+            slots: self.slots.clone(),
+            roster: built.roster(),
+            hardware: built.hardware(),
+            loops: self.loops.clone(),
+        };
+        tasks.spawn(observer::answer(config.clone(), observer, stop.clone()));
         built.watch_engines(&self.slots, config, &tasks, &stop);
         systemd::ready(&format!("{} worker(s)", self.slots.len()));
 

@@ -6,6 +6,7 @@ pub mod app;
 pub mod capabilities;
 pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod hardware;
 pub mod input;
 pub mod output;

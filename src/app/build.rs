@@ -192,6 +192,11 @@ impl Built {
         self.gpus.take()
     }
 
+    /// The engines, as they come and go.
+    pub fn roster(&self) -> Arc<Roster> {
+        self.roster.clone()
+    }
+
     /// The hardware as last seen.
     pub fn hardware(&self) -> watch::Receiver<Arc<Inventory>> {
         self.hardware.clone()

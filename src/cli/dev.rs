@@ -61,6 +61,10 @@ async fn with_redis(
     set("WORKER_ID", "dev");
     set("OUTPUT_DIR", &outputs.to_string_lossy());
     set("STATE_DIR", &folder.join("state").to_string_lossy());
+    if args.demo.is_some() {
+        // Over in seconds: nobody looks at its dashboard, and another agent may want the port.
+        set("WORKER_DASHBOARD_ENABLED", "false");
+    }
     if let Some(stand_in) = &stand_in {
         set("COMFYUI_URL", &stand_in.url());
     }

@@ -1,7 +1,7 @@
 //! `jobs`: list jobs, show one, replay one.
 //! In: nothing, or an id. Out: a table, fields, or JSON.
 
-use super::render::{plain, table};
+use super::render::{plain, remedy, table};
 use super::session::{Session, redis_failed};
 use super::{Chosen, Exit, Failed};
 use crate::protocol::event::Event;
@@ -66,12 +66,16 @@ async fn list(session: &Session, args: &Args) -> Result<Exit, Failed> {
         .map(|job| {
             let progress = if job.progress.is_empty() { String::new() } else { format!("{} %", job.progress) };
             let error: String = plain(&job.error).chars().take(60).collect();
-            [&job.id, &job.status, &job.service, &job.priority, &job.attempt, &progress, &job.worker, &error]
+            let reason = &job.failure_reason;
+            [&job.id, &job.status, &job.service, &job.priority, &job.attempt, &progress, &job.worker, reason, &error]
                 .map(|text| plain(text))
                 .to_vec()
         })
         .collect();
-    print!("{}", table(&["JOB", "STATUS", "SERVICE", "PRIORITY", "ATTEMPT", "PROGRESS", "WORKER", "ERROR"], &rows));
+    print!(
+        "{}",
+        table(&["JOB", "STATUS", "SERVICE", "PRIORITY", "ATTEMPT", "PROGRESS", "WORKER", "REASON", "ERROR"], &rows)
+    );
     Ok(Exit::Done)
 }
 
@@ -88,6 +92,9 @@ async fn show(session: &Session, id: &str, json: bool) -> Result<Exit, Failed> {
     }
     for (name, value) in &job {
         println!("{name:<20} {}", plain(value));
+    }
+    if let Some(remedy) = job.get("failure_reason").and_then(|reason| remedy(reason)) {
+        println!("{:<20} {remedy}", "what to do");
     }
     let rows: Vec<Vec<String>> = events
         .iter()

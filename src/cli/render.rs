@@ -2,6 +2,8 @@
 //! In: events. Out: stdout.
 
 use crate::protocol::event::Event;
+use crate::runner::retry::row;
+use connectors::failure::Reason;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 
@@ -46,15 +48,18 @@ impl Screen {
                 }
             }
             "failure" => {
-                let what = format!(
-                    "failed: {message} ({}/{})",
-                    plain(event.get("failure_type").unwrap_or("unknown")),
-                    plain(event.get("failure_reason").unwrap_or("unknown"))
-                );
-                self.line(&what);
+                self.line(&format!("failed: {message}{}", class_of(event)));
+                self.remedy(event);
             }
             "cancellation" => self.line("cancelled"),
-            "retry_scheduled" => self.line(&format!("attempt failed: {message}; trying again")),
+            "retry_scheduled" => {
+                let seconds = |name: &str| event.get(name).and_then(|text| text.parse::<f64>().ok());
+                let pause = seconds("due").zip(seconds("timestamp")).map_or(0.0, |(due, now)| (due - now).max(0.0));
+                let uncharged = if event.get("charged") == Some("false") { ", uncharged" } else { "" };
+                let class = class_of(event);
+                self.line(&format!("attempt failed: {message}{class}; trying again in {pause:.1} s{uncharged}"));
+                self.remedy(event);
+            }
             other => self.line(&format!(
                 "{}{}{message}",
                 plain(other).replace('_', " "),
@@ -84,6 +89,12 @@ impl Screen {
         }
     }
 
+    fn remedy(&mut self, event: &Event) {
+        if let Some(remedy) = event.get("failure_reason").and_then(remedy) {
+            self.line(&format!("  what to do: {remedy}"));
+        }
+    }
+
     fn bar(&mut self, event: &Event, message: &str) {
         let percent: f64 = event.get("progress").and_then(|text| text.parse().ok()).unwrap_or(0.0);
         let full = ((percent / 100.0) * BAR as f64).round().clamp(0.0, BAR as f64) as usize;
@@ -103,6 +114,22 @@ impl Screen {
         self.clear();
         // A reader that has gone is no reason to panic.
         let _ = writeln!(std::io::stdout(), "{text}");
+    }
+}
+
+/// Type and reason of a failure, for the end of a sentence.
+fn class_of(event: &Event) -> String {
+    match (event.get("failure_type"), event.get("failure_reason")) {
+        (None, None) => String::new(),
+        (kind, reason) => format!(" ({}/{})", plain(kind.unwrap_or("unknown")), plain(reason.unwrap_or("unknown"))),
+    }
+}
+
+/// What a person can do about a failure of this reason.
+pub(super) fn remedy(reason: &str) -> Option<&'static str> {
+    match reason {
+        "worker_lost" => Some("see what its workers died of, then `gpu-worker jobs replay`"),
+        word => Reason::from_word(word).map(|reason| row(reason).remedy),
     }
 }
 

@@ -7,7 +7,7 @@ use super::redis_address::{RedisAddress, hash_tag};
 use super::report::Report;
 use super::settings::*;
 use super::source::Sources;
-use super::{engines, outputs, traits};
+use super::{dashboard, engines, outputs, traits};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub(super) fn config(reader: &Reader<'_>, sources: &Sources, report: &mut Report
         traits: traits::traits(reader),
         engines: engines::engines(reader, &mut derived, report),
         inputs: inputs(reader),
-        dashboard: dashboard(reader, &mut derived),
+        dashboard: dashboard::dashboard(reader, &mut derived, report),
         state_dir,
         output_dir,
         outputs,
@@ -114,12 +114,6 @@ fn declared(reader: &Reader<'_>) -> DeclaredHardware {
         cpu_cores: reader.count("CPU_CORES"),
         ram_gb: reader.decimal("RAM_GB"),
     }
-}
-
-fn dashboard(reader: &Reader<'_>, derived: &mut Derived) -> Dashboard {
-    derived.insert("WORKER_DASHBOARD_PORT", Some("1511, or the next free port".into()));
-    let port = reader.count("WORKER_DASHBOARD_PORT").and_then(|port| u16::try_from(port).ok());
-    Dashboard { enabled: reader.boolean("WORKER_DASHBOARD_ENABLED"), port }
 }
 
 fn log(reader: &Reader<'_>) -> Log {

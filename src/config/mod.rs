@@ -8,6 +8,7 @@
 mod address;
 mod allowed_host;
 mod build;
+mod dashboard;
 mod document;
 mod engines;
 mod env_file;

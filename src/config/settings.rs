@@ -2,6 +2,7 @@
 //! In: nothing. Out: the structs that `config` fills from flags, environment, env file and defaults.
 
 use secrecy::SecretString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
@@ -287,8 +288,14 @@ pub enum Cloud {
 pub struct Dashboard {
     /// `WORKER_DASHBOARD_ENABLED`.
     pub enabled: bool,
-    /// `WORKER_DASHBOARD_PORT`; `None` = 1511 or the next free one.
+    /// `WORKER_DASHBOARD_HOST`.
+    pub host: IpAddr,
+    /// `WORKER_DASHBOARD_PORT`; `None` = 1511 or the next free one up to 1599, 0 = any free one.
     pub port: Option<u16>,
+    /// `WORKER_DASHBOARD_TOKEN`; there is one wherever `host` is not loopback.
+    pub token: Option<SecretString>,
+    /// `WORKER_DASHBOARD_ALLOWED_HOSTS`, in lower case.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// Log level and format.

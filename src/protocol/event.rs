@@ -37,12 +37,12 @@ impl Event {
         }
     }
 
-    /// The event as consumers of the channel see it: numbers as numbers, the result as JSON.
+    /// The event as consumers of the channel see it: numbers and truth values as such, the result as JSON.
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();
         for (name, text) in &self.fields {
             let value = match name.as_str() {
-                "result" => serde_json::from_str(text).ok(),
+                "result" | "will_retry" | "charged" => serde_json::from_str(text).ok(),
                 name if NUMBERS.contains(&name) => {
                     serde_json::from_str::<serde_json::Number>(text).ok().map(Value::Number)
                 }

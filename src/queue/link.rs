@@ -73,6 +73,19 @@ struct State {
     /// `None` until the first connection; then what the last server said of itself, if it did.
     history: Option<Option<History>>,
     refusals: Refusals,
+    /// Of the last watched call.
+    round_trip: Option<Duration>,
+}
+
+/// How the way to Redis is now.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// A connection is open that has not failed.
+    pub is_up: bool,
+    /// How long Redis has been away.
+    pub away: Option<Duration>,
+    /// How long the last tick took to be answered.
+    pub round_trip: Option<Duration>,
 }
 
 impl Link {
@@ -90,6 +103,13 @@ impl Link {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// How it is now.
+    pub fn standing(&self) -> Standing {
+        let state = self.state();
+        let away = state.lost_since.map(|since| since.elapsed());
+        Standing { is_up: state.open.is_some() && away.is_none(), away, round_trip: state.round_trip }
     }
 
     /// Changes when Redis may have lost what it had confirmed.

@@ -60,7 +60,7 @@ impl Run<'_> {
             Ok(outputs) => outputs,
             Err(failure) => return self.failed(&failure, Some(&fetched), began),
         };
-        let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
+        let ledger = Arc::new(RedisLedger::new(self, resume.clone()));
         let watch = Arc::new(Watch::new(engine.paces.clone()));
         let show = {
             let (shared, worker, job) = (self.shared.clone(), self.worker.to_owned(), fetched.job.id.clone());

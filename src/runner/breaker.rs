@@ -41,6 +41,17 @@ impl Part {
         (Duration::from_secs(first), Duration::from_secs(longest))
     }
 
+    /// Its kind, for programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Whole => "engine",
+            Self::Runs => "runs",
+            Self::Model(_) => "model",
+            Self::Memory(_) => "memory",
+            Self::Class(_) => "class",
+        }
+    }
+
     /// What an operator can do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {

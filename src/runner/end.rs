@@ -16,20 +16,29 @@ use std::time::Instant;
 /// How a run ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// To be handed in. `outputs` counts the stored ones.
-    HandIn { outcome: settle::Outcome, failure: Option<Failure>, outputs: usize },
+    /// To be handed in.
+    HandIn { outcome: settle::Outcome, failure: Option<Failure>, outputs: Stored },
     /// The job is somebody else's: nothing to hand in.
     ThrownAway,
+}
+
+/// How much was stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stored {
+    /// Outputs.
+    pub count: usize,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl Ended {
     pub(super) fn released(reindex: bool, reason: impl Into<String>) -> Self {
         let outcome = settle::Outcome::Released { reindex, reason: reason.into() };
-        Self::HandIn { outcome, failure: None, outputs: 0 }
+        Self::HandIn { outcome, failure: None, outputs: Stored::default() }
     }
 
     pub(super) fn cancelled() -> Self {
-        Self::HandIn { outcome: settle::Outcome::Cancelled, failure: None, outputs: 0 }
+        Self::HandIn { outcome: settle::Outcome::Cancelled, failure: None, outputs: Stored::default() }
     }
 }
 
@@ -82,7 +91,10 @@ impl Run<'_> {
         Ended::HandIn {
             outcome: settle::Outcome::Completed(Box::new(completion)),
             failure: None,
-            outputs: outcome.outputs.len(),
+            outputs: Stored {
+                count: outcome.outputs.len(),
+                bytes: outcome.outputs.iter().map(|output| output.bytes).sum(),
+            },
         }
     }
 
@@ -107,7 +119,7 @@ impl Run<'_> {
         Ended::HandIn {
             outcome: settle::Outcome::Failed(Box::new(attempt)),
             failure: Some(failure.clone()),
-            outputs: 0,
+            outputs: Stored::default(),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::protocol::claim::ClaimedJob;
 use crate::queue::holds::{Hold, Stop};
 use crate::queue::link::unless;
 use failpoints::{Point, reach};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long an engine may take to stop before it is left behind.
@@ -51,6 +51,24 @@ pub struct Run<'a> {
     pub capabilities: &'a Capabilities,
     /// The hold on the job.
     pub hold: &'a Hold,
+    /// What is told of it.
+    pub about: &'a About,
+}
+
+/// What is told of a job beside its id.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// When it was claimed.
+    pub claimed: Instant,
+    /// What it asks for, once it has been read.
+    pub service: Arc<OnceLock<String>>,
+}
+
+impl About {
+    /// What it asks for; empty while nobody knows.
+    pub fn service(&self) -> &str {
+        self.service.get().map_or("", String::as_str)
+    }
 }
 
 impl Run<'_> {
@@ -72,6 +90,7 @@ impl Run<'_> {
         };
         reach(Point::JobRead);
         let service = &fetched.job.service;
+        let _ = self.about.service.set(service.clone());
         let serves = |engine: &&Arc<Engine>| {
             engine.is_healthy() && (service.is_empty() || engine.connector.services().contains(service))
         };

@@ -1,11 +1,13 @@
 //! The engine's id for a run becomes durable before the engine gets the work.
 //! In: that id. Out: stored in the job, or the news that the job is lost.
 
+use super::job::{About, Run};
 use super::shared::Shared;
 use crate::protocol::hold::Hold as Answer;
 use crate::queue::holds::{Hold, Stop};
 use crate::queue::lease;
 use crate::queue::link::persist;
+use crate::telemetry::{Notice, tell};
 use async_trait::async_trait;
 use connectors::contract::{Ledger, Lost};
 use failpoints::{Point, reach};
@@ -15,13 +17,16 @@ use std::sync::{Arc, Mutex};
 pub struct RedisLedger {
     shared: Arc<Shared>,
     hold: Hold,
+    worker: String,
+    about: About,
     recorded: Mutex<Option<String>>,
 }
 
 impl RedisLedger {
-    /// The ledger of this hold; `recorded` is what an earlier process of this worker has stored.
-    pub fn new(shared: Arc<Shared>, hold: Hold, recorded: Option<String>) -> Self {
-        Self { shared, hold, recorded: Mutex::new(recorded) }
+    /// The ledger of this run; `recorded` is what an earlier process of this worker has stored.
+    pub fn new(run: &Run<'_>, recorded: Option<String>) -> Self {
+        let (shared, hold, about) = (run.shared.clone(), run.hold.clone(), run.about.clone());
+        Self { shared, hold, worker: run.worker.to_owned(), about, recorded: Mutex::new(recorded) }
     }
 
     /// The engine's id, once recorded.
@@ -60,8 +65,15 @@ impl Ledger for RedisLedger {
             }
             None => return Err(Lost),
         }
-        *self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(service_job_id.to_owned());
+        let mut recorded = self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let before = recorded.replace(service_job_id.to_owned());
+        drop(recorded);
         reach(Point::StartRecorded);
+        // Only the first start tells how long the job had to wait for it.
+        if before.is_none() {
+            let (worker, job, service) = (self.worker.as_str(), self.hold.claim.id.as_str(), self.about.service());
+            tell(Notice::HandedToEngine { worker, job, service, after: self.about.claimed.elapsed() });
+        }
         Ok(())
     }
 }

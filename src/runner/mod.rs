@@ -8,6 +8,7 @@ mod blame;
 pub mod breaker;
 mod end;
 pub mod engine;
+pub mod failures_page;
 pub mod fence;
 mod fetch;
 mod idle;

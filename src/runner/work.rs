@@ -2,8 +2,9 @@
 //! In: a claimed job. Out: its end in Redis, the news of it in the log.
 
 use super::attempt::FREE_DEADLINE;
-use super::end::Ended;
-use super::job::{Earlier, Run};
+use super::end::{Ended, Stored};
+use super::job::{About, Earlier, Run};
+use super::retry;
 use super::shared::{Announcement, Shared};
 use super::slot::Slot;
 use crate::capabilities::Capabilities;
@@ -19,6 +20,7 @@ use crate::telemetry::{Notice, tell};
 use connectors::failure::Reason;
 use failpoints::{Point, reach};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often a slot at work says that it is.
@@ -59,12 +61,20 @@ impl Slot {
         self.shared.holds.add(hold.clone());
         tell(Notice::Claimed { worker: &self.worker, job: &claimed.id, attempt: claimed.attempt });
         self.now_doing(None, Some(&claimed.id));
-        let run = Run { shared: &self.shared, worker: &self.worker, engines: &self.engines, capabilities, hold: &hold };
+        let about = About { claimed: began, service: Arc::default() };
+        let run = Run {
+            shared: &self.shared,
+            worker: &self.worker,
+            engines: &self.engines,
+            capabilities,
+            hold: &hold,
+            about: &about,
+        };
         let ended = beating(beat, Box::pin(run.live(claimed, earlier.as_ref()))).await;
         let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
             if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));
         let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
-        let after = beating(beat, self.hand_in(&hold, ended, began)).await;
+        let after = beating(beat, self.hand_in(&hold, ended, &about)).await;
         self.shared.holds.remove(&hold.claim);
         reach(Point::JobLetGo);
         self.now_doing(Some(&claimed.id), None);
@@ -104,11 +114,12 @@ impl Slot {
         }
     }
 
-    async fn hand_in(&self, hold: &Hold, ended: Ended, began: Instant) -> After {
+    async fn hand_in(&self, hold: &Hold, ended: Ended, about: &About) -> After {
         let Shared { link, space, shutdown, .. } = &*self.shared;
         let (worker, job) = (self.worker.as_str(), hold.claim.id.as_str());
+        let service = about.service();
         let Ended::HandIn { outcome, failure, outputs } = ended else {
-            tell(Notice::Lost { worker, job, state: "lost" });
+            tell(Notice::Lost { worker, job, service, state: "lost" });
             // Unless a newer process goes on with it, the engine has stopped by now.
             if hold.why() != Some(Stop::Moved) {
                 self.forget_start(job).await;
@@ -131,29 +142,35 @@ impl Slot {
                     return After::Settled;
                 }
             };
+        let took = about.claimed.elapsed();
         let after = if matches!(settled, Settled::Retry { .. }) { After::Retry } else { After::Settled };
         match (settled, &outcome, failure) {
             (Settled::Lost { state }, ..) => {
                 self.forget_start(job).await;
-                tell(Notice::Lost { worker, job, state: &state });
+                tell(Notice::Lost { worker, job, service, state: &state });
             }
             (Settled::Cancelled, ..) | (Settled::Accepted | Settled::Already, settle::Outcome::Cancelled, _) => {
-                tell(Notice::Cancelled { worker, job });
+                tell(Notice::Cancelled { worker, job, service, took });
             }
             (_, settle::Outcome::Completed(_), _) => {
-                tell(Notice::Completed { worker, job, outputs, took: began.elapsed() });
+                let Stored { count, bytes } = outputs;
+                tell(Notice::Completed { worker, job, service, outputs: count, bytes, took });
             }
-            (_, settle::Outcome::Released { reason, .. }, _) => tell(Notice::Released { worker, job, why: reason }),
+            (_, settle::Outcome::Released { reason, .. }, _) => {
+                tell(Notice::Released { worker, job, service, why: reason });
+            }
             (settled, _, Some(failure)) => {
-                let then = match settled {
+                let retry_in = match settled {
                     Settled::Retry { due_ms } => {
-                        let pause = due_ms.saturating_sub(crate::queue::announce::now_ms().max(0) as u64);
-                        format!("another attempt in {:.1} s", pause as f64 / 1000.0)
+                        let now_ms = crate::queue::announce::now_ms().max(0) as u64;
+                        Some(Duration::from_millis(due_ms.saturating_sub(now_ms)))
                     }
-                    _ => "failed for good".to_owned(),
+                    _ => None,
                 };
-                let (kind, reason) = (failure.kind().as_str(), failure.reason.as_str());
-                tell(Notice::Failed { worker, job, kind, reason, message: &failure.message, then });
+                let (kind, reason, remedy) =
+                    (failure.kind().as_str(), failure.reason.as_str(), retry::row(failure.reason).remedy);
+                let message = &failure.message;
+                tell(Notice::Failed { worker, job, service, kind, reason, message, remedy, retry_in, took });
             }
             (_, _, None) => {}
         }

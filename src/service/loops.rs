@@ -19,6 +19,17 @@ struct Named {
     last: Arc<AtomicU64>,
 }
 
+/// How a loop is now.
+#[derive(Debug, Clone)]
+pub struct Pulse {
+    /// Its name.
+    pub name: String,
+    /// Since it last came round.
+    pub age: Duration,
+    /// Longer than it should be.
+    pub hangs: bool,
+}
+
 /// A loop's pulse: it calls [`Beat::tick`] each time it comes round.
 #[derive(Clone)]
 pub struct Beat {
@@ -56,15 +67,18 @@ impl Loops {
         self.lock().retain(|named| !Arc::ptr_eq(&named.last, &beat.last));
     }
 
+    /// All of them.
+    pub fn all(&self) -> Vec<Pulse> {
+        let now = self.began.elapsed();
+        let pulse = |named: &Named| {
+            let age = now.saturating_sub(Duration::from_millis(named.last.load(Ordering::Relaxed)));
+            Pulse { name: named.name.clone(), age, hangs: age > named.longest }
+        };
+        self.lock().iter().map(pulse).collect()
+    }
+
     /// Loops that have not come round for too long, by name.
     pub fn hanging(&self) -> Vec<String> {
-        let now = self.began.elapsed();
-        self.lock()
-            .iter()
-            .filter(|named| {
-                now.saturating_sub(Duration::from_millis(named.last.load(Ordering::Relaxed))) > named.longest
-            })
-            .map(|named| named.name.clone())
-            .collect()
+        self.all().into_iter().filter(|pulse| pulse.hangs).map(|pulse| pulse.name).collect()
     }
 }

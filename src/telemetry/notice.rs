@@ -1,8 +1,9 @@
 //! Typed notices: everything that an operator is told.
-//! In: facts. Out: one log line each, with fields that programs can read.
+//! In: facts. Out: one log line each, with fields that programs can read, and the numbers that are counted of it.
 
+use super::metrics;
 use std::time::Duration;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// Something worth telling.
 #[derive(Debug)]
@@ -50,20 +51,32 @@ pub enum Notice<'a> {
     GivenUp { worker: &'a str, job: &'a str },
     /// The end of a job that an earlier process could not hand in has been handed in.
     HandedIn { worker: &'a str, job: &'a str, became: String },
+    /// The engine is about to be given a job.
+    HandedToEngine { worker: &'a str, job: &'a str, service: &'a str, after: Duration },
     /// A job's result was accepted.
-    Completed { worker: &'a str, job: &'a str, outputs: usize, took: Duration },
+    Completed { worker: &'a str, job: &'a str, service: &'a str, outputs: usize, bytes: u64, took: Duration },
     /// Outputs cannot be stored: the worker claims nothing until they can.
     CannotStore { place: &'a str, error: &'a str },
     /// An upload that came to nothing could not be cleaned away.
     UploadLeft { message: &'a str },
-    /// An attempt failed.
-    Failed { worker: &'a str, job: &'a str, kind: &'a str, reason: &'a str, message: &'a str, then: String },
+    /// An attempt failed. `retry_in`: another one follows.
+    Failed {
+        worker: &'a str,
+        job: &'a str,
+        service: &'a str,
+        kind: &'a str,
+        reason: &'a str,
+        message: &'a str,
+        remedy: &'a str,
+        retry_in: Option<Duration>,
+        took: Duration,
+    },
     /// A job was stopped because somebody cancelled it.
-    Cancelled { worker: &'a str, job: &'a str },
+    Cancelled { worker: &'a str, job: &'a str, service: &'a str, took: Duration },
     /// A job was given back.
-    Released { worker: &'a str, job: &'a str, why: &'a str },
+    Released { worker: &'a str, job: &'a str, service: &'a str, why: &'a str },
     /// A job was taken away: its work is thrown away.
-    Lost { worker: &'a str, job: &'a str, state: &'a str },
+    Lost { worker: &'a str, job: &'a str, service: &'a str, state: &'a str },
     /// A job that nobody could understand was failed.
     Rejected { job: &'a str, why: &'a str },
     /// An id that cannot be used left the queue.
@@ -90,6 +103,10 @@ pub enum Notice<'a> {
     GpuCheckFailed { gpu: u32, why: &'a str },
     /// A GPU reported an error of a program that runs on it, or one that is not known here.
     GpuReports { gpu: u32, what: String, remedy: &'a str },
+    /// The dashboard answers there.
+    DashboardAt { url: String },
+    /// The dashboard has no port yet; told once.
+    NoDashboard { address: String, error: String },
     /// A configuration warning.
     Config { warning: String },
 }
@@ -97,6 +114,7 @@ pub enum Notice<'a> {
 /// Tells it.
 pub fn tell(notice: Notice<'_>) {
     use Notice::*;
+    metrics::of_process().hear(&notice);
     match notice {
         Started { workers, machine, version } => {
             info!(workers = workers.join(","), machine, version, "gpu-worker started");
@@ -144,15 +162,27 @@ pub fn tell(notice: Notice<'_>) {
         }
         GivenUp { worker, job } => warn!(worker, job, "failed as worker_lost: too many workers died of it or with it"),
         HandedIn { worker, job, became } => info!(worker, job, became, "handed in after a restart"),
-        Completed { worker, job, outputs, took } => {
-            info!(worker, job, outputs, took_ms = took.as_millis() as u64, "completed");
+        HandedToEngine { worker, job, service, after } => {
+            debug!(worker, job, service, after_ms = after.as_millis() as u64, "handed to the engine");
         }
-        Failed { worker, job, kind, reason, message, then } => {
-            warn!(worker, job, kind, reason, message, then, "attempt failed");
+        Completed { worker, job, service, outputs, bytes, took } => {
+            info!(worker, job, service, outputs, bytes, took_ms = took.as_millis() as u64, "completed");
         }
-        Cancelled { worker, job } => info!(worker, job, "cancelled"),
-        Released { worker, job, why } => info!(worker, job, why, "given back"),
-        Lost { worker, job, state } => warn!(worker, job, state, "no longer held; its work is thrown away"),
+        Failed { worker, job, service, kind, reason, message, remedy, retry_in, took } => {
+            let then = match retry_in {
+                Some(pause) => format!("another attempt in {:.1} s", pause.as_secs_f64()),
+                None => "failed for good".to_owned(),
+            };
+            let took_ms = took.as_millis() as u64;
+            warn!(worker, job, service, kind, reason, message, remedy, then, took_ms, "attempt failed");
+        }
+        Cancelled { worker, job, service, took } => {
+            info!(worker, job, service, took_ms = took.as_millis() as u64, "cancelled");
+        }
+        Released { worker, job, service, why } => info!(worker, job, service, why, "given back"),
+        Lost { worker, job, service, state } => {
+            warn!(worker, job, service, state, "no longer held; its work is thrown away");
+        }
         Rejected { job, why } => warn!(job, why, "job refused: it cannot be understood"),
         Expelled { id } => warn!(id, "an id that cannot be used was taken out of the queue"),
         TooManyClasses { left_out } => {
@@ -179,6 +209,10 @@ pub fn tell(notice: Notice<'_>) {
         }
         GpuCheckFailed { gpu, why } => warn!(gpu, why, "GPU stays fenced: it failed the check"),
         GpuReports { gpu, what, remedy } => warn!(gpu, what, remedy, "GPU reports an error; jobs go on"),
+        DashboardAt { url } => info!(url, "dashboard"),
+        NoDashboard { address, error } => {
+            warn!(address, error, "no dashboard: its port cannot be opened; jobs go on, trying again");
+        }
         Config { warning } => warn!(warning, "configuration"),
     }
 }

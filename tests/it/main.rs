@@ -10,6 +10,7 @@
 
 mod agent;
 mod crash_points;
+mod dashboard;
 mod end_to_end;
 mod engine_files;
 mod faults;

@@ -2,12 +2,41 @@
 //! In: status and body. Out: a failure that is the job's or this box's, without prompts, paths and tracebacks.
 //!
 //! Two shapes: `{detail: [{loc, msg}]}` for fields of the wrong type, `{error, detail, errors}` with a Python class for
-//! all else. 500 is both parties' fault, so the class and the text decide.
+//! all else. 500 is both parties' fault, so the class decides, and a text only where it is one of those that were recorded.
 
 use super::http::{Answer, ENGINE, Trouble};
 use super::payload::short;
 use crate::failure::{Failure, Reason};
+use crate::python::{Cause, cause};
 use serde_json::Value;
+
+/// Class, beginning and end of the text with a name of the user's between, reason, whether it is this box's lack, and what
+/// is said of it.
+type Said = (&'static str, &'static str, &'static str, Reason, bool, &'static str);
+
+/// What was recorded from a running server.
+#[rustfmt::skip]
+const SAID: &[Said] = &[
+    ("FileNotFoundError", "No checkpoints found. ", "", Reason::ModelNotFound, true,
+     "this server has no checkpoint at all; put one into its folder models/Stable-diffusion"),
+    ("RuntimeError", "model '", "' not found", Reason::ModelNotFound, true, "this server lacks the checkpoint"),
+    ("AssertionError", "could not find upscaler named ", "", Reason::ModelNotFound, true, "this server lacks the upscaler"),
+    ("Exception", "could not find upscaler named ", "", Reason::ModelNotFound, true, "this server lacks the upscaler"),
+    ("HTTPException", "Script '", "' not found", Reason::ComponentError, true,
+     "this server lacks a script or an extension that the job names"),
+    ("HTTPException", "Init image not found", "", Reason::MissingRequiredField, false, "img2img needs `init_images`"),
+    ("HTTPException", "Invalid encoded image", "", Reason::InvalidFormat, false, "a picture in the job cannot be decoded"),
+    ("HTTPException", "Request to local resource not allowed", "", Reason::InvalidPayload, false,
+     "the server does not fetch pictures from addresses inside its own network"),
+    // From the source: raised by the server's own check of what a model gives.
+    ("NansException", "", "", Reason::InternalError, false,
+     "the model gave an all-NaN picture (NansException); the server's --no-half or --no-half-vae may help"),
+];
+
+fn is_said(said: &Said, class: &str, words: &str) -> bool {
+    let words = words.trim_end();
+    said.0 == class && words.starts_with(said.1) && words.ends_with(said.2)
+}
 
 /// `texts`: what the user wrote, which is not repeated.
 pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
@@ -20,47 +49,34 @@ pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
         422 if said["detail"].is_array() => return fields(&said["detail"]),
         _ => {}
     }
-    let (class, words) = (short(text("error")), format!("{}\n{}", text("detail"), text("errors")));
+    let class = short(text("error"));
     if class.is_empty() {
         return plain.failure(ENGINE, doing);
     }
-    let shown = presentable(&words, texts);
+    // An HTTPException speaks in `detail`, any other exception in `errors`.
+    let words = if text("detail").is_empty() { text("errors") } else { text("detail") };
+    let shown = presentable(words, texts);
     let colon = if shown.is_empty() { "" } else { ": " };
     let own = |reason, what: &str| Failure::new(reason, what);
     let host = |reason, what: &str| Failure::of_host(reason, what);
-    let has = |part: &str| words.contains(part);
+    match cause(&class, text("errors")) {
+        Some(Cause::GpuMemory) => {
+            let what = "the server ran out of GPU memory; smaller sizes, batches or models need less";
+            return host(Reason::GpuMemoryFull, what);
+        }
+        Some(Cause::MainMemory) => return host(Reason::OutOfMemory, "the server ran out of main memory"),
+        Some(Cause::Disk) => return host(Reason::DiskSpaceFull, "the disk of the server is full"),
+        Some(Cause::ModelFile) => {
+            let what = format!("the server cannot read a model file ({class}): it is damaged");
+            return host(Reason::DependencyError, &what);
+        }
+        Some(Cause::Gpu) => return host(Reason::GpuError, "the server's GPU failed"),
+        None => {}
+    }
+    if let Some((.., reason, hosts_fault, what)) = SAID.iter().find(|said| is_said(said, &class, words)) {
+        return if *hosts_fault { host(*reason, what) } else { own(*reason, what) };
+    }
     match class.as_str() {
-        _ if class.ends_with("OutOfMemoryError") || has("CUDA out of memory") => {
-            host(Reason::GpuMemoryFull, "the server ran out of GPU memory; smaller sizes, batches or models need less")
-        }
-        "MemoryError" => host(Reason::OutOfMemory, "the server ran out of main memory"),
-        _ if has("No space left on device") => host(Reason::DiskSpaceFull, "the disk of the server is full"),
-        "FileNotFoundError" if has("No checkpoints found") => host(
-            Reason::ModelNotFound,
-            "this server has no checkpoint at all; put one into its folder models/Stable-diffusion",
-        ),
-        "NansException" => own(
-            Reason::InternalError,
-            "the model gave an all-NaN picture (NansException); the server's --no-half or --no-half-vae may help",
-        ),
-        "SafetensorError" | "UnpicklingError" => {
-            host(Reason::DependencyError, &format!("the server cannot read a model file ({class}): it is damaged"))
-        }
-        "AcceleratorError" => host(Reason::GpuError, "the server's GPU failed"),
-        _ if has("CUDA error") || has("cuDNN error") => host(Reason::GpuError, "the server's GPU failed"),
-        "RuntimeError" if has("model ") && has(" not found") => {
-            host(Reason::ModelNotFound, "this server lacks the checkpoint")
-        }
-        _ if has("could not find upscaler") => host(Reason::ModelNotFound, "this server lacks the upscaler"),
-        "HTTPException" if has("Script ") && has("not found") => {
-            host(Reason::ComponentError, "this server lacks a script or an extension that the job names")
-        }
-        "HTTPException" if has("Init image not found") => {
-            own(Reason::MissingRequiredField, "img2img needs `init_images`")
-        }
-        "HTTPException" if has("Invalid encoded image") => {
-            own(Reason::InvalidFormat, "a picture in the job cannot be decoded")
-        }
         "HTTPException" if answer.status < 500 => {
             own(Reason::InvalidPayload, &format!("the server refuses the job{colon}{shown}"))
         }
@@ -99,4 +115,48 @@ fn presentable(said: &str, texts: &[&str]) -> String {
 fn is_path(word: &str) -> bool {
     let bare = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/' && c != '\\');
     bare.starts_with('/') && bare.len() > 1 || bare.contains('\\') || bare.matches('/').count() >= 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each answer as recorded: status, class, `detail`, `errors`.
+    #[test]
+    fn what_was_recorded_is_classified_by_class_and_whole_text() {
+        let none_here =
+            "No checkpoints found. When searching for checkpoints, looked at:\n - file /opt/webui/model.ckpt";
+        let arguments = "Script.run() missing 18 required positional arguments: 'x_type'";
+        for (status, class, detail, errors, reason, hosts) in [
+            (401, "HTTPException", "Not authenticated", "", Reason::InvalidApiKey, true),
+            (401, "HTTPException", "Incorrect username or password", "", Reason::InvalidApiKey, true),
+            (404, "", "Not Found", "", Reason::InvalidResponseFormat, true),
+            (405, "", "Method Not Allowed", "", Reason::InvalidResponseFormat, true),
+            (500, "FileNotFoundError", "", none_here, Reason::ModelNotFound, true),
+            (422, "HTTPException", "Script 'no such script' not found", "", Reason::ComponentError, true),
+            (404, "HTTPException", "Init image not found", "", Reason::MissingRequiredField, false),
+            (500, "HTTPException", "Invalid encoded image", "", Reason::InvalidFormat, false),
+            (500, "HTTPException", "Request to local resource not allowed", "", Reason::InvalidPayload, false),
+            (500, "AssertionError", "", "could not find upscaler named NoSuch", Reason::ModelNotFound, true),
+            (500, "Exception", "", "could not find upscaler named NoSuch", Reason::ModelNotFound, true),
+            (500, "RuntimeError", "", "model 'no-such-model.safetensors' not found", Reason::ModelNotFound, true),
+            (500, "KeyError", "", "'no_such_option'", Reason::InvalidPayload, false),
+            (500, "ZeroDivisionError", "", "integer division or modulo by zero", Reason::InvalidPayload, false),
+            (500, "RuntimeError", "", "number of steps must be non-negative", Reason::InternalError, false),
+            (500, "IndexError", "", "list index out of range", Reason::InvalidPayload, false),
+            (500, "TypeError", "", arguments, Reason::InvalidPayload, false),
+            (500, "AssertionError", "", "", Reason::InvalidPayload, false),
+            (500, "AttributeError", "", "'NoneType' object has no attribute 'lowvram'", Reason::InvalidPayload, false),
+            (404, "HTTPException", "File not found: outputs/worker/nope.png.", "", Reason::InvalidPayload, false),
+        ] {
+            let mut body = serde_json::json!({ "detail": detail, "errors": errors });
+            if !class.is_empty() {
+                body["error"] = class.into();
+            }
+            let answer = Answer { status, retry_after: None, content_type: None, body: body.to_string().into() };
+            let failure = failure(&answer, "asking", &[]);
+            let said = format!("{status} {class} {detail}{errors}: {failure}");
+            assert_eq!((failure.reason, failure.hosts_fault), (reason, hosts), "{said}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use super::api::Entry;
 use super::graph::Graph;
 use crate::failure::{Failure, Reason};
+use crate::python::{Cause, cause};
 use serde_json::Value;
 
 /// More blocked branches than this are not told of.
@@ -47,26 +48,24 @@ fn of_error(error: &Value, graph: Option<&Graph>) -> Failure {
     let exception = &*short("exception_type");
     let node = format!("node {} ({})", short("node_id"), short("node_type"));
     let said = text("exception_message").unwrap_or_default();
-    if exception.ends_with("OutOfMemoryError") || said.contains("CUDA out of memory") {
-        let what = format!("{node} ran out of GPU memory ({exception}); smaller sizes, batches or models need less");
-        return Failure::of_host(Reason::GpuMemoryFull, what);
-    }
-    if exception == "MemoryError" {
-        return Failure::of_host(Reason::OutOfMemory, format!("{node} ran out of main memory"));
-    }
-    if said.contains("No space left on device") {
-        return Failure::of_host(Reason::DiskSpaceFull, format!("{node}: the disk of the server is full"));
-    }
-    if exception.ends_with("SafetensorError") || exception.ends_with("UnpicklingError") {
-        let what = format!("{node} cannot read a model file ({exception}): the file on this server is damaged");
-        // A node may load several files: then none of them is known to be the damaged one.
-        let loads: Vec<&str> =
-            graph.iter().flat_map(|graph| graph.models_of(text("node_id").unwrap_or_default())).collect();
-        let model = (loads.len() == 1).then(|| loads[0].to_owned());
-        return Failure::of_host(Reason::DependencyError, what).about_model(model);
-    }
-    if exception.ends_with("AcceleratorError") || said.contains("CUDA error") || said.contains("cuDNN error") {
-        return Failure::of_host(Reason::GpuError, format!("{node}: the GPU failed ({exception})"));
+    let of_host = |reason, what: &str| Failure::of_host(reason, format!("{node}{what}"));
+    match cause(text("exception_type").unwrap_or_default(), said) {
+        Some(Cause::GpuMemory) => {
+            let what = format!(" ran out of GPU memory ({exception}); smaller sizes, batches or models need less");
+            return of_host(Reason::GpuMemoryFull, &what);
+        }
+        Some(Cause::MainMemory) => return of_host(Reason::OutOfMemory, " ran out of main memory"),
+        Some(Cause::Disk) => return of_host(Reason::DiskSpaceFull, ": the disk of the server is full"),
+        Some(Cause::ModelFile) => {
+            let what = format!(" cannot read a model file ({exception}): the file on this server is damaged");
+            // A node may load several files: then none of them is known to be the damaged one.
+            let loads: Vec<&str> =
+                graph.iter().flat_map(|graph| graph.models_of(text("node_id").unwrap_or_default())).collect();
+            let model = (loads.len() == 1).then(|| loads[0].to_owned());
+            return of_host(Reason::DependencyError, &what).about_model(model);
+        }
+        Some(Cause::Gpu) => return of_host(Reason::GpuError, &format!(": the GPU failed ({exception})")),
+        None => {}
     }
     let said = presentable(said, graph);
     let colon = if said.is_empty() { "" } else { ": " };

@@ -86,11 +86,12 @@ fn failure(fields: &Map<String, Value>) -> Result<Reason, Failure> {
         None | Some(Value::Null) => return Ok(usual_reason(FailureType::ServiceError)),
         Some(value) => value,
     };
-    match value.as_str().and_then(FailureType::from_word) {
-        Some(kind) => Ok(usual_reason(kind)),
+    let word = value.as_str().unwrap_or_default();
+    match FailureType::from_word(word).map(usual_reason).or_else(|| Reason::from_word(word)) {
+        Some(reason) => Ok(reason),
         None => {
             let words: Vec<_> = FailureType::ALL.iter().map(|kind| kind.as_str()).collect();
-            Err(wrong("failure", &format!("one of {}", words.join(", ")), value))
+            Err(wrong("failure", &format!("a reason of failure or one of {}", words.join(", ")), value))
         }
     }
 }

@@ -23,10 +23,11 @@ local charged = verdict ~= 'uncharged' or handed_on >= tonumber(ARGV[16])
 if charged then retries = retries + 1 else handed_on = handed_on + 1 end
 local fields = { 'error', message, 'failure_type', kind, 'failure_reason', reason, 'retry_count', int(retries),
   'last_failed_worker', worker }
+local last = verdict == 'never' or charged and retries >= attempts_allowed
 local details = { 'message', message, 'error', message, 'failure_type', kind, 'failure_reason', reason,
-  'retry_count', retries }
+  'retry_count', retries, 'will_retry', { json = tostring(not last) }, 'charged', { json = tostring(charged) } }
 
-if verdict == 'never' or charged and retries >= attempts_allowed then
+if last then
   finish(id, job, 'failed', token, fields, details)
   attest(19)
   if REFERENCE and ARGV[25] ~= '' then redis.call('SET', key(ARGV[25]), ARGV[20], 'PX', int(FAILED_RETENTION)) end

@@ -343,7 +343,7 @@ local function give_up(id, job, name, losses, most)
   local message = string.format('lost by its worker %d times, last by %s', losses, worker)
   finish(id, job, 'failed', '-', { 'error', message, 'failure_type', 'system_error', 'failure_reason', 'worker_lost',
     name, int(losses), 'last_failed_worker', worker }, { 'message', message, 'error', message,
-    'failure_type', 'system_error', 'failure_reason', 'worker_lost' })
+    'failure_type', 'system_error', 'failure_reason', 'worker_lost', 'will_retry', { json = 'false' } })
   tell_failure(job, message, math.max(0, number(job.retry_count) or 0))
   return true
 end

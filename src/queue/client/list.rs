@@ -56,6 +56,10 @@ pub struct JobLine {
     pub created_at: String,
     /// The last error.
     pub error: String,
+    /// Its failure type.
+    pub failure_type: String,
+    /// Its failure reason.
+    pub failure_reason: String,
 }
 
 /// Jobs that wait, run, or have ended lately: at most `most` of each kind.
@@ -76,8 +80,18 @@ pub async fn jobs(link: &Link, space: &Space, most: usize) -> RedisResult<Vec<Jo
         }
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
-        const READ: [&str; 8] =
-            ["status", "service_required", "priority", "worker_id", "attempt", "progress", "created_at", "error"];
+        const READ: [&str; 10] = [
+            "status",
+            "service_required",
+            "priority",
+            "worker_id",
+            "attempt",
+            "progress",
+            "created_at",
+            "error",
+            "failure_type",
+            "failure_reason",
+        ];
         for id in &ids {
             pipe.cmd("HMGET").arg([space.key("job:").as_bytes(), id].concat()).arg(&READ);
         }
@@ -98,6 +112,8 @@ pub async fn jobs(link: &Link, space: &Space, most: usize) -> RedisResult<Vec<Jo
                     progress: next(),
                     created_at: next(),
                     error: next(),
+                    failure_type: next(),
+                    failure_reason: next(),
                 })
             })
             .collect())

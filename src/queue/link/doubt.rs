@@ -4,7 +4,7 @@
 use super::dial::dial;
 use super::failure::timed_out;
 use super::{Link, MultiplexedConnection, RedisResult};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Without an answer to a watched call for so long, a new connection is tried beside.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -17,11 +17,16 @@ impl Link {
         &self,
         run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
-        tokio::select! {
+        let began = Instant::now();
+        let result = tokio::select! {
             biased;
             result = self.call(run) => result,
             () = self.doubt() => Err(timed_out()),
+        };
+        if result.is_ok() {
+            self.state().round_trip = Some(began.elapsed());
         }
+        result
     }
 
     /// Returns once the silent connection has been replaced.

@@ -2,8 +2,11 @@
 
 use super::invariants::check;
 use super::scene::{Scene, failure, job, with};
+use connectors::failure::{Failure, FailureType, Reason};
 use gpu_worker::protocol::hold::Claim;
 use gpu_worker::protocol::outcome::{BACKOFF_MAX_MS, FailedAttempt, HAND_ONS_MAX, Settled, Verdict};
+use gpu_worker::runner::retry::verdict;
+use serde_json::json;
 
 async fn fail_as(scene: &Scene, claim: &Claim, failed: &FailedAttempt) -> Settled {
     scene.space.fail(&mut scene.con(), claim, failed).await.unwrap()
@@ -185,4 +188,59 @@ async fn a_job_keeps_its_place_through_all_attempts() {
     scene.due("a").await;
     assert_eq!(scene.field("a", "order").await, order);
     assert_eq!(scene.claim("w2").await.unwrap().id, "a");
+}
+
+/// What the table says of each reason, where it leads in Redis: at once to the end, or to another attempt that is charged
+/// or not, and keeps off the worker that failed for a pause or for minutes.
+#[tokio::test]
+async fn every_reason_leads_where_its_row_says_and_is_told_in_event_and_hash() {
+    let scene = Scene::start().await;
+    let first_attempts = Reason::ALL.iter().flat_map(|reason| [(*reason, false), (*reason, true)]);
+    for (n, (reason, of_host)) in first_attempts.enumerate() {
+        let failure = if of_host { Failure::of_host(reason, "why") } else { Failure::new(reason, "why") };
+        let verdict = verdict(&failure);
+        let id = format!("j{n}");
+        let claim = scene.held(&id, "w1").await;
+        let failed = FailedAttempt {
+            verdict,
+            kind: failure.kind().to_string(),
+            reason: reason.to_string(),
+            message: failure.message,
+            jitter: 1.0,
+            ..super::scene::failure(verdict)
+        };
+        let settled = fail_as(&scene, &claim, &failed).await;
+        let (event, hash) = (scene.last_event(&id).await, scene.hash(&id).await);
+
+        let ends = !of_host
+            && [FailureType::GenerationRefusal, FailureType::ValidationError, FailureType::AuthError]
+                .contains(&reason.kind());
+        let charged = !of_host;
+        let seen = (&event["type"], &event["will_retry"], &event["charged"], &event["retry_count"]);
+        let kind = if ends { "failure" } else { "retry_scheduled" };
+        let count = u8::from(charged);
+        assert_eq!(seen, (&json!(kind), &json!(!ends), &json!(charged), &json!(count)), "{reason} {of_host}");
+        assert_eq!(
+            (&event["failure_type"], &event["failure_reason"]),
+            (&json!(reason.kind().as_str()), &json!(reason.as_str()))
+        );
+        let fields = [&hash["failure_type"], &hash["failure_reason"], &hash["error"], &hash["retry_count"]];
+        assert_eq!(fields, [reason.kind().as_str(), reason.as_str(), "why", &count.to_string()]);
+        assert_eq!(hash["status"], if ends { "failed" } else { "pending" }, "{reason}");
+
+        match settled {
+            Settled::Failed => assert!(ends && !event.as_object().unwrap().contains_key("due"), "{reason}"),
+            Settled::Retry { due_ms } => {
+                assert_eq!(event["due"].as_f64(), Some(due_ms as f64 / 1000.0), "{reason}");
+                let (worker, until) = hash["avoid"].split_once(' ').unwrap();
+                let kept_off = until.parse::<u64>().unwrap() - due_ms;
+                let elsewhere =
+                    charged && (reason.kind() == FailureType::ResourceLimit || reason == Reason::DailyQuotaExceeded);
+                let expected = if elsewhere { 4 * BACKOFF_MAX_MS } else { 1000 };
+                assert_eq!((worker, kept_off), ("w1", expected), "{reason} {of_host}");
+            }
+            other => panic!("{reason}: {other:?}"),
+        }
+    }
+    check(&scene).await;
 }

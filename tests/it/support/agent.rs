@@ -9,7 +9,8 @@ pub fn command(server_url: &str, folder: &std::path::Path, env: &[(&str, &str)])
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_gpu-worker")]);
     command.env_clear().envs(std::env::vars().filter(|(name, _)| name == "PATH" || name.starts_with("LLVM_")));
-    command.env("HOME", folder).env("HUB_REDIS_URL", server_url).envs(env.iter().copied()).current_dir(folder);
+    command.env("HOME", folder).env("HUB_REDIS_URL", server_url).env("WORKER_DASHBOARD_ENABLED", "false");
+    command.envs(env.iter().copied()).current_dir(folder);
     command
 }
 
@@ -52,7 +53,7 @@ impl Agent {
         let log = std::fs::File::create(folder.path().join("log")).expect("a log file");
         let outputs = folder.path().join("outputs");
         let mut command = command(redis_url, folder.path(), &[("SERVICES", "simulation"), ("WORKER_ID", worker)]);
-        command.env("OUTPUT_DIR", outputs).env("WORKER_DASHBOARD_ENABLED", "false").env("LOG_FORMAT", "json");
+        command.env("OUTPUT_DIR", outputs).env("LOG_FORMAT", "json");
         command.envs(env.iter().copied()).arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("the agent starts");
         Self { worker: worker.to_owned(), folder, child }

@@ -17,6 +17,12 @@ async fn classes_and_texts_decide() {
         ("SafetensorError", "Error while deserializing header", Reason::DependencyError, true),
         ("RuntimeError", "mat1 and mat2 shapes cannot be multiplied", Reason::InternalError, false),
         ("Exception", "whatever", Reason::InvalidPayload, false),
+        ("RuntimeError", "model 'no-such-model.safetensors' not found", Reason::ModelNotFound, true),
+        ("Exception", "could not find upscaler named NoSuchUpscaler", Reason::ModelNotFound, true),
+        // What the job says is repeated in such texts, and decides nothing.
+        ("RuntimeError", "bad prompt 'CUDA out of memory. No space left on device'", Reason::InternalError, false),
+        ("Exception", "cannot draw 'CUDA error: cuDNN error'", Reason::InvalidPayload, false),
+        ("RuntimeError", "the model of 'x' is not found", Reason::InternalError, false),
     ];
     let server = stand_in().await;
     for (class, text, reason, hosts) in rows {

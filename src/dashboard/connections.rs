@@ -1,0 +1,105 @@
+//! Connections: so many at a time, each with limits on what it may send and how long it may take.
+//! In: a listener. Out: requests for the routes; all of it ends soon after it is told to.
+
+use super::guard::Guard;
+use super::patient::Patient;
+use super::{Source, routes};
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What one side may ask of the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at a time; further ones are told 503.
+    pub connections: usize,
+    /// A request's head must be there in this time, counted from when the one before was answered.
+    pub head: Duration,
+    /// A write must get on in this time.
+    pub write: Duration,
+    /// What was asked before the end is answered in this time.
+    pub goodbye: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 128,
+            head: Duration::from_secs(10),
+            write: Duration::from_secs(10),
+            goodbye: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Bytes of a request's head; the HTTP library takes no less than 8 KiB.
+const HEAD_BYTES: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
+/// After an accept that fails for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// The address at which a connection came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Local(pub SocketAddr);
+
+/// Answers until told to stop; comes back when no connection is left.
+pub async fn serve(
+    listener: TcpListener,
+    guard: Guard,
+    source: Arc<dyn Source>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let router = routes::router(guard, source);
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let open = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            let _ = stream.try_write(TOO_MANY);
+            continue;
+        };
+        let (router, stop) = (router.clone(), stop.clone());
+        open.spawn(async move {
+            connection(stream, router, limits, stop).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {
+    let Ok(local) = stream.local_addr() else { return };
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router.layer(Extension(Local(local))));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_headers(HEADERS_MAX).max_buf_size(HEAD_BYTES);
+    let talking = http.serve_connection(TokioIo::new(Patient::new(stream, limits.write)), service);
+    tokio::pin!(talking);
+    tokio::select! {
+        // How a connection ends concerns nobody here.
+        _ = talking.as_mut() => return,
+        () = stop.cancelled() => {}
+    }
+    talking.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(limits.goodbye, talking).await;
+}

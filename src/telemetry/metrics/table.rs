@@ -1,0 +1,135 @@
+//! The table of metrics: each once, with its name, kind, labels and one sentence.
+//! In: nothing. Out: `TABLE`, from which the registry and docs/metrics.md are made.
+
+use super::Kind::{self, Counter, Gauge, Histogram};
+
+/// One metric.
+#[derive(Debug)]
+pub struct Row {
+    /// Its name; that of a counter is shown with `_total` behind it.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+impl Row {
+    /// The name of its samples; a histogram's begin with it.
+    pub fn sample(&self) -> String {
+        let suffix = if matches!(self.kind, Counter) { "_total" } else { "" };
+        format!("{}{suffix}", self.name)
+    }
+}
+
+/// From a simulated job to an hour of video.
+const JOB_SECONDS: &[f64] = &[0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0];
+/// What lies between a claim and the engine: milliseconds, unless inputs are fetched or Redis is away.
+const START_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Rows read `Variant kind "name" [labels] "sentence"`.
+macro_rules! table {
+    ($($variant:ident ($kind:expr) $name:literal [$($label:literal),*] $help:literal)*) => {
+        /// A metric, by its place in the table.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Metric { $(#[doc = $help] $variant),* }
+
+        /// Every metric, in the order in which they are shown.
+        pub static TABLE: &[Row] = &[$(Row { name: $name, kind: $kind, labels: &[$($label),*], help: $help }),*];
+    };
+}
+
+table! {
+    JobsClaimed (Counter) "gpu_worker_jobs_claimed" []
+        "Jobs claimed from the queue, each attempt counted."
+    JobsTakenOver (Counter) "gpu_worker_jobs_taken_over" []
+        "Jobs of an earlier process of this worker that were taken up after a restart."
+    JobsCompleted (Counter) "gpu_worker_jobs_completed" ["service"]
+        "Jobs whose result was accepted."
+    JobsFailed (Counter) "gpu_worker_jobs_failed" ["service", "type", "reason", "end"]
+        "Failed attempts by failure type and reason; end is final, or retried where another attempt follows."
+    JobsCancelled (Counter) "gpu_worker_jobs_cancelled" ["service"]
+        "Held jobs that were cancelled, their engine's work stopped."
+    JobsReleased (Counter) "gpu_worker_jobs_released" ["service"]
+        "Jobs given back without charge."
+    JobsLost (Counter) "gpu_worker_jobs_lost" ["service"]
+        "Jobs that somebody else had in the end; their work was thrown away."
+    JobsRefused (Counter) "gpu_worker_jobs_refused" []
+        "Waiting jobs that nobody could understand and that were failed unrun."
+    JobsHandedIn (Counter) "gpu_worker_jobs_handed_in" ["became"]
+        "Ends of jobs that an earlier process could not hand in, handed in after a restart."
+    JobSeconds (Histogram(JOB_SECONDS)) "gpu_worker_job_duration_seconds" ["service", "end"]
+        "From claim to accepted end; end is completed, failed, retried or cancelled."
+    JobStartSeconds (Histogram(START_SECONDS)) "gpu_worker_job_start_delay_seconds" ["service"]
+        "From the claim until the engine is given the work."
+    OutputsStored (Counter) "gpu_worker_outputs" ["service"]
+        "Outputs of completed jobs."
+    OutputBytes (Counter) "gpu_worker_output_bytes" ["service"]
+        "Bytes of the outputs of completed jobs."
+    OutOfMemory (Counter) "gpu_worker_out_of_memory" []
+        "Runs in which memory ran out and that were tried once more after it was freed."
+    Slots (Gauge) "gpu_worker_slots" ["state"]
+        "Slots by what they do: idle, busy, paused, fenced (their GPU may not work)."
+    Draining (Gauge) "gpu_worker_draining" []
+        "1 once the agent was told to stop: it claims no more."
+    EngineHealthy (Gauge) "gpu_worker_engine_healthy" ["engine"]
+        "1 while the engine's services are offered."
+    EngineQueue (Gauge) "gpu_worker_engine_queue_length" ["engine"]
+        "Work in the engine's own queue, as it said at its last probe."
+    EngineLeftOut (Gauge) "gpu_worker_engine_left_out" ["engine", "part"]
+        "Parts of an engine that are not offered for a while: engine, runs, model, memory, class."
+    EngineFaults (Counter) "gpu_worker_engine_outages" ["engine"]
+        "How often the engine ceased to be healthy."
+    PartsLeftOut (Counter) "gpu_worker_engine_parts_left_out" ["engine"]
+        "How often something of the engine was left out of the offer."
+    GpuInfo (Gauge) "gpu_worker_gpu_info" ["gpu", "name", "uuid", "driver"]
+        "Always 1; the labels tell which card it is."
+    GpuUsable (Gauge) "gpu_worker_gpu_usable" ["gpu"]
+        "1 while the driver answers for the card and it is not fenced."
+    GpuFenced (Gauge) "gpu_worker_gpu_fenced" ["gpu"]
+        "1 while the card may not work."
+    GpuFences (Counter) "gpu_worker_gpu_fences" ["gpu"]
+        "How often the card was fenced."
+    GpuUtilisation (Gauge) "gpu_worker_gpu_utilisation_ratio" ["gpu"]
+        "Share of time in which the card computed, 0 to 1."
+    GpuMemoryTotal (Gauge) "gpu_worker_gpu_memory_total_bytes" ["gpu"]
+        "Memory of the card."
+    GpuMemoryUsed (Gauge) "gpu_worker_gpu_memory_used_bytes" ["gpu"]
+        "Memory in use, by whomever."
+    GpuTemperature (Gauge) "gpu_worker_gpu_temperature_celsius" ["gpu"]
+        "Temperature of the die."
+    GpuPower (Gauge) "gpu_worker_gpu_power_watts" ["gpu"]
+        "Power drawn."
+    RedisUp (Gauge) "gpu_worker_redis_up" []
+        "1 while Redis answers."
+    RedisRoundTrip (Gauge) "gpu_worker_redis_round_trip_seconds" []
+        "How long the last tick, a small call each second, took to be answered."
+    RedisAway (Gauge) "gpu_worker_redis_away_seconds" []
+        "Length of the outage that goes on; 0 without one."
+    RedisOutages (Counter) "gpu_worker_redis_outages" []
+        "Outages of Redis that have begun."
+    RedisOutageSeconds (Counter) "gpu_worker_redis_outage_seconds" []
+        "Length of all outages that have ended."
+    RedisRefusals (Counter) "gpu_worker_redis_refusals" []
+        "Kinds of refusals by Redis (rights, memory, wrong types), each counted when it begins."
+    QueueReaped (Counter) "gpu_worker_queue_leases_expired" []
+        "Leases that this agent's tick found expired, of any worker."
+    QueueGivenUp (Counter) "gpu_worker_queue_jobs_given_up" []
+        "Jobs that lost their worker too often, failed as worker_lost by this agent."
+    LoopAge (Gauge) "gpu_worker_loop_last_tick_seconds" ["loop"]
+        "Time since the loop last came round; of loops of one name the oldest."
+    BuildInfo (Gauge) "gpu_worker_build_info" ["version"]
+        "Always 1; the label tells the version."
+    Uptime (Gauge) "gpu_worker_uptime_seconds" []
+        "Since the process's metrics began."
+    ProcessCpu (Counter) "gpu_worker_process_cpu_seconds" []
+        "Processor time of the agent, all threads."
+    ProcessMemory (Gauge) "gpu_worker_process_resident_memory_bytes" []
+        "Main memory of the agent."
+    ProcessFds (Gauge) "gpu_worker_process_open_fds" []
+        "Open file descriptors of the agent."
+    ProcessThreads (Gauge) "gpu_worker_process_threads" []
+        "Threads of the agent."
+}

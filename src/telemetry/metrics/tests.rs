@@ -1,0 +1,98 @@
+//! The registry by itself: names, bounds, and the page that lists the metrics.
+
+use super::*;
+use crate::telemetry::Notice;
+use std::time::Duration;
+
+fn failed<'a>(service: &'a str, reason: &'a str) -> Notice<'a> {
+    Notice::Failed {
+        worker: "w",
+        job: "j",
+        service,
+        kind: "timeout",
+        reason,
+        message: "",
+        remedy: "",
+        retry_in: None,
+        took: Duration::from_secs(1),
+    }
+}
+
+#[test]
+fn metrics_page_is_what_the_table_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let page = page::page();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), page, "UPDATE_DOCS=1 cargo test --lib metrics_page");
+}
+
+#[test]
+fn the_registry_holds_the_table_and_names_follow_the_rules() {
+    let metrics = Metrics::default();
+    // A metric with labels is shown once it has a series.
+    for (row, kept) in TABLE.iter().zip(&metrics.kept) {
+        let labels: Labels = row.labels.iter().map(|label| (*label, "x".to_owned())).collect();
+        match kept {
+            Kept::Counter(family) => drop(family.get_or_create(&labels)),
+            Kept::Gauge(family) => drop(family.get_or_create(&labels)),
+            Kept::Histogram(family) => drop(family.get_or_create(&labels)),
+            Kept::OneCounter(_) | Kept::OneGauge(_) => {}
+        }
+    }
+    let mut text = String::new();
+    encode(&mut text, &metrics.registry).unwrap();
+    for (at, row) in TABLE.iter().enumerate() {
+        assert!(row.name.starts_with("gpu_worker_") && !row.name.ends_with("_total"), "{}", row.name);
+        assert!(row.help.ends_with('.') && row.help.len() > 10, "{}", row.name);
+        assert!(
+            text.contains(&format!("# HELP {} {}\n", row.name, row.help)),
+            "{} is not registered:\n{text}",
+            row.name
+        );
+        assert!(!TABLE[..at].iter().any(|other| other.name == row.name), "{} twice", row.name);
+        if let Kind::Histogram(bounds) = row.kind {
+            assert!(row.name.ends_with("_seconds") && bounds.is_sorted(), "{}", row.name);
+        }
+        assert!(!row.labels.iter().any(|label| ["job", "id"].contains(label)), "{}", row.name);
+    }
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn names_that_jobs_bring_are_few_and_plain() {
+    let metrics = Metrics::default();
+    for n in 0..1000 {
+        metrics.hear(&failed(&format!("service-{n}"), "job_timeout"));
+    }
+    for odd in ["a b", "x\"} 1\n", "ü", &"long".repeat(20)] {
+        assert_eq!(metrics.name(odd), "other", "{odd:?}");
+    }
+    metrics.hear(&failed("", "job_timeout"));
+    let text = metrics.render(&Observed::default());
+    let of = |service: &str| {
+        let sample = format!(
+            "gpu_worker_jobs_failed_total{{service=\"{service}\",type=\"timeout\",reason=\"job_timeout\",end=\"final\"}} "
+        );
+        text.lines().find_map(|line| line.strip_prefix(&sample)?.parse::<f64>().ok())
+    };
+    assert_eq!((of("service-0"), of("service-49"), of("service-50")), (Some(1.0), Some(1.0), None));
+    assert_eq!((of("other"), of("unknown")), (Some(950.0), Some(1.0)));
+}
+
+#[test]
+fn what_is_gone_at_the_next_look_has_no_series_and_what_only_rises_is_not_added_up() {
+    let metrics = Metrics::default();
+    let gpu = GpuSeen { index: 3, is_healthy: true, utilisation: Some(0.5), ..GpuSeen::default() };
+    let seen = Observed { gpus: vec![gpu], ..Observed::default() };
+    assert!(metrics.render(&seen).contains("gpu_worker_gpu_utilisation_ratio{gpu=\"3\"} 0.5\n"));
+    let cpu = |text: &str| -> f64 {
+        let sample = "gpu_worker_process_cpu_seconds_total ";
+        text.lines().find_map(|line| line.strip_prefix(sample)).unwrap().parse().unwrap()
+    };
+    let texts: Vec<String> = (0..50).map(|_| metrics.render(&Observed::default())).collect();
+    assert!(!texts[0].contains("gpu=\"3\""));
+    let used = process::Process::read().cpu.as_secs_f64();
+    assert!(cpu(&texts[0]) <= cpu(&texts[49]) && cpu(&texts[49]) <= used, "{} of {used}", cpu(&texts[49]));
+}
