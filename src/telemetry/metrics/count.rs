@@ -67,10 +67,14 @@ impl Metrics {
             | Notice::TrustedAgain { .. }
             | Notice::OrphanStopped { .. }
             | Notice::CannotStore { .. }
+            | Notice::UploadLeft { .. }
             | Notice::Expelled { .. }
             | Notice::TooManyClasses { .. }
             | Notice::Hardware { .. }
             | Notice::EngineFile { .. }
+            | Notice::EngineFileInUse { .. }
+            | Notice::EngineFileFault { .. }
+            | Notice::EngineFileRetired { .. }
             | Notice::GpuBack { .. }
             | Notice::GpuCheckFailed { .. }
             | Notice::GpuReports { .. }
