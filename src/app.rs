@@ -95,7 +95,6 @@ impl Agent {
         let observer = Observer {
             shared: self.shared.clone(),
             slots: self.slots.clone(),
-            roster: built.roster(),
             hardware: built.hardware(),
             loops: self.loops.clone(),
         };

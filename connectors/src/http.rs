@@ -3,6 +3,7 @@
 //!
 //! What an engine's own folder adds are its words for failures ([`Engine`]) and its limits ([`Policy`]).
 
+mod names;
 mod trouble;
 
 use crate::failure::{Failure, Reason};
@@ -14,6 +15,7 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 pub(crate) use trouble::{Engine, Trouble};
@@ -59,6 +61,7 @@ pub(crate) fn client(policy: &Policy) -> Result<Client, Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder()
         .connect_timeout(policy.connect)
+        .dns_resolver(Arc::new(names::Names))
         // A redirect would carry payloads and credentials to whoever is named there.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

@@ -192,11 +192,6 @@ impl Built {
         self.gpus.take()
     }
 
-    /// The engines, as they come and go.
-    pub fn roster(&self) -> Arc<Roster> {
-        self.roster.clone()
-    }
-
     /// The hardware as last seen.
     pub fn hardware(&self) -> watch::Receiver<Arc<Inventory>> {
         self.hardware.clone()

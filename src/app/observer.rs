@@ -1,7 +1,6 @@
 //! How the agent is, for whoever asks over HTTP.
 //! In: slots, engines, GPUs, the way to Redis, loops. Out: one look at all of them; the dashboard started with it.
 
-use super::roster::Roster;
 use crate::config::Config;
 use crate::dashboard::{self, Source};
 use crate::hardware::{Gpu, Inventory};
@@ -20,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Observer {
     pub shared: Arc<Shared>,
     pub slots: Vec<Arc<Slot>>,
-    pub roster: Arc<Roster>,
     pub hardware: watch::Receiver<Arc<Inventory>>,
     pub loops: Loops,
 }
@@ -42,7 +40,7 @@ impl Source for Observer {
         Observed {
             slots: self.slots.iter().map(|slot| state(slot)).collect(),
             draining: self.shared.shutdown.drain.is_cancelled(),
-            engines: self.roster.engines().iter().map(|engine| engine_seen(engine)).collect(),
+            engines: self.engines().iter().map(|engine| engine_seen(engine)).collect(),
             gpus: inventory.gpus.iter().map(|gpu| self.gpu_seen(gpu)).collect(),
             redis: RedisSeen { is_up: redis.is_up, away: redis.away, round_trip: redis.round_trip },
             loops: self
@@ -56,6 +54,19 @@ impl Source for Observer {
 }
 
 impl Observer {
+    /// Those that are in use now, each once: slots of one GPU share them.
+    fn engines(&self) -> Vec<Arc<Engine>> {
+        let mut all: Vec<Arc<Engine>> = Vec::new();
+        for slot in &self.slots {
+            for engine in slot.engines.borrow().iter() {
+                if !all.iter().any(|known| Arc::ptr_eq(known, engine)) {
+                    all.push(engine.clone());
+                }
+            }
+        }
+        all
+    }
+
     fn gpu_seen(&self, gpu: &Gpu) -> GpuSeen {
         let fences = self.slots.iter().filter_map(|slot| slot.fence.as_ref());
         let is_fenced = fences.clone().any(|fence| fence.gpu == gpu.index && fence.fenced().is_some());

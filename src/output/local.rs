@@ -182,4 +182,20 @@ mod tests {
         let files = std::fs::read_dir(root.path().join("job").join("1")).unwrap();
         assert_eq!(files.count(), 0);
     }
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_other_troubles_and_all_are_this_machines() {
+        use std::io::ErrorKind::*;
+        for (kind, reason) in [
+            (StorageFull, Reason::DiskSpaceFull),
+            (QuotaExceeded, Reason::DiskSpaceFull),
+            (PermissionDenied, Reason::InternalError),
+            (ReadOnlyFilesystem, Reason::InternalError),
+            (Other, Reason::InternalError),
+        ] {
+            let failure = failed(&std::io::Error::new(kind, "/home/me/outputs/x.png"));
+            assert_eq!((failure.reason, failure.hosts_fault), (reason, true), "{kind}");
+            assert!(!failure.message.contains("/home"), "{failure}");
+        }
+    }
 }

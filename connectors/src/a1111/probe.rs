@@ -99,7 +99,11 @@ fn remedy(trouble: &Trouble, settings: &Settings) -> String {
         Trouble::Refused => {
             format!("nothing answers at {at}; start AUTOMATIC1111 there (with --api) or correct the address")
         }
-        Trouble::Unreachable => format!("{at} cannot be reached; check its name, the route and its certificate"),
+        Trouble::Unreachable => format!("{at} cannot be reached; check host, port and the network between"),
+        Trouble::UnknownName => format!("the host name of {at} cannot be resolved; check the address"),
+        Trouble::Untrusted => {
+            format!("{at} cannot be asked over TLS: its certificate does not hold, or it does not speak it")
+        }
         Trouble::Silent => format!(
             "AUTOMATIC1111 at {at} does not answer in time; it is loading a model, overloaded or frozen: if this lasts, restart it"
         ),

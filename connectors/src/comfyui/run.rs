@@ -107,9 +107,7 @@ impl Attempt<'_> {
                 reach(Point::SocketOpen);
                 Ok(Some(socket))
             }
-            Err(trouble @ (Trouble::Refused | Trouble::Unreachable)) => {
-                Err(trouble.failure(ENGINE, "opening the websocket"))
-            }
+            Err(trouble) if trouble.is_no_way() => Err(trouble.failure(ENGINE, "opening the websocket")),
             // Nothing is at work there, so nothing explains the silence: a frozen server is not given the job at all.
             Err(Trouble::Silent) => match self.comfy.api.queue_remaining(timing.probe).await {
                 Err(trouble @ Trouble::Silent) => {

@@ -67,6 +67,7 @@ impl Metrics {
             | Notice::TrustedAgain { .. }
             | Notice::OrphanStopped { .. }
             | Notice::CannotStore { .. }
+            | Notice::UploadLeft { .. }
             | Notice::Expelled { .. }
             | Notice::TooManyClasses { .. }
             | Notice::Hardware { .. }

@@ -43,9 +43,9 @@ macro_rules! table {
 
 table! {
     JobsClaimed (Counter) "gpu_worker_jobs_claimed" []
-        "Jobs claimed from the queue, each attempt counted."
+        "Jobs that this agent began to hold: each attempt, and each job taken over."
     JobsTakenOver (Counter) "gpu_worker_jobs_taken_over" []
-        "Jobs of an earlier process of this worker that were taken up after a restart."
+        "Of these, jobs of an earlier process of this worker, taken up after a restart."
     JobsCompleted (Counter) "gpu_worker_jobs_completed" ["service"]
         "Jobs whose result was accepted."
     JobsFailed (Counter) "gpu_worker_jobs_failed" ["service", "type", "reason", "end"]

@@ -96,3 +96,56 @@ fn what_is_gone_at_the_next_look_has_no_series_and_what_only_rises_is_not_added_
     let used = process::Process::read().cpu.as_secs_f64();
     assert!(cpu(&texts[0]) <= cpu(&texts[49]) && cpu(&texts[49]) <= used, "{} of {used}", cpu(&texts[49]));
 }
+
+#[test]
+fn a_fenced_gpu_a_resting_engine_and_an_outage_are_seen() {
+    let metrics = Metrics::default();
+    let gpu = GpuSeen {
+        index: 0,
+        is_healthy: true,
+        is_fenced: true,
+        memory_total: Some(100),
+        memory_free: Some(30),
+        temperature: Some(71),
+        power: Some(250.5),
+        ..GpuSeen::default()
+    };
+    let left_out = vec!["model", "model", "memory"];
+    let engine = EngineSeen { label: "comfyui[1]".to_owned(), queue: Some(4), left_out, ..EngineSeen::default() };
+    let beat = |age, hangs| LoopSeen { name: "heartbeat".to_owned(), age: Duration::from_secs(age), hangs };
+    let away = Some(Duration::from_secs(7));
+    let seen = Observed {
+        slots: vec!["fenced", "busy", "busy"],
+        engines: vec![engine],
+        gpus: vec![gpu],
+        redis: RedisSeen { away, ..RedisSeen::default() },
+        loops: vec![beat(3, false), beat(99, true), beat(5, false)],
+        ..Observed::default()
+    };
+    metrics.hear(&Notice::GpuFenced { gpu: 0, reason: "Xid 79", remedy: "" });
+    metrics.hear(&Notice::RedisBack { after: Duration::from_millis(1500), at: "" });
+    let text = metrics.render(&seen);
+    for line in [
+        "gpu_worker_slots{state=\"busy\"} 2.0",
+        "gpu_worker_slots{state=\"fenced\"} 1.0",
+        "gpu_worker_engine_healthy{engine=\"comfyui[1]\"} 0.0",
+        "gpu_worker_engine_queue_length{engine=\"comfyui[1]\"} 4.0",
+        "gpu_worker_engine_left_out{engine=\"comfyui[1]\",part=\"model\"} 2.0",
+        "gpu_worker_engine_left_out{engine=\"comfyui[1]\",part=\"runs\"} 0.0",
+        "gpu_worker_gpu_usable{gpu=\"0\"} 0.0",
+        "gpu_worker_gpu_fenced{gpu=\"0\"} 1.0",
+        "gpu_worker_gpu_fences_total{gpu=\"0\"} 1.0",
+        "gpu_worker_gpu_memory_used_bytes{gpu=\"0\"} 70.0",
+        "gpu_worker_gpu_temperature_celsius{gpu=\"0\"} 71.0",
+        "gpu_worker_gpu_power_watts{gpu=\"0\"} 250.5",
+        "gpu_worker_redis_up 0.0",
+        "gpu_worker_redis_away_seconds 7.0",
+        "gpu_worker_redis_outage_seconds_total 1.5",
+        "gpu_worker_loop_last_tick_seconds{loop=\"heartbeat\"} 99.0",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}:\n{text}");
+    }
+    assert_eq!(seen.hanging(), ["heartbeat"]);
+    let codes: Vec<&str> = seen.obstacles().iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes, ["redis", "engines"]);
+}

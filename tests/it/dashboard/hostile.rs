@@ -2,20 +2,22 @@
 
 use super::browser::{Answer, ask};
 use gpu_worker::dashboard::{Guard, Limits, Source, bind, serve};
-use gpu_worker::telemetry::metrics::Observed;
+use gpu_worker::telemetry::metrics::{LoopSeen, Observed};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const TOKEN: &str = "0123456789abcdef";
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// An agent of which nothing is known.
+/// An agent of which nothing is known but that one of its loops hangs.
 pub struct Nobody;
 
 impl Source for Nobody {
     fn observe(&self) -> Observed {
-        Observed::default()
+        let hanging = LoopSeen { name: "leases".to_owned(), age: Duration::from_secs(100), hangs: true };
+        Observed { loops: vec![hanging], ..Observed::default() }
     }
 }
 
@@ -167,13 +169,27 @@ async fn only_plain_reads_of_known_paths_are_answered() {
 }
 
 #[tokio::test]
+async fn a_loop_that_hangs_is_named_and_an_agent_without_anything_says_what_it_lacks() {
+    let (at, _stop) = server(None, &[], Limits::default()).await;
+    let dead = super::get(at, "/healthz").await;
+    assert_eq!((dead.status, dead.body.as_str()), (503, r#"{"alive":false,"hanging_loops":["leases"]}"#));
+    let unready = super::get(at, "/readyz").await;
+    assert_eq!(unready.status, 503);
+    assert!(
+        unready.body.contains(r#""code":"redis""#) && unready.body.contains("there is no engine"),
+        "{}",
+        unready.body
+    );
+}
+
+#[tokio::test]
 async fn with_a_token_nothing_is_told_to_whoever_lacks_it() {
     let (at, _stop) = server(Some(TOKEN), &[], Limits::default()).await;
     let saying = |path: &str, value: &str| with(path, &format!("Host: localhost:PORT\r\nAuthorization: {value}\r\n"));
     let good = format!("Bearer {TOKEN}");
     let rows = [
         ("the token", saying("/metrics", &good), 200),
-        ("the token, the scheme in small letters", saying("/healthz", &format!("bearer {TOKEN}")), 200),
+        ("the token, the scheme in small letters", saying("/metrics", &format!("bearer {TOKEN}")), 200),
         ("the token, and no such path", saying("/nothing", &good), 404),
         ("none", to("/metrics"), 401),
         ("none, for health", to("/healthz"), 401),

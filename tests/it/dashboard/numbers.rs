@@ -156,3 +156,22 @@ async fn a_gpu_is_told_with_what_it_tells() {
     assert!(info.contains(r#"name="RTX \"4090\"\\""#), "{info}");
     assert!(!now.keys().any(|series| series.contains("utilisation")), "a declared card tells no reading");
 }
+
+#[tokio::test]
+async fn an_agent_that_drains_is_alive_but_takes_no_jobs_and_says_so() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let (mut agent, at) = agent(&server, "w", &[]).await;
+    let id = queue.submit(endless()).await;
+    queue.reaches(&id, "in_progress").await;
+    agent.signal("TERM");
+    let told = until("it is not ready any more", || async {
+        Some(get(at, "/readyz").await).filter(|answer| answer.status == 503)
+    })
+    .await;
+    assert!(told.body.contains(r#""code":"draining""#), "{}", told.body);
+    assert_eq!(get(at, "/healthz").await.status, 200);
+    assert_eq!(numbers(at).await["gpu_worker_draining"], 1.0);
+    agent.signal("TERM");
+    assert_eq!(agent.ended().await, Some(0), "{}", agent.log());
+}
