@@ -2,6 +2,7 @@
 //! In: chunks from a connector. Out: a stored file or object with size, hash, sniffed media type and URL.
 
 mod bucket;
+mod clean;
 mod cloud;
 mod described;
 mod local;

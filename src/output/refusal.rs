@@ -149,7 +149,7 @@ impl Trouble {
             Self::Unknown => (Reason::DnsResolution, "has a host name that is not known"),
             Self::Certificate => (Reason::SslCertificate, "has a certificate that is not trusted"),
             Self::Silent => (Reason::NetworkTimeout, "does not answer in time"),
-            Self::TooLarge => (Reason::DiskSpaceFull, "takes no output of this size"),
+            Self::TooLarge => (Reason::UnsupportedOperation, "takes no output of this size"),
         };
         let word = refusal.filter(|refusal| !refusal.code.is_empty());
         let word = word.map(|refusal| format!(" ({})", refusal.code)).unwrap_or_default();
@@ -170,7 +170,9 @@ impl Trouble {
                 Failure::of_host(reason, format!("the output store {place} {what}{word}{remedy}"))
             }
         };
-        Failure { retry_after, ..failure }
+        // No other worker and no other day changes it.
+        let hosts_fault = failure.hosts_fault && self != Self::TooLarge;
+        Failure { retry_after, hosts_fault, ..failure }
     }
 }
 

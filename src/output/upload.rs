@@ -7,6 +7,7 @@
 //!   failed, dropped, stopped ──▶ parts in flight end ──▶ aborted, tried for a while
 //! ```
 
+use super::clean::{Left, remove};
 use super::media_type;
 use super::refusal::{Trouble, Whose};
 use super::wire::{Ear, Patience};
@@ -19,7 +20,6 @@ use object_store::retry::{RetryContext, RetryFailure, RetryPolicy};
 use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +31,6 @@ const MOST_PARTS: usize = 10_000;
 const IN_FLIGHT: usize = 2;
 /// How often a request is repeated whose body may have been damaged on its way.
 const DAMAGED_AGAIN: usize = 2;
-/// How long parts on their way may take once they are not wanted any more: an abort before their end may miss them.
-const LAST_PARTS: Duration = Duration::from_secs(5);
 
 /// What a writer sends.
 pub enum Piece {
@@ -226,7 +224,7 @@ impl<'a> Upload<'a> {
                 ended = &mut put => ended,
                 () = self.stop.cancelled() => {
                     // What is on its way arrives after it was given up, and must go again.
-                    let ended = tokio::time::timeout(LAST_PARTS, put).await;
+                    let ended = tokio::time::timeout(self.target.patience.last_parts, put).await;
                     self.may_be_there = ended.map_or(self.target.is_exclusive, |ended| ended.is_ok());
                     return Err(stopped());
                 }
@@ -293,42 +291,9 @@ impl<'a> Upload<'a> {
             return if self.may_be_there { remove(self.target, Left::Object).await } else { Ok(()) };
         };
         let rest = async { while parts.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_PARTS, rest).await.is_err() {
-            parts.shutdown().await;
-        }
-        remove(self.target, Left::Parts(upload)).await
-    }
-}
-
-/// What is to be cleaned away.
-enum Left {
-    Object,
-    Parts(Box<dyn object_store::MultipartUpload>),
-}
-
-/// Tries to clean away until it is done, or gone already, or too much time has passed.
-async fn remove(target: &Target, mut left: Left) -> Result<(), Failure> {
-    let began = Instant::now();
-    let mut pause = target.patience.pause;
-    loop {
-        let removed = match &mut left {
-            Left::Object => target.store.delete(&target.key).await,
-            Left::Parts(upload) => upload.abort().await,
-        };
-        match removed {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
-            Err(error) => {
-                let refusal = target.ear.take();
-                let trouble = refusal.as_ref().map_or_else(|| Trouble::of_connection(&error), |r| Trouble::of(r, true));
-                let is_final = matches!(trouble, Trouble::Forbidden | Trouble::Refused | Trouble::Credentials);
-                if is_final || began.elapsed() > target.patience.cleaning {
-                    let failure = trouble.failure(&target.whose, refusal.as_ref());
-                    return Err(Failure { message: format!("{}: {}", target.key, failure.message), ..failure });
-                }
-            }
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(30));
+        let cut_off = tokio::time::timeout(self.target.patience.last_parts, rest).await.is_err();
+        parts.shutdown().await;
+        remove(self.target, Left::Parts { upload, cut_off }).await
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Patience {
     pub pause: Duration,
     /// How often a request is repeated.
     pub retries: usize,
+    /// How long parts on their way may take once they are not wanted any more: an abort before their end may miss them.
+    pub last_parts: Duration,
     /// How long an upload that failed is tried to be cleaned away.
     pub cleaning: Duration,
 }
@@ -33,6 +35,7 @@ impl Default for Patience {
             request: Duration::from_secs(60),
             pause: Duration::from_millis(250),
             retries: 6,
+            last_parts: Duration::from_secs(5),
             cleaning: Duration::from_secs(600),
         }
     }

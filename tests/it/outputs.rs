@@ -26,10 +26,11 @@ const LARGE: usize = (12 << 20) + 345;
 /// Little of it: tests are to end soon.
 fn impatient() -> Patience {
     Patience {
-        connect: Duration::from_secs(2),
-        request: Duration::from_secs(3),
+        connect: Duration::from_secs(20),
+        request: Duration::from_secs(60),
         pause: Duration::from_millis(20),
         retries: 3,
+        last_parts: Duration::from_secs(20),
         cleaning: Duration::from_secs(30),
     }
 }
@@ -47,9 +48,13 @@ fn cloud(address: SocketAddr, secret: &str) -> Cloud {
 
 /// Outputs of a worker whose bucket is behind this address.
 fn outputs_at(address: SocketAddr, bucket: &str, secret: &str) -> Outputs {
+    outputs_with(impatient(), address, bucket, secret)
+}
+
+fn outputs_with(patience: Patience, address: SocketAddr, bucket: &str, secret: &str) -> Outputs {
     let bucket = Bucket { name: bucket.into(), prefix: "base".into(), cloud: cloud(address, secret) };
     let to = config::Outputs { bucket: Some(bucket), ..config::Outputs::default() };
-    Outputs::with(PathBuf::from("/nonexistent"), to, impatient())
+    Outputs::with(PathBuf::from("/nonexistent"), to, patience)
 }
 
 /// Outputs of a worker that allows jobs to name this address.

@@ -77,9 +77,7 @@ async fn a_server_that_stays_away_is_a_network_error_and_is_cleaned_when_it_is_b
 async fn a_silent_server_is_not_waited_for_for_ever() {
     let (_server, proxy) = server().await;
     let patience = Patience { request: Duration::from_millis(200), retries: 1, ..impatient() };
-    let bucket = Bucket { name: BUCKET.into(), prefix: String::new(), cloud: cloud(proxy.address(), SECRET) };
-    let to = config::Outputs { bucket: Some(bucket), ..config::Outputs::default() };
-    let outputs = Outputs::with(PathBuf::from("/nonexistent"), to, patience);
+    let outputs = outputs_with(patience, proxy.address(), BUCKET, SECRET);
     proxy.both(Fault::Stall);
     let failure = store(&outputs, &job(Value::Null), "a.bin", &bytes(10)).await.unwrap_err();
     assert_eq!(failure.reason, Reason::NetworkTimeout, "{failure:?}");

@@ -1,7 +1,7 @@
 //! What arrives in a bucket, and what does not.
 
 use super::*;
-use crate::support::proxy::Way;
+use crate::support::proxy::{Fault, Way};
 use crate::support::until;
 
 #[tokio::test]
@@ -56,20 +56,20 @@ async fn an_output_dropped_half_way_leaves_neither_object_nor_parts() {
 #[tokio::test]
 async fn an_output_dropped_while_its_parts_hang_leaves_nothing_either() {
     let (server, proxy) = server().await;
-    let outputs = outputs_at(proxy.address(), BUCKET, SECRET);
+    let patience = Patience { last_parts: Duration::from_millis(200), ..impatient() };
+    let outputs = outputs_with(patience, proxy.address(), BUCKET, SECRET);
     let mut writer = outputs.of(&job(Value::Null)).unwrap().create("film.mp4", "gifs", None).await.unwrap();
     send(&mut writer, &bytes(6 << 20)).await.unwrap();
     until("a part has arrived", || async { (!server.leftovers().is_empty()).then_some(()) }).await;
-    proxy.set(Way::ToClient, crate::support::proxy::Fault::Stall);
-    // The parts fill up behind a server that says nothing: the writer waits.
-    let writing = async { send(&mut writer, &bytes(30 << 20)).await };
-    let moved = proxy.moved(Way::ToServer);
-    tokio::select! {
-        _ = writing => panic!("nobody takes so much"),
-        () = until("another part is on its way", || async { (proxy.moved(Way::ToServer) > moved).then_some(()) }) => {}
-    }
+    // Nothing moves any more: the parts fill up, and the writer waits.
+    proxy.both(Fault::Stall);
+    let more = bytes(30 << 20);
+    let waiting = tokio::time::timeout(Duration::from_millis(500), send(&mut writer, &more)).await;
+    assert!(waiting.is_err(), "nobody takes so much");
     drop(writer);
-    proxy.set(Way::ToClient, crate::support::proxy::Fault::Pass);
+    // The connections of now never move again; new ones do.
+    proxy.strand();
+    proxy.both(Fault::Pass);
     settled(&outputs).await;
     assert_eq!((server.leftovers(), server.keys(BUCKET)), (vec![], vec![]));
 }
@@ -80,13 +80,13 @@ async fn an_output_dropped_while_it_is_finished_leaves_no_object() {
     let outputs = outputs_at(proxy.address(), BUCKET, SECRET);
     let mut writer = outputs.of(&job(Value::Null)).unwrap().create("a.txt", "text", None).await.unwrap();
     writer.write(Bytes::from_static(b"hello")).await.unwrap();
-    proxy.set(Way::ToClient, crate::support::proxy::Fault::Stall);
+    proxy.set(Way::ToClient, Fault::Stall);
     let there = until("it has arrived", || async { (!server.keys(BUCKET).is_empty()).then_some(()) });
     tokio::select! {
         _ = writer.finish() => panic!("the server says nothing"),
         () = there => {}
     }
-    proxy.set(Way::ToClient, crate::support::proxy::Fault::Pass);
+    proxy.set(Way::ToClient, Fault::Pass);
     settled(&outputs).await;
     assert_eq!(server.keys(BUCKET), [""; 0]);
 }

@@ -112,7 +112,7 @@ impl S3Server {
     pub fn leftovers(&self) -> Vec<String> {
         let names = std::fs::read_dir(self.folder.path()).expect("the folder").flatten();
         let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|name| name.starts_with(".upload") || name.starts_with(".tmp")).collect()
+        names.filter(|name| name.starts_with(".upload")).collect()
     }
 
     /// What the server notes of an object: its content type among them.
