@@ -7,6 +7,8 @@ mod commands;
 mod demo;
 mod ending;
 mod engine_faults;
+mod instances;
+mod models;
 mod outages;
 mod previews;
 mod sharing;
