@@ -17,6 +17,7 @@ mod places;
 pub use build::{Built, Driven, drivers, gpu_facts, limits, space};
 
 use crate::config::Config;
+use crate::input::Inputs;
 use crate::queue::hints::{self, Hint};
 use crate::queue::holds::{Holds, Stop};
 use crate::queue::journal::Journal;
@@ -58,6 +59,7 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
         link,
         space: space(config),
         holds: Holds::default(),
+        inputs: Arc::new(Inputs::configured(config)),
         journal: Journal::at(&config.state_dir),
         limits: limits(config),
         previews: Previews::default(),

@@ -146,7 +146,7 @@ pub enum Stage {
     Kind(String),
     /// At work, but nothing tells how far: reports are not to be expected.
     Unseen,
-    /// The engine is done; the results are on their way.
+    /// Files are on their way: the job's inputs before the engine has the work, or the results once it is done.
     Fetching,
 }
 

@@ -4,10 +4,11 @@
 use super::render::plain;
 use super::{Chosen, Exit, Failed, submit};
 use crate::app::engine_files::surroundings;
+use crate::input::{Inputs, Limits};
 use crate::output::LocalStore;
 use async_trait::async_trait;
+use connectors::conformance::RecordingTokens;
 use connectors::conformance::{self, Bounds, Subject};
-use connectors::conformance::{NoInputs, RecordingTokens};
 use connectors::contract::{
     Connector, Health, Job, Ledger, Lost, OutputStore, Progress, ProgressSink, RunContext, RunError,
 };
@@ -222,9 +223,10 @@ async fn healthy(loaded: &Loaded) -> Result<One, Failed> {
 }
 
 async fn try_one(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> Result<Exit, Failed> {
-    let most = chosen.load()?.config.jobs.max_payload_bytes;
-    let body = submit::read_job(job, most)?;
-    let (_, loaded, _scratch) = load(chosen, file).await?;
+    let config = chosen.load()?.config;
+    let body = submit::read_job(job, config.jobs.max_payload_bytes)?;
+    let limits = Limits::new(config.inputs.max_bytes, config.inputs.timeout);
+    let (_, loaded, scratch) = load(chosen, file).await?;
     let is_job = body.get("service_required").is_some() && body.get("payload").is_some();
     let service = body.get("service_required").and_then(Value::as_str).filter(|_| is_job);
     let service = service.map(str::to_owned).or_else(|| loaded.services.first().cloned()).unwrap_or_default();
@@ -240,7 +242,12 @@ async fn try_one(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> 
         cancel: cancel.clone(),
         progress: Arc::new(Told),
         ledger: Arc::new(NoQueue),
-        inputs: Arc::new(NoInputs),
+        inputs: Arc::new(Inputs::new(
+            limits,
+            config.inputs.allowed,
+            &scratch.path().join("inputs"),
+            &config.output_dir,
+        )),
         outputs: store,
         tokens: Arc::new(RecordingTokens::default()),
     };

@@ -1,6 +1,7 @@
 //! Fills the typed configuration.
 //! In: resolved values, host name and environment for what is derived. Out: `Config`, and the texts of derived values for `config show`.
 
+use super::allowed_host::AllowedHost;
 use super::reader::Reader;
 use super::redis_address::{RedisAddress, hash_tag};
 use super::report::Report;
@@ -28,6 +29,7 @@ pub(super) fn config(reader: &Reader<'_>, sources: &Sources, report: &mut Report
         declared: declared(reader),
         traits: traits::traits(reader),
         engines: engines::engines(reader, &mut derived, report),
+        inputs: inputs(reader),
         dashboard: dashboard(reader, &mut derived),
         state_dir,
         output_dir,
@@ -89,6 +91,15 @@ fn jobs(reader: &Reader<'_>) -> Jobs {
         events_max: reader.count("EVENTS_MAX").unwrap_or_default(),
         retention: reader.span("JOB_RETENTION_HOURS"),
         failed_retention: reader.span("FAILED_JOB_RETENTION_HOURS"),
+    }
+}
+
+fn inputs(reader: &Reader<'_>) -> Inputs {
+    let allowed = reader.list("ALLOWED_INPUT_HOSTS");
+    Inputs {
+        max_bytes: reader.bytes("MAX_INPUT_BYTES").unwrap_or_default(),
+        timeout: reader.span("INPUT_TIMEOUT_SECONDS"),
+        allowed: allowed.iter().filter_map(|entry| AllowedHost::parse(entry)).collect(),
     }
 }
 

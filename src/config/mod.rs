@@ -6,6 +6,7 @@
 //! ```
 
 mod address;
+mod allowed_host;
 mod build;
 mod document;
 mod engines;
@@ -30,6 +31,7 @@ mod variable;
 #[cfg(test)]
 mod tests;
 
+pub use allowed_host::AllowedHost;
 pub use document::{example, page};
 pub use load::{Effective, Loaded, load};
 pub use redis_address::{Guides, Place, RedisAddress, hash_tag};

@@ -21,6 +21,8 @@ pub struct Config {
     pub traits: WorkerTraits,
     /// The engines to drive.
     pub engines: Engines,
+    /// What may be fetched for jobs.
+    pub inputs: Inputs,
     /// The local dashboard.
     pub dashboard: Dashboard,
     /// Where state lives (journal, tokens).
@@ -97,6 +99,17 @@ pub struct Jobs {
     pub retention: Duration,
     /// `FAILED_JOB_RETENTION_HOURS` (168).
     pub failed_retention: Duration,
+}
+
+/// What may be fetched for jobs.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// `MAX_INPUT_BYTES` (100 MiB).
+    pub max_bytes: u64,
+    /// `INPUT_TIMEOUT_SECONDS` (120): each input, from the first question to the last byte.
+    pub timeout: Duration,
+    /// `ALLOWED_INPUT_HOSTS`.
+    pub allowed: Vec<super::AllowedHost>,
 }
 
 /// Declared hardware: each value overrides what was detected.

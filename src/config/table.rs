@@ -136,6 +136,12 @@ pub static VARIABLES: &[Variable] = table! {
             "How often the worker registers again, in seconds."
         MAX_PAYLOAD_BYTES (Size) (Is("10MiB")) Plain []
             "A job with a larger payload is refused; bytes, or with a unit (MB, MiB)."
+        MAX_INPUT_BYTES (Size) (Is("100MiB")) Plain []
+            "A job whose input (a picture to work on, say) is larger is refused; bytes, or with a unit (MB, MiB)."
+        INPUT_TIMEOUT_SECONDS (Span(Seconds, 0.1, 86400.0)) (Is("120")) Plain []
+            "How long fetching one input may take, in seconds."
+        ALLOWED_INPUT_HOSTS (Hosts) (Unset) Plain []
+            "Where inputs may be fetched from beside public addresses: host names (*.name: all below), addresses, networks such as 10.0.0.0/8; with :port that port alone."
         EVENTS_MAX (Whole(10, 1_000_000)) (Is("1000")) Plain []
             "Progress events that are kept of one attempt."
         JOB_RETENTION_HOURS (Span(Hours, 0.001, 87600.0)) (Is("24")) Plain []

@@ -1,6 +1,7 @@
 //! Text to typed value, by the kind that the table gives.
 //! In: a kind and a text. Out: the value, or what the text must be (without quoting it: the caller knows whether it may be shown).
 
+use super::allowed_host::AllowedHost;
 use super::redis_address::RedisAddress;
 use super::variable::Kind;
 use std::time::Duration;
@@ -53,6 +54,9 @@ pub(super) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
         Kind::Indexes => {
             list(trimmed).and_then(|items| items.iter().map(|item| item.parse().ok()).collect()).map(Value::Indexes)
         }
+        Kind::Hosts => list(trimmed)
+            .filter(|items| !items.is_empty() && items.iter().all(|item| AllowedHost::parse(item).is_some()))
+            .map(Value::List),
         Kind::RedisUrl => {
             return redis_url(trimmed).map(|()| Value::Text(trimmed.trim_end_matches('/').into()));
         }

@@ -99,6 +99,8 @@ pub enum Kind {
     RedisUrl,
     /// Base URLs as a comma list, `http://` or `https://`.
     EngineUrls,
+    /// Host names, addresses and networks as a comma list.
+    Hosts,
 }
 
 /// Unit of a length of time.
@@ -161,6 +163,10 @@ impl Kind {
             Kind::RedisUrl => {
                 "an address such as redis://host:6379, rediss://:password@host:6379/0, redis+unix:///path, \
                  redis+sentinel://host:26379,host2:26379/mymaster or redis+cluster://host:6379,host2:6379"
+                    .into()
+            }
+            Kind::Hosts => {
+                "a comma list of host names, addresses and networks, such as store.internal:9000,*.lan,10.0.0.0/8"
                     .into()
             }
             Kind::EngineUrls => "a comma list of addresses such as http://127.0.0.1:8188, without path or query".into(),

@@ -21,7 +21,7 @@ use super::stuck::Watch;
 use crate::output::{LocalStore, PreviewFolder, forget_previews};
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
-use connectors::conformance::{NoInputs, RecordingTokens};
+use connectors::conformance::RecordingTokens;
 use connectors::contract::{Outcome, Preview, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
@@ -67,7 +67,7 @@ impl Run<'_> {
             cancel: self.hold.engine_signal(),
             progress: sink,
             ledger: ledger.clone(),
-            inputs: Arc::new(NoInputs),
+            inputs: self.shared.inputs.clone(),
             outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
             tokens: Arc::new(RecordingTokens::default()),
         };

@@ -8,9 +8,11 @@ use crate::queue::holds::Holds;
 use crate::queue::journal::Journal;
 use crate::queue::link::Link;
 use crate::service::shutdown::Shutdown;
+use connectors::contract::InputSource;
 use failpoints::{Point, reach};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -45,6 +47,8 @@ pub struct Shared {
     pub space: Space,
     /// What this process holds.
     pub holds: Holds,
+    /// Where jobs' inputs come from.
+    pub inputs: Arc<dyn InputSource>,
     /// Ends of jobs that Redis has not confirmed.
     pub journal: Journal,
     /// Times and sizes.

@@ -12,7 +12,7 @@
 
 use super::api::Place;
 use super::features::Features;
-use super::http::{Answer, Trouble};
+use super::http::{Answer, ENGINE, Trouble};
 use super::refusal;
 use super::run::Attempt;
 use crate::contract::RunError;
@@ -81,19 +81,19 @@ impl Attempt<'_> {
                 let refused = said.and_then(|said| refusal::failure(&said, self.graph));
                 let Some(refused) = refused else {
                     let trouble = Trouble::Status { status: answer.status, retry_after: answer.retry_after };
-                    return Ok(Submitted::in_doubt(trouble.failure("submitting the workflow")));
+                    return Ok(Submitted::in_doubt(trouble.failure(ENGINE, "submitting the workflow")));
                 };
                 match self.comfy.api.locate(self.id).await {
                     Ok(Place::Nowhere) | Err(_) => Err(refused.into()),
                     Ok(_) => Ok(Submitted::in_doubt(refused)),
                 }
             }
-            Err(trouble) => Ok(Submitted::in_doubt(trouble.failure("submitting the workflow"))),
+            Err(trouble) => Ok(Submitted::in_doubt(trouble.failure(ENGINE, "submitting the workflow"))),
         }
     }
 
     async fn accepted(&self, answer: &Answer) -> Result<Submitted, RunError> {
-        let nonsense = || Ok(Submitted::in_doubt(Trouble::Nonsense.failure("submitting the workflow")));
+        let nonsense = || Ok(Submitted::in_doubt(Trouble::Nonsense.failure(ENGINE, "submitting the workflow")));
         let Ok(said) = answer.json::<Value>() else { return nonsense() };
         match said.get("prompt_id").and_then(Value::as_str) {
             Some(id) if id == self.id => {}
