@@ -166,12 +166,12 @@ impl Run<'_> {
         }
     }
 
-    /// A model that is missing here is worth handing on only if there is somebody to hand it to: else its submitter
-    /// would wait for minutes to read what is known now. A job that needs too much memory, or a model that no other worker
+    /// A model or node class that is missing here is worth handing on only if there is somebody to hand it to: else its
+    /// submitter would wait for minutes to read what is known now. A job that needs too much memory, or a model that no other worker
     /// lists, is handed to each of the others once (lists need not be complete), and charged from then on.
     async fn without_false_hope(&self, failure: Failure, fetched: &Fetched, models: &[String]) -> Failure {
-        let memory = failure.is_out_of_memory();
-        if !failure.hosts_fault || !memory && failure.reason != Reason::ModelNotFound {
+        let (memory, model) = (failure.is_out_of_memory(), failure.reason == Reason::ModelNotFound);
+        if !failure.hosts_fault || !(memory || model || failure.reason == Reason::ComponentError) {
             return failure;
         }
         let handed_on = handed_on(fetched);
@@ -179,13 +179,15 @@ impl Run<'_> {
         let Ok(others) = others_serve(link, space, self.worker, &fetched.job.service, models).await else {
             return failure;
         };
-        let hopeless = others.serve == 0 || (memory || others.have_models == 0) && handed_on >= others.serve;
+        let all_alike = memory || model && others.have_models == 0;
+        let hopeless = others.serve == 0 || all_alike && handed_on >= others.serve;
         if !hopeless {
             return failure;
         }
-        let message = match memory {
-            true => failure.message.clone(),
-            false => format!("{}; no other worker that is there now has it either", failure.message),
+        let message = match (memory, others.serve) {
+            (true, _) => failure.message.clone(),
+            (false, 0) => format!("{}; no other worker that is there now serves such jobs", failure.message),
+            (false, _) => format!("{}; no other worker that is there now lists it either", failure.message),
         };
         Failure { hosts_fault: false, message, ..failure }
     }

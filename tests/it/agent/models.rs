@@ -110,6 +110,20 @@ async fn a_job_whose_model_is_missing_here_is_handed_on_uncharged_to_whoever_has
 }
 
 #[tokio::test]
+async fn a_node_class_that_the_only_worker_lacks_fails_the_job_at_once() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let engine = engine(Release::V0_27_0, &[USUAL]).await;
+    let _agent = worker(&server, "one", &engine).await;
+    let mut job = super::picture();
+    job["payload"]["workflow"]["90"] = json!({"class_type": "NoSuchNode", "inputs": {"images": ["8", 0]}});
+    let id = queue.submit(job).await;
+    let job = queue.reaches(&id, "failed").await;
+    assert_eq!((job["attempt"].as_str(), job["failure_reason"].as_str()), ("1", "component_error"));
+    assert!(job["error"].contains("NoSuchNode") && job["error"].contains("no other worker"), "{}", job["error"]);
+}
+
+#[tokio::test]
 async fn a_job_whose_model_nobody_has_is_tried_by_each_once_and_fails_with_the_models_name() {
     let server = RedisServer::start().await;
     let queue = Queue::of(&server);
