@@ -78,8 +78,10 @@ pub struct Driven {
 pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
     let mut driven = Vec::new();
     if let Some(engine) = &config.engines.comfyui {
-        let connectors =
-            engine.urls.iter().map(|url| registry::Engine::ComfyUi(Box::new(comfyui(engine, url)?)).build());
+        let connectors = engine
+            .urls
+            .iter()
+            .map(|url| registry::Engine::ComfyUi(Box::new(comfyui(engine, url, config.jobs.health_interval)?)).build());
         driven.push(Driven {
             name: "comfyui",
             gpus: engine.gpus.clone(),
@@ -103,12 +105,14 @@ pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
     Ok(driven)
 }
 
-fn comfyui(engine: &HttpEngine, url: &url::Url) -> Result<connectors::comfyui::Settings, Failure> {
+fn comfyui(engine: &HttpEngine, url: &url::Url, interval: Duration) -> Result<connectors::comfyui::Settings, Failure> {
     let secret = |secret: &Option<secrecy::SecretString>| secret.as_ref().map(|text| text.expose_secret().to_owned());
     let mut settings = connectors::comfyui::Settings::at(url.as_str())?;
     settings.username = engine.username.clone().or(settings.username);
     settings.password = secret(&engine.password).map(Into::into).or(settings.password);
     settings.api_key = secret(&engine.api_key).map(Into::into);
+    // A probe that comes at its time lists the models anew; those that come earlier need not.
+    settings.timing.models_refresh = settings.timing.models_refresh.min(interval / 2);
     Ok(settings)
 }
 

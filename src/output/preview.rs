@@ -12,6 +12,9 @@ use std::time::{Duration, SystemTime};
 
 const FOLDER: &str = ".previews";
 
+/// What is younger may be of a job at work, however short the retention.
+const SWEPT_FROM: Duration = Duration::from_secs(3600);
+
 /// Whoever has just read of a picture still finds it when the next one comes.
 const KEPT: usize = 2;
 
@@ -27,7 +30,7 @@ impl PreviewFolder {
     pub fn new(root: &Path, job: &str, retention: Duration) -> Self {
         let all = root.join(FOLDER);
         let folder = all.join(job);
-        drop(tokio::task::spawn_blocking(move || sweep(&all, retention)));
+        drop(tokio::task::spawn_blocking(move || sweep(&all, retention.max(SWEPT_FROM))));
         Self { folder, files: VecDeque::new() }
     }
 

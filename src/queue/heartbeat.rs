@@ -17,15 +17,37 @@ pub struct Presence {
     instance: Mutex<String>,
 }
 
-/// How many other live workers offer this service.
-pub async fn others_serve(link: &Link, space: &Space, me: &str, service: &str) -> RedisResult<usize> {
-    let workers = super::client::workers(link, space).await?;
-    let serves = |worker: &&super::client::WorkerLine| {
+/// The other live workers that offer a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Others {
+    /// How many there are.
+    pub serve: usize,
+    /// How many of them list every one of the models that were asked for.
+    pub have_models: usize,
+}
+
+/// Who else offers this service, and with these models.
+pub async fn others_serve(
+    link: &Link,
+    space: &Space,
+    me: &str,
+    service: &str,
+    models: &[String],
+) -> RedisResult<Others> {
+    let mut others = Others { serve: 0, have_models: 0 };
+    for worker in super::client::workers(link, space).await?.iter().filter(|worker| worker.alive && worker.id != me) {
         let capabilities = worker.record.get("capabilities").map(String::as_str).unwrap_or_default();
         let capabilities: serde_json::Value = serde_json::from_str(capabilities).unwrap_or_default();
-        capabilities["services"].as_array().is_some_and(|services| services.iter().any(|name| name == service))
-    };
-    Ok(workers.iter().filter(|worker| worker.alive && worker.id != me).filter(serves).count())
+        let lists = |list: &serde_json::Value, name: &str| {
+            list.as_array().is_some_and(|names| names.iter().any(|known| known == name))
+        };
+        if lists(&capabilities["services"], service) {
+            let listed = &capabilities["models"][service];
+            others.serve += 1;
+            others.have_models += usize::from(models.iter().all(|model| lists(listed, model) || lists(listed, "all")));
+        }
+    }
+    Ok(others)
 }
 
 /// What a beat brought.

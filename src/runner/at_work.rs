@@ -155,7 +155,7 @@ impl Run<'_> {
                 }
                 let failure = of_the_job_if_again(failure, &fetched);
                 engine.failed(&failure, &asked());
-                let failure = self.without_false_hope(failure, &fetched).await;
+                let failure = self.without_false_hope(failure, &fetched, &asked().models).await;
                 self.failed(&failure, Some(&fetched), began)
             }
             Some(Ok(Err(RunError::Lost(_)))) if self.hold.why().is_none() => Ended::ThrownAway,
@@ -175,19 +175,30 @@ impl Run<'_> {
         }
     }
 
-    /// A model that is missing here is worth handing on only if there is somebody to hand it to: else its submitter
-    /// would wait for minutes to read what is known now. A job that needs too much memory is handed to each of the
-    /// others once, and charged from then on.
-    async fn without_false_hope(&self, failure: Failure, fetched: &Fetched) -> Failure {
-        let memory = failure.is_out_of_memory();
-        if !failure.hosts_fault || !memory && failure.reason != Reason::ModelNotFound {
+    /// A model or node class that is missing here is worth handing on only if there is somebody to hand it to: else its
+    /// submitter would wait for minutes to read what is known now. A job that needs too much memory, or a model that no other worker
+    /// lists, is handed to each of the others once (lists need not be complete), and charged from then on.
+    async fn without_false_hope(&self, failure: Failure, fetched: &Fetched, models: &[String]) -> Failure {
+        let (memory, model) = (failure.is_out_of_memory(), failure.reason == Reason::ModelNotFound);
+        if !failure.hosts_fault || !(memory || model || failure.reason == Reason::ComponentError) {
             return failure;
         }
         let handed_on = handed_on(fetched);
-        match others_serve(&self.shared.link, &self.shared.space, self.worker, &fetched.job.service).await {
-            Ok(others) if others == 0 || memory && handed_on >= others => Failure { hosts_fault: false, ..failure },
-            Ok(_) | Err(_) => failure,
+        let (link, space) = (&self.shared.link, &self.shared.space);
+        let Ok(others) = others_serve(link, space, self.worker, &fetched.job.service, models).await else {
+            return failure;
+        };
+        let all_alike = memory || model && others.have_models == 0;
+        let hopeless = others.serve == 0 || all_alike && handed_on >= others.serve;
+        if !hopeless {
+            return failure;
         }
+        let message = match (memory, others.serve) {
+            (true, _) => failure.message.clone(),
+            (false, 0) => format!("{}; no other worker that is there now serves such jobs", failure.message),
+            (false, _) => format!("{}; no other worker that is there now lists it either", failure.message),
+        };
+        Failure { hosts_fault: false, message, ..failure }
     }
 
     /// Whether the engine may be at work on something that nobody waits for any more.

@@ -10,6 +10,7 @@ mod cancel;
 mod claim;
 mod crowd;
 mod cycles;
+mod gap;
 mod idle;
 mod indexing;
 mod latency;
@@ -25,8 +26,8 @@ mod yardstick;
 
 use table::Table;
 
-const SECTIONS: [&str; 11] =
-    ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel", "orphans", "back", "output"];
+const SECTIONS: [&str; 12] =
+    ["claim", "indexing", "latency", "crowd", "cycles", "gap", "idle", "memory", "cancel", "orphans", "back", "output"];
 
 async fn run(section: &str, table: &mut Table) {
     match section {
@@ -35,6 +36,7 @@ async fn run(section: &str, table: &mut Table) {
         "latency" => latency::run(table).await,
         "crowd" => crowd::run(table).await,
         "cycles" => cycles::run(table).await,
+        "gap" => gap::run(table).await,
         "idle" => idle::run(table).await,
         "memory" => memory::run(table).await,
         "cancel" => cancel::run(table).await,

@@ -8,6 +8,8 @@ mod demo;
 mod ending;
 mod engine_faults;
 mod failing;
+mod instances;
+mod models;
 mod outages;
 mod previews;
 mod sharing;

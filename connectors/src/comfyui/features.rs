@@ -8,7 +8,7 @@
 //! | feature | asked by | without it |
 //! |---|---|---|
 //! | routes that cancel a job | cancelling an id that nobody has | queue and interrupt, each by its own route |
-//! | interrupt by id | version, 0.3.57 | sent only right after our prompt was seen to run |
+//! | interrupt by id | version, 0.3.57 | said in the log; sent only right after our prompt was seen to run |
 //! | previews that name their prompt | the answer to our first message on the socket | those in our run's time are ours |
 //! | previews by prompt | version, 0.4.0 | as the server was started |
 //! | API keys kept out of the queue | version, 0.3.68 | jobs with keys are not given to it |
@@ -56,8 +56,6 @@ pub(super) struct Features {
     pub interrupts_by_id: bool,
     /// `extra_data.preview_method` sets what a prompt shows.
     pub previews_by_prompt: bool,
-    /// Pictures on the socket name their prompt, if asked to.
-    pub describes_previews: bool,
     /// API keys in `extra_data` do not show in queue and history.
     pub hides_keys: bool,
     /// Largest body that it takes, in bytes.
@@ -75,7 +73,6 @@ impl Features {
             cancels_jobs,
             interrupts_by_id: since(INTERRUPTS_BY_ID, false),
             previews_by_prompt: since(PREVIEWS_BY_PROMPT, true),
-            describes_previews: features["supports_preview_metadata"] == true,
             hides_keys: since(HIDES_KEYS, false),
             body_max: features["max_upload_size"].as_u64(),
             identity: identity(stats),
@@ -115,6 +112,13 @@ impl Known {
         let (features, cancels_jobs) = tokio::join!(ask_features(http, limit), ask_cancel(http, limit));
         let found = Arc::new(Features::new(stats, &features?, cancels_jobs?));
         tracing::debug!(?found, "what this ComfyUI can do");
+        if !found.interrupts_by_id && !found.cancels_jobs {
+            let version = found.version.as_deref().unwrap_or("unknown");
+            tracing::warn!(
+                version,
+                "this ComfyUI may interrupt whatever runs, whichever prompt is named: use it for one worker alone, or update it to 0.3.57 or newer"
+            );
+        }
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
         Ok(found)
     }

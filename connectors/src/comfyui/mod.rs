@@ -76,7 +76,12 @@ impl Connector for ComfyUi {
         // Never used twice: the server does not notice a second submission of an id, it runs both.
         let id = uuid::Uuid::new_v4().to_string();
         let (graph, wishes) = (run::marked(job, &id)?, Wishes::read(job)?);
-        Attempt { comfy: self, job, ctx, id: &id, graph: &graph, wishes: &wishes }.run().await
+        let ended = Attempt { comfy: self, job, ctx, id: &id, graph: &graph, wishes: &wishes }.run().await;
+        if let Err(RunError::Failed(Failure { hosts_fault: true, .. })) = &ended {
+            // It may have been restarted, and as another release.
+            self.api.known.forget();
+        }
+        ended
     }
 
     async fn reattach(&self, job: &Job, service_job_id: &str, ctx: &RunContext) -> Result<Reattached, RunError> {

@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+/// Folders whose files no job loads.
+const NO_MODELS: [&str; 2] = ["configs", "custom_nodes"];
+const FOLDERS_MAX: usize = 100;
+
 type Models = BTreeMap<String, Vec<String>>;
 
 /// Model lists of the last probe, and when they were read.
@@ -58,7 +62,8 @@ impl Shelf {
             return models.clone();
         }
         let old = kept.take().map(|(_, models)| models).unwrap_or_default();
-        let lists = settings.model_folders.iter().map(async |folder| {
+        let folders = folders(api, settings).await;
+        let lists = folders.iter().map(async |folder| {
             let answer = api.http.get(&["models", folder], settings.timing.probe).await;
             match answer.and_then(|answer| answer.success()?.json::<Vec<String>>()) {
                 Ok(names) => Some((folder.clone(), names)),
@@ -70,6 +75,16 @@ impl Shelf {
         *kept = Some((Instant::now(), models.clone()));
         models
     }
+}
+
+/// Those that the server has, folders of custom nodes among them.
+async fn folders(api: &Api, settings: &Settings) -> Vec<String> {
+    let answer = api.http.get(&["models"], settings.timing.probe).await;
+    let told = answer.and_then(|answer| answer.success()?.json::<Vec<String>>());
+    let mut folders = told.unwrap_or_else(|_| settings.model_folders.clone());
+    folders.retain(|folder| !NO_MODELS.contains(&folder.as_str()));
+    folders.truncate(FOLDERS_MAX);
+    folders
 }
 
 fn remedy(trouble: &Trouble, settings: &Settings) -> String {

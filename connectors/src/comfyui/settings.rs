@@ -19,7 +19,7 @@ pub struct Settings {
     pub api_key: Option<SecretString>,
     /// The services that it serves.
     pub services: Vec<String>,
-    /// Folders of `/models/{folder}` that a probe lists.
+    /// Folders of `/models/{folder}` that a probe lists where the server does not say which it has.
     pub model_folders: Vec<String>,
     /// Intervals and limits.
     pub timing: Timing,

@@ -14,7 +14,7 @@ use connectors::contract::{Connector, Freed, Reattached, Stage};
 use connectors::failure::{FailureType, Reason};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use stand_ins::comfyui::{Options, StandIn};
+use stand_ins::comfyui::{Options, Release, StandIn};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -181,7 +181,13 @@ async fn a_damaged_model_file_is_named() {
 
 #[tokio::test]
 async fn memory_that_was_asked_back_is_waited_for() {
-    let server = StandIn::start(Options::default()).await.unwrap();
+    for release in [Release::V0_27_0, Release::V0_3_64] {
+        memory_is_waited_for_on(release).await;
+    }
+}
+
+async fn memory_is_waited_for_on(release: Release) {
+    let server = StandIn::start(Options { release, ..Options::default() }).await.unwrap();
     let mut graph = steps_graph(13, 1, 0.0);
     let checkpoint = "v1-5-pruned-emaonly.safetensors";
     graph["4"] = json!({ "class_type": "CheckpointLoaderSimple", "inputs": { "ckpt_name": checkpoint } });

@@ -200,11 +200,14 @@ async fn point_09_a_partly_valid_graph_is_refused_as_a_whole() {
         assert_eq!(bench.outputs.begun(), 0);
         let id = &bench.ledger.ids()[0];
         let routes = replay.paths().into_iter().filter(|path| path.contains("cancel") || path.contains("interrupt"));
-        let by_job = format!("/api/jobs/{id}/cancel");
+        let mut routes: Vec<_> = routes.collect();
+        // The question whether there is such a route names an id that nobody has.
+        let question = routes.remove(0);
+        assert!(question.starts_with("/api/jobs/") && !question.contains(id.as_str()), "{question}");
         match release {
-            "0.27.0" => assert_eq!(routes.collect::<Vec<_>>(), [by_job]),
+            "0.27.0" => assert_eq!(routes, [format!("/api/jobs/{id}/cancel")]),
             _ => {
-                assert_eq!(routes.collect::<Vec<_>>(), [by_job, "/interrupt".to_owned()]);
+                assert_eq!(routes, ["/interrupt"]);
                 assert_eq!(replay.bodies("/interrupt"), [json!({ "prompt_id": id })]);
             }
         }

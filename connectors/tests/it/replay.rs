@@ -138,7 +138,7 @@ impl Replay {
         let told = self.stage.recorded("GET", &format!("/history/{}", self.stage.recorded_id));
         let entry = told.map(|step| step["response"]["body"].clone()).or_else(|| self.stage.entry_by_frames());
         entry.is_some_and(|entry| {
-            entry[&self.stage.recorded_id]["outputs"].as_object().is_some_and(|outputs| outputs.is_empty())
+            entry[&self.stage.recorded_id]["outputs"].as_object().is_some_and(serde_json::Map::is_empty)
         })
     }
 
@@ -373,7 +373,8 @@ async fn play(stage: Arc<Stage>, nth: usize, mut socket: WebSocket) {
                 }
             }
             "ws_binary" if mine && at > stage.submission => {
-                if socket.send(Message::Binary(stage.frame(step).into())).await.is_err() {
+                let sent = socket.send(Message::Binary(stage.frame(step).into())).await;
+                if sent.is_err() {
                     return;
                 }
             }

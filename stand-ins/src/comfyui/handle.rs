@@ -6,6 +6,7 @@ use super::server::{Execution, Server};
 use crate::handle::Running;
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// A running server; it ends when this is dropped or stopped.
 pub type StandIn = Running<Server>;
@@ -14,6 +15,16 @@ impl Running<Server> {
     /// All runs since the start, restarts included, in order.
     pub fn executions(&self) -> Vec<Execution> {
         self.server.executions().clone()
+    }
+
+    /// When each run began and ended, once this many have ended.
+    pub async fn spans(&self, ended: usize) -> Vec<(Instant, Instant)> {
+        let mut spans = self.server.spans.subscribe();
+        let over = |spans: &Vec<(Instant, Option<Instant>)>| {
+            spans.iter().filter_map(|(began, ended)| Some((*began, (*ended)?))).collect::<Vec<_>>()
+        };
+        // The sender lives in the server, and that in self.
+        spans.wait_for(|spans| over(spans).len() >= ended).await.map(|spans| over(&spans)).unwrap_or_default()
     }
 
     /// How often a prompt id was run, whatever came of it.

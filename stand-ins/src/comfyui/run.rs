@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ pub(crate) async fn run_forever(server: Arc<Server>) {
             server.work.notified().await;
             continue;
         };
+        server.spans.send_modify(|spans| spans.push((Instant::now(), None)));
         server.executions().push(Execution { prompt_id: item.id.clone(), nodes: vec![], outcome: "running" });
         let outcome = tokio::select! {
             biased;
@@ -40,6 +42,11 @@ pub(crate) async fn run_forever(server: Arc<Server>) {
         if let Some(execution) = server.executions().last_mut() {
             execution.outcome = outcome;
         }
+        server.spans.send_modify(|spans| {
+            if let Some((_, ended)) = spans.last_mut() {
+                *ended = Some(Instant::now());
+            }
+        });
     }
 }
 

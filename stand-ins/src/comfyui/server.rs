@@ -6,9 +6,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::cache::Cache;
 use super::folders::Folders;
@@ -51,6 +51,8 @@ pub struct Server {
     freeing: Mutex<Freeing>,
     models: Mutex<BTreeMap<String, Vec<String>>>,
     executions: Mutex<Vec<Execution>>,
+    /// When each run began and ended.
+    pub(crate) spans: watch::Sender<Vec<(Instant, Option<Instant>)>>,
     written: Mutex<Vec<PathBuf>>,
 }
 
@@ -78,6 +80,7 @@ impl Server {
             freeing: Mutex::default(),
             models: Mutex::new(options.models.clone()),
             executions: Mutex::default(),
+            spans: watch::Sender::default(),
             written: Mutex::default(),
             options,
         }))

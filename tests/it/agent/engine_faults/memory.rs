@@ -4,15 +4,17 @@ use super::super::super::support::until;
 use super::super::picture;
 use super::{Site, worker};
 use serde_json::json;
-use stand_ins::comfyui::{Options, OutOfMemory, StandIn};
+use stand_ins::comfyui::{Options, OutOfMemory, Release, StandIn};
 
 #[tokio::test]
 async fn memory_that_can_be_freed_costs_a_second_run_and_nothing_else() {
-    let site = Site::new(&[]).await;
-    site.engine.quirks(|quirks| quirks.out_of_memory = OutOfMemory::UntilFreed);
-    let id = site.queue.submit(picture()).await;
-    site.ends(&id, "completed", "1", "0", 2).await;
-    assert!(site.record("w1").await.get("classes_left_out").is_none());
+    for release in [Release::V0_27_0, Release::V0_3_64] {
+        let site = Site::with(Options { release, ..Options::default() }, &[]).await;
+        site.engine.quirks(|quirks| quirks.out_of_memory = OutOfMemory::UntilFreed);
+        let id = site.queue.submit(picture()).await;
+        site.ends(&id, "completed", "1", "0", 2).await;
+        assert!(site.record("w1").await.get("classes_left_out").is_none());
+    }
 }
 
 const CARD: [(&str, &str); 3] = [("GPU_COUNT", "1"), ("GPU_MEMORY_GB", "24"), ("HEARTBEAT_INTERVAL_SECONDS", "0.2")];
