@@ -5,6 +5,7 @@
 pub mod a1111;
 pub mod comfyui;
 
+mod handle;
 mod pace;
 mod picture;
 mod wire;

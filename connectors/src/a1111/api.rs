@@ -78,8 +78,8 @@ impl Api {
 
     pub async fn state(&self, limit: std::time::Duration) -> Result<State, Trouble> {
         // Without the picture, which would be encoded anew for each question.
-        let path = "sdapi/v1/progress?skip_current_image=true";
-        let said: Value = self.http.get(path, limit).await?.success()?.json()?;
+        let bare = [("skip_current_image", "true")];
+        let said: Value = self.http.get_where("sdapi/v1/progress", &bare, limit).await?.success()?.json()?;
         let state = said.get("state").filter(|state| state.is_object()).ok_or(Trouble::Nonsense)?;
         let is = |name: &str| state[name].as_bool().unwrap_or(false);
         Ok(State {

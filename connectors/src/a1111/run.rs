@@ -14,7 +14,7 @@ use super::A1111;
 use super::accept::interrupted;
 use super::checkpoint::{self, Checkpoint};
 use super::flight::{Bay, Beacon, Flight, Landing};
-use super::http::Trouble;
+use super::http::{ENGINE, Trouble};
 use super::overrides::{self, Before};
 use super::payload::Plan;
 use super::progress::Tracker;
@@ -80,7 +80,7 @@ impl Attempt<'_> {
                 let texts: Vec<&str> = ["prompt", "negative_prompt"].into_iter().filter_map(text).collect();
                 return Err(refusal::failure(&answer, "running the job", &texts).into());
             }
-            Landing::Lost(trouble) => return Err(trouble.failure("waiting for the result").into()),
+            Landing::Lost(trouble) => return Err(trouble.failure(ENGINE, "waiting for the result").into()),
             Landing::Failed(failure) => return Err(failure.into()),
         };
         let mut outcome = self.accept(&plan, checkpoint.as_ref(), pictures, &fields, &mut tracker).await?;
@@ -117,8 +117,11 @@ impl Attempt<'_> {
         }
         let before = overrides::pin(api, &plan.overrides).await?;
         // Asked last: what begins after this, and is not known by an id, is taken to be ours.
-        let alone =
-            api.state(api.timing.request).await.map_err(|trouble| trouble.failure("asking what it does"))?.is_idle();
+        let alone = api
+            .state(api.timing.request)
+            .await
+            .map_err(|trouble| trouble.failure(ENGINE, "asking what it does"))?
+            .is_idle();
         Ok(Prepared { bay, checkpoint, before, alone })
     }
 
@@ -131,7 +134,7 @@ impl Attempt<'_> {
                 Ok(state) if state.is_idle() || since.elapsed() >= api.timing.idle_patience => return Ok(()),
                 Ok(_) => tracker.say(Stage::Waiting, 0.0, "waiting: the server is at work for somebody else"),
                 Err(Trouble::Silent | Trouble::Broken) if since.elapsed() < api.timing.unreachable => {}
-                Err(trouble) => return Err(trouble.failure("asking what it does")),
+                Err(trouble) => return Err(trouble.failure(ENGINE, "asking what it does")),
             }
             sleep(api.timing.poll).await;
         }
@@ -217,7 +220,7 @@ impl Attempt<'_> {
                     tracker.say(Stage::Unseen, 0.0, "stopping an earlier run of this job, whose result is lost");
                 }
                 Err(trouble) if alive.elapsed() >= api.timing.unreachable => {
-                    return Err(trouble.failure("looking for an earlier run").into());
+                    return Err(trouble.failure(ENGINE, "looking for an earlier run").into());
                 }
                 Err(_) => {}
             }

@@ -13,7 +13,7 @@
 //! ```
 
 use super::api::{Api, Entry, Place};
-use super::http::Trouble;
+use super::http::{ENGINE, Trouble};
 use super::message::Message;
 use super::progress::Tracker;
 use super::settings::Timing;
@@ -195,7 +195,7 @@ impl<'a, 'g> Follow<'a, 'g> {
             _ => now - *self.useless_since.get_or_insert(now),
         };
         if useless_for >= self.timing.refused {
-            return Err(self.doubt.take().unwrap_or_else(|| trouble.failure("asking for the run")));
+            return Err(self.doubt.take().unwrap_or_else(|| trouble.failure(ENGINE, "asking for the run")));
         }
         if now - self.alive >= self.timing.unreachable {
             let waited = self.timing.unreachable.as_secs();

@@ -26,7 +26,7 @@ use crate::contract::{Connector, Freed, Interrupted, Job, Outcome, Probe, Reatta
 use crate::failure::Failure;
 use api::Api;
 use async_trait::async_trait;
-use http::Http;
+use http::ENGINE;
 use run::Attempt;
 
 /// What the registry calls it, and the service that it serves by default.
@@ -45,7 +45,7 @@ impl ComfyUi {
     /// # Errors
     /// `system_error/config_error` if no HTTP client can be set up (no usable root certificates).
     pub fn new(settings: Settings) -> Result<Self, Failure> {
-        let api = Api::new(Http::new(&settings)?, settings.timing.request);
+        let api = Api::new(http::open(&settings)?, settings.timing.request);
         Ok(Self { settings, api, shelf: probe::Shelf::default() })
     }
 }
@@ -86,6 +86,6 @@ impl Connector for ComfyUi {
 
     async fn free_memory(&self) -> Result<Freed, Failure> {
         let freed = free::free(&self.api, &self.settings.timing).await;
-        freed.map(|()| Freed::Requested).map_err(|trouble| trouble.failure("asking it to free memory"))
+        freed.map(|()| Freed::Requested).map_err(|trouble| trouble.failure(ENGINE, "asking it to free memory"))
     }
 }

@@ -101,6 +101,6 @@ fn remedy(trouble: &Trouble, settings: &Settings) -> String {
             format!("ComfyUI at {at} refuses us; check user name, password or key of this engine")
         }
         Trouble::Status { status, .. } => format!("{at} answered {status} to /system_stats; is it ComfyUI's address?"),
-        Trouble::Nonsense => format!("what answers at {at} is not ComfyUI; correct the address"),
+        Trouble::Nonsense | Trouble::TooLarge => format!("what answers at {at} is not ComfyUI; correct the address"),
     }
 }

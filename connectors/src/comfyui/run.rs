@@ -12,7 +12,7 @@ use super::ComfyUi;
 use super::api::{Entry, Place};
 use super::follow::Follow;
 use super::graph::{Graph, mark};
-use super::http::Trouble;
+use super::http::{ENGINE, Trouble};
 use super::progress::Tracker;
 use super::socket::Socket;
 use super::verdict::{self, Verdict};
@@ -82,7 +82,10 @@ impl Attempt<'_> {
                 () = self.ctx.cancel.cancelled() => return Err(self.cancelled().await),
                 place = api.locate(self.id) => place,
             };
-            if !matches!(place.map_err(|trouble| trouble.failure("looking for an earlier run"))?, Place::Nowhere) {
+            if !matches!(
+                place.map_err(|trouble| trouble.failure(ENGINE, "looking for an earlier run"))?,
+                Place::Nowhere
+            ) {
                 return Ok(true);
             }
         }
@@ -97,10 +100,14 @@ impl Attempt<'_> {
                 reach(Point::SocketOpen);
                 Ok(Some(socket))
             }
-            Err(trouble @ (Trouble::Refused | Trouble::Unreachable)) => Err(trouble.failure("opening the websocket")),
+            Err(trouble @ (Trouble::Refused | Trouble::Unreachable)) => {
+                Err(trouble.failure(ENGINE, "opening the websocket"))
+            }
             // Nothing is at work there, so nothing explains the silence: a frozen server is not given the job at all.
             Err(Trouble::Silent) => match self.comfy.api.queue_remaining(timing.probe).await {
-                Err(trouble @ Trouble::Silent) => Err(trouble.failure("opening the websocket, then asking how it is")),
+                Err(trouble @ Trouble::Silent) => {
+                    Err(trouble.failure(ENGINE, "opening the websocket, then asking how it is"))
+                }
                 Ok(_) | Err(_) => Ok(None),
             },
             Err(trouble) => {

@@ -9,7 +9,7 @@
 //! ```
 
 use super::api::{Api, Place};
-use super::http::Trouble;
+use super::http::{ENGINE, Trouble};
 use super::settings::Timing;
 use crate::contract::Interrupted;
 use crate::failure::Failure;
@@ -25,7 +25,7 @@ pub(super) async fn stop(api: &Api, timing: &Timing, id: &str) -> Result<Interru
     match timeout(timing.stop, stopping.until_gone(api, timing, id)).await {
         Ok(gone) => Ok(gone),
         Err(_) if stopping.seen_alive && stopping.trouble.is_none() => Ok(Interrupted::StillRunning),
-        Err(_) => Err(stopping.trouble.unwrap_or(Trouble::Silent).failure("stopping a run")),
+        Err(_) => Err(stopping.trouble.unwrap_or(Trouble::Silent).failure(ENGINE, "stopping a run")),
     }
 }
 

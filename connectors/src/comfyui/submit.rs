@@ -11,7 +11,7 @@
 //! ```
 
 use super::api::Place;
-use super::http::{Answer, Trouble};
+use super::http::{Answer, ENGINE, Trouble};
 use super::refusal;
 use super::run::Attempt;
 use crate::contract::RunError;
@@ -49,20 +49,20 @@ impl Attempt<'_> {
                 let refused = said.and_then(|said| refusal::failure(&said, self.graph));
                 let Some(refused) = refused else {
                     let trouble = Trouble::Status { status: answer.status, retry_after: answer.retry_after };
-                    return Ok(Some(trouble.failure("submitting the workflow")));
+                    return Ok(Some(trouble.failure(ENGINE, "submitting the workflow")));
                 };
                 match self.comfy.api.locate(self.id).await {
                     Ok(Place::Nowhere) | Err(_) => Err(refused.into()),
                     Ok(_) => Ok(Some(refused)),
                 }
             }
-            Err(trouble) => Ok(Some(trouble.failure("submitting the workflow"))),
+            Err(trouble) => Ok(Some(trouble.failure(ENGINE, "submitting the workflow"))),
         }
     }
 
     async fn accepted(&self, answer: &Answer) -> Result<Option<Failure>, RunError> {
         let Ok(said) = answer.json::<Value>() else {
-            return Ok(Some(Trouble::Nonsense.failure("submitting the workflow")));
+            return Ok(Some(Trouble::Nonsense.failure(ENGINE, "submitting the workflow")));
         };
         match said.get("prompt_id").and_then(Value::as_str) {
             Some(id) if id == self.id => {}
@@ -72,7 +72,7 @@ impl Attempt<'_> {
                     "this ComfyUI ignores prompt ids, so a run could not be found again; update it to 0.3.45 or newer";
                 return Err(Failure::of_host(Reason::DependencyError, what).into());
             }
-            None => return Ok(Some(Trouble::Nonsense.failure("submitting the workflow"))),
+            None => return Ok(Some(Trouble::Nonsense.failure(ENGINE, "submitting the workflow"))),
         }
         // Part of the graph would run, and its success would look like that of the whole.
         let partly = said.get("node_errors").and_then(Value::as_object).is_some_and(|errors| !errors.is_empty());

@@ -5,7 +5,9 @@ mod definition;
 mod faults;
 mod http;
 mod outputs;
+mod reading;
 mod run;
+mod sections;
 mod table;
 mod template;
 
