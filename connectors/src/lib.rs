@@ -14,6 +14,7 @@ pub mod folder;
 mod http;
 mod live;
 pub mod process;
+mod reference;
 pub mod registry;
 pub mod rest;
 pub mod simulation;

@@ -8,6 +8,7 @@ mod follow;
 mod free;
 mod graph;
 mod http;
+mod inputs;
 mod message;
 mod outputs;
 mod probe;
@@ -71,7 +72,8 @@ impl Connector for ComfyUi {
     async fn run(&self, job: &Job, ctx: &RunContext) -> Result<Outcome, RunError> {
         // Never used twice: the server does not notice a second submission of an id, it runs both.
         let id = uuid::Uuid::new_v4().to_string();
-        let graph = run::marked(job, &id)?;
+        let mut graph = run::marked(job, &id)?;
+        inputs::put_in(self, job, ctx, &mut graph).await?;
         Attempt { comfy: self, job, ctx, id: &id, graph: &graph }.run().await
     }
 
