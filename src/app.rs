@@ -23,6 +23,7 @@ use crate::queue::holds::{Holds, Stop};
 use crate::queue::journal::Journal;
 use crate::queue::link::{Link, unless};
 use crate::queue::{lease, reassert, sweep, tick, wake};
+use crate::runner::previews::Previews;
 use crate::runner::shared::{Shared, publish_announcements};
 use crate::runner::slot::Slot;
 use crate::service::loops::Loops;
@@ -61,6 +62,7 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
         inputs: Arc::new(Inputs::configured(config)),
         journal: Journal::at(&config.state_dir),
         limits: limits(config),
+        previews: Previews::default(),
         shutdown,
         machine: config.identity.machine_id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -74,6 +74,14 @@ pub struct Job {
     pub ctx: Value,
 }
 
+impl Job {
+    /// Whether its owner wants to see pictures of the work while it goes on (`ctx.previews`). They cost GPU time, so an
+    /// engine is asked for them only then.
+    pub fn wants_previews(&self) -> bool {
+        self.ctx.get("previews").and_then(Value::as_bool) == Some(true)
+    }
+}
+
 /// What the runner lends to a connector for one run.
 #[derive(Clone)]
 pub struct RunContext {

@@ -4,5 +4,7 @@
 mod local;
 mod media_type;
 mod name;
+mod preview;
 
 pub use local::{LocalStore, try_storing};
+pub use preview::{PreviewFolder, forget_previews};

@@ -16,12 +16,13 @@ use super::fetch::Fetched;
 use super::job::{Run, STOP_GRACE};
 use super::ledger::RedisLedger;
 use super::progress::{Sink, forward};
+use super::shared::Limits;
 use super::stuck::Watch;
-use crate::output::LocalStore;
+use crate::output::{LocalStore, PreviewFolder, forget_previews};
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
 use connectors::conformance::RecordingTokens;
-use connectors::contract::{Outcome, RunContext, RunError};
+use connectors::contract::{Outcome, Preview, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
 use std::sync::Arc;
@@ -54,7 +55,14 @@ impl Run<'_> {
         }
         let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
         let watch = Arc::new(Watch::new(engine.paces.clone()));
-        let (sink, reports) = Sink::new(watch.clone());
+        let show = {
+            let (shared, worker, job) = (self.shared.clone(), self.worker.to_owned(), fetched.job.id.clone());
+            move |preview: &Preview| shared.previews.show(&worker, &job, preview)
+        };
+        let (sink, reports) = Sink::new(watch.clone(), show);
+        let Limits { output_dir, preview_retention, .. } = &self.shared.limits;
+        let wants_previews = fetched.job.wants_previews();
+        let pictures = wants_previews.then(|| PreviewFolder::new(output_dir, &fetched.job.id, *preview_retention));
         let context = RunContext {
             cancel: self.hold.engine_signal(),
             progress: sink,
@@ -67,7 +75,7 @@ impl Run<'_> {
         // A task of its own: a connector that panics fails one job, not the agent.
         let mut work = tokio::spawn(carry_out(connector, job, context, resume));
         let abandon = work.abort_handle();
-        let forwarding = forward(self.shared, self.hold, reports);
+        let forwarding = forward(self.shared, self.hold, reports, pictures);
         let mut stuck = None;
         let working = async {
             let ended = tokio::time::timeout(fetched.timeout, async {
@@ -108,6 +116,10 @@ impl Run<'_> {
             forwarding
         );
         reach(Point::RunEnded);
+        self.shared.previews.clear(self.worker);
+        if wants_previews && matches!(result, Some(Ok(Ok(_)))) {
+            forget_previews(output_dir, &fetched.job.id).await;
+        }
         if self.may_have_left_work(&result)
             && let Some(id) = ledger.service_job_id()
         {

@@ -1,6 +1,7 @@
 //! What all slots of an agent share.
 //! In: limits and the way to Redis. Out: one place to reach both.
 
+use super::previews::Previews;
 use crate::protocol::Space;
 use crate::queue::announce;
 use crate::queue::holds::Holds;
@@ -34,6 +35,8 @@ pub struct Limits {
     pub events_max: u32,
     /// Where outputs go.
     pub output_dir: PathBuf,
+    /// How long pictures of jobs that did not end well are kept.
+    pub preview_retention: Duration,
 }
 
 /// What all slots of an agent share.
@@ -50,6 +53,8 @@ pub struct Shared {
     pub journal: Journal,
     /// Times and sizes.
     pub limits: Limits,
+    /// What jobs look like while they are at work.
+    pub previews: Previews,
     /// Orders to stop.
     pub shutdown: Shutdown,
     /// This machine's id.

@@ -3,6 +3,7 @@
 
 use crate::comfyui::{connector, connector_with, failure, soon, timing};
 use crate::given::{Given, PNG, sha256};
+use crate::proxy::{Cut, FaultProxy, Then};
 use connectors::comfyui::Timing;
 use connectors::conformance::{Bench, job};
 use connectors::contract::{Connector, Job, Reattached, RunError, Stage};
@@ -214,4 +215,23 @@ async fn a_run_that_is_taken_up_again_fetches_and_uploads_nothing() {
     assert!(matches!(taken_up, Reattached::Done(outcome) if outcome.outputs.len() == 1));
     assert!(none.asked().is_empty() && server.executions().len() == 1);
     assert_eq!(uploaded(folder.path()), [own_name()]);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off_is_sent_again_and_is_one_file() {
+    for then in [
+        Then::LoseRequest(Cut::Reset),
+        Then::LoseRequest(Cut::Finish),
+        Then::CutAnswer(0, Cut::Reset),
+        Then::CutAnswer(20, Cut::Finish),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = server(folder.path()).await;
+        let proxy = FaultProxy::before(server.address()).await;
+        proxy.on("POST /upload/image", then);
+        let comfy = connector(&format!("http://{}", proxy.address()));
+        let ended = soon(comfy.run(&named(), &bench(&photo()).ctx)).await;
+        assert_eq!((ended.unwrap().outputs.len(), proxy.sprung()), (1, 1), "{then:?}");
+        assert_eq!(uploaded(folder.path()), [own_name()], "{then:?}");
+    }
 }
