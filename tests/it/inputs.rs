@@ -2,5 +2,6 @@
 //! In: the real fetcher, real agents, servers on this machine. Out: verdicts.
 
 mod hostile;
+mod jobs;
 mod limits;
 mod server;

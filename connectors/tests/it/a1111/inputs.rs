@@ -32,7 +32,11 @@ async fn urls_and_outputs_are_fetched_once_each_and_the_server_gets_pictures() {
     assert_eq!(inputs.asked(), [URL, "output:job-0/a.png"]);
     let first = bench.progress.reports()[0].clone();
     assert_eq!((first.message.as_deref(), first.stage), (Some("fetching inputs (1 of 2)"), Stage::Fetching));
-    for payload in [json!({ "image": URL }), json!({ "imageList": [URL, { "data": URL }] })] {
+    let upscaler = "Lanczos";
+    for payload in [
+        json!({ "image": URL, "upscaler_1": upscaler }),
+        json!({ "imageList": [URL, { "data": URL }], "upscaler_1": upscaler }),
+    ] {
         let count = payload["imageList"].as_array().map_or(1, Vec::len);
         let outcome = soon(a1111.run(&job("job-1", "a1111", payload), &bench.ctx)).await.unwrap();
         assert_eq!(outcome.outputs.len(), count);
