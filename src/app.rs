@@ -13,11 +13,14 @@ pub mod engine_files;
 mod gpus;
 mod machine;
 mod places;
+mod roster;
+mod settling;
 
 pub use build::{Built, Driven, drivers, gpu_facts, limits, space};
 
 use crate::config::Config;
 use crate::input::Inputs;
+use crate::output::Outputs;
 use crate::queue::hints::{self, Hint};
 use crate::queue::holds::{Holds, Stop};
 use crate::queue::journal::Journal;
@@ -62,6 +65,7 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
         inputs: Arc::new(Inputs::configured(config)),
         journal: Journal::at(&config.state_dir),
         limits: limits(config),
+        outputs: Outputs::new(config),
         previews: Previews::default(),
         shutdown,
         machine: config.identity.machine_id.clone(),
@@ -106,6 +110,7 @@ impl Agent {
         stop.cancel();
         self.shared.shutdown.now.cancel();
         tasks.close();
+        self.shared.outputs.settle(GOODBYE).await;
         // What still hangs on an engine or a half-open connection ends with the process.
         let _ = tokio::time::timeout(GOODBYE, tasks.wait()).await;
         tell(Notice::Stopped);

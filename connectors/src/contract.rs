@@ -60,7 +60,7 @@ pub trait Connector: Send + Sync {
 }
 
 /// A job as a connector sees it: small fields and the parsed payload.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Job {
     /// Queue id, `[A-Za-z0-9_-]{1,128}`.
     pub id: String,
@@ -72,6 +72,18 @@ pub struct Job {
     pub payload: Value,
     /// The job's context (storage, workflow), `Null` if none. May hold credentials: never log it.
     pub ctx: Value,
+}
+
+/// Without payload and context: prompts and credentials are for no log.
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, attempt, service, .. } = self;
+        f.debug_struct("Job")
+            .field("id", id)
+            .field("attempt", attempt)
+            .field("service", service)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Job {

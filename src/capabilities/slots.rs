@@ -122,18 +122,31 @@ struct Place {
     pairs: Vec<EngineRef>,
 }
 
+/// Whether engines may come and go while the agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crew {
+    /// They are the same from start to end: what none of them needs gets no slot.
+    Fixed,
+    /// Each GPU has its slots whoever is there (without a GPU there is one place), so that workers stay the same ones.
+    Changing,
+}
+
 /// Pairs engines with GPUs and cuts the machine into slots: one a place and concurrent job (at least 1).
-pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u32) -> SlotPlan {
+pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u32, crew: Crew) -> SlotPlan {
     let mut notes = Vec::new();
     let engines: Vec<&EngineSites> = engines.iter().filter(|engine| engine.urls > 0).collect();
     if engines.is_empty() {
-        return SlotPlan { slots: Vec::new(), notes: vec![SlotNote::NoEngines] };
+        notes.push(SlotNote::NoEngines);
+        if crew == Crew::Fixed {
+            return SlotPlan { slots: Vec::new(), notes };
+        }
     }
     let mut places: Vec<Place> = (0..gpus.len()).map(|gpu| Place { gpu: Some(gpu), pairs: Vec::new() }).collect();
     for engine in engines.iter().filter(|engine| engine.needs_gpu) {
         pair(engine, gpus, &mut places, &mut notes);
     }
-    if engines.iter().any(|engine| engine.needs_gpu) {
+    let any_needs_gpu = engines.iter().any(|engine| engine.needs_gpu);
+    if any_needs_gpu {
         notes.extend(
             places
                 .iter()
@@ -141,7 +154,9 @@ pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u
                 .filter(|(p, _)| p.pairs.is_empty())
                 .map(|(_, g)| SlotNote::IdleGpu { index: g.index }),
         );
-        places.retain(|place| !place.pairs.is_empty());
+        if crew == Crew::Fixed {
+            places.retain(|place| !place.pairs.is_empty());
+        }
     } else if places.is_empty() {
         places.push(Place::default());
     }
@@ -151,7 +166,8 @@ pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u
     for place in &places {
         for job in 0..jobs {
             let index = slots.len();
-            let engines = engines.iter().filter_map(|engine| serve(engine, place, job)).collect();
+            let is_spare = any_needs_gpu && place.pairs.is_empty();
+            let engines = engines.iter().filter_map(|engine| serve(engine, place, job).filter(|_| !is_spare)).collect();
             slots.push(Slot { index, worker_suffix: several.then_some(index), gpu: place.gpu, engines });
         }
         notes.extend(idle_urls(place, jobs));

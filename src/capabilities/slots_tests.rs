@@ -136,7 +136,7 @@ fn the_nth_url_goes_with_the_nth_gpu() {
         ("no engine", 2, vec![], 1, vec![], vec!["no engine is configured: nothing can run"]),
         ("no jobs at once is one", 1, vec![engine("comfyui", 1, None)], 0, vec!["0: comfyui 0"], vec![]),
     ] {
-        let plan = plan_slots(&gpus(count), &engines, jobs);
+        let plan = plan_slots(&gpus(count), &engines, jobs, Crew::Fixed);
         assert_eq!(drawn(&plan), slots, "{what}");
         let told: Vec<_> = plan.notes.iter().map(ToString::to_string).collect();
         assert_eq!(told, notes, "{what}");
@@ -146,7 +146,7 @@ fn the_nth_url_goes_with_the_nth_gpu() {
 #[test]
 fn only_several_slots_have_numbers_behind_their_id() {
     let ids = |count, jobs| {
-        let plan = plan_slots(&gpus(count), &[engine("simulation", 1, None)], jobs);
+        let plan = plan_slots(&gpus(count), &[engine("simulation", 1, None)], jobs, Crew::Fixed);
         plan.slots.iter().map(|slot| slot.worker_id("box")).collect::<Vec<_>>()
     };
     assert_eq!(ids(1, 1), ["box"]);
@@ -159,7 +159,19 @@ fn gpus_are_found_by_their_number_not_by_their_place() {
     let mut given = gpus(2);
     given[0].index = 4;
     given[1].index = 7;
-    let plan = plan_slots(&given, &[engine("comfyui", 1, Some(&[7]))], 1);
+    let plan = plan_slots(&given, &[engine("comfyui", 1, Some(&[7]))], 1, Crew::Fixed);
     assert_eq!(drawn(&plan), ["1: comfyui 0"]);
     assert_eq!(plan.notes, [SlotNote::IdleGpu { index: 4 }]);
+}
+
+#[test]
+fn where_engines_come_and_go_the_slots_stay_the_same_ones() {
+    let planned = |count, engines: &[EngineSites]| drawn(&plan_slots(&gpus(count), engines, 1, Crew::Changing));
+    let (comfyui, simulation) = (engine("comfyui", 1, None), engine("simulation", 1, None));
+    assert_eq!(planned(2, &[]), ["0: ", "1: "]);
+    assert_eq!(planned(0, &[]), ["-: "]);
+    assert_eq!(planned(0, std::slice::from_ref(&comfyui)), ["-: comfyui 0"]);
+    assert_eq!(planned(2, std::slice::from_ref(&simulation)), ["0: simulation 0", "1: simulation 0"]);
+    // An idle GPU serves as much as it does in a fixed crew: nothing.
+    assert_eq!(planned(2, &[comfyui, simulation]), ["0: comfyui 0, simulation 0", "1: "]);
 }

@@ -5,13 +5,11 @@ use super::render::plain;
 use super::{Chosen, Exit, Failed, submit};
 use crate::app::engine_files::surroundings;
 use crate::input::{Inputs, Limits};
-use crate::output::LocalStore;
+use crate::output::Outputs;
 use async_trait::async_trait;
 use connectors::conformance::RecordingTokens;
 use connectors::conformance::{self, Bounds, Subject};
-use connectors::contract::{
-    Connector, Health, Job, Ledger, Lost, OutputStore, Progress, ProgressSink, RunContext, RunError,
-};
+use connectors::contract::{Connector, Health, Job, Ledger, Lost, Progress, ProgressSink, RunContext, RunError};
 use connectors::failure::FailureType;
 use connectors::files::{self, Loaded, One, Unusable};
 use connectors::folder::{self, Entry, Kind};
@@ -236,7 +234,8 @@ async fn try_one(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> 
     let payload = if is_job { body["payload"].clone() } else { body };
     let one = healthy(&loaded).await?;
     let id = format!("try-{}", uuid::Uuid::new_v4().simple());
-    let store: Arc<dyn OutputStore> = Arc::new(LocalStore::new(&outputs, &id, 1));
+    let job = Job { id, attempt: 1, service, payload, ctx: Value::Null };
+    let outputs = Outputs::in_folder(&outputs).of(&job).map_err(|failure| Failed::usage(failure.message))?;
     let cancel = CancellationToken::new();
     let ctx = RunContext {
         cancel: cancel.clone(),
@@ -248,10 +247,9 @@ async fn try_one(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> 
             &scratch.path().join("inputs"),
             &config.output_dir,
         )),
-        outputs: store,
+        outputs,
         tokens: Arc::new(RecordingTokens::default()),
     };
-    let job = Job { id, attempt: 1, service, payload, ctx: Value::Null };
     let connector = one.connector();
     let running = connector.run(&job, &ctx);
     tokio::pin!(running);

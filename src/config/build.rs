@@ -7,7 +7,7 @@ use super::redis_address::{RedisAddress, hash_tag};
 use super::report::Report;
 use super::settings::*;
 use super::source::Sources;
-use super::{engines, traits};
+use super::{engines, outputs, traits};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub(super) fn config(reader: &Reader<'_>, sources: &Sources, report: &mut Report
     let identity = identity(reader, &sources.host_name, &mut derived);
     let state_dir = reader.text("STATE_DIR").map_or_else(|| state_dir(sources), PathBuf::from);
     let output_dir = reader.text("OUTPUT_DIR").map_or_else(|| state_dir.join("outputs"), PathBuf::from);
+    let (outputs, folder) = outputs::outputs(reader, report);
+    let output_dir = folder.unwrap_or(output_dir);
     let shown = |path: &Path| Some(path.display().to_string());
     derived.extend([("STATE_DIR", shown(&state_dir)), ("OUTPUT_DIR", shown(&output_dir))]);
     let config = Config {
@@ -33,6 +35,7 @@ pub(super) fn config(reader: &Reader<'_>, sources: &Sources, report: &mut Report
         dashboard: dashboard(reader, &mut derived),
         state_dir,
         output_dir,
+        outputs,
         log: log(reader),
     };
     (config, derived)

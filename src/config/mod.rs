@@ -16,6 +16,7 @@ mod load;
 mod mask;
 mod names;
 mod nearest;
+mod outputs;
 mod reader;
 mod redis_address;
 mod report;

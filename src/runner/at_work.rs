@@ -18,11 +18,11 @@ use super::ledger::RedisLedger;
 use super::progress::{Sink, forward};
 use super::shared::Limits;
 use super::stuck::Watch;
-use crate::output::{LocalStore, PreviewFolder, forget_previews};
+use crate::output::{PreviewFolder, forget_previews, without_credentials};
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
 use connectors::conformance::RecordingTokens;
-use connectors::contract::{Outcome, Preview, RunContext, RunError};
+use connectors::contract::{Job, Outcome, Preview, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
 use std::sync::Arc;
@@ -33,6 +33,9 @@ const STUCK_GRACE: Duration = Duration::from_secs(5);
 
 /// A job that was stuck is tried elsewhere so often without charge.
 const STUCK_ELSEWHERE: usize = 2;
+
+/// A job in whose run the engine ended is tried again so often without charge: from then on the job is suspected.
+const ENDED_ELSEWHERE: usize = 1;
 
 /// The same for an engine whose GPU has failed.
 const FENCED_GRACE: Duration = Duration::from_secs(3);
@@ -53,6 +56,10 @@ impl Run<'_> {
         {
             return self.failed(&refused, Some(&fetched), began);
         }
+        let outputs = match self.shared.outputs.of(&fetched.job) {
+            Ok(outputs) => outputs,
+            Err(failure) => return self.failed(&failure, Some(&fetched), began),
+        };
         let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
         let watch = Arc::new(Watch::new(engine.paces.clone()));
         let show = {
@@ -68,10 +75,11 @@ impl Run<'_> {
             progress: sink,
             ledger: ledger.clone(),
             inputs: self.shared.inputs.clone(),
-            outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
+            outputs,
             tokens: Arc::new(RecordingTokens::default()),
         };
-        let (connector, job) = (engine.connector.clone(), fetched.job.clone());
+        let ctx = without_credentials(&fetched.job.ctx);
+        let (connector, job) = (engine.connector.clone(), Job { ctx, ..fetched.job.clone() });
         // A task of its own: a connector that panics fails one job, not the agent.
         let mut work = tokio::spawn(carry_out(connector, job, context, resume));
         let abandon = work.abort_handle();
@@ -145,6 +153,7 @@ impl Run<'_> {
                 if let Some(reason) = self.gpu_to_blame(engine, &failure).await {
                     return Ended::released(false, fenced_words(&reason));
                 }
+                let failure = of_the_job_if_again(failure, &fetched);
                 engine.failed(&failure, &asked());
                 let failure = self.without_false_hope(failure, &fetched).await;
                 self.failed(&failure, Some(&fetched), began)
@@ -214,6 +223,12 @@ impl Run<'_> {
     async fn stop_signal(&self) {
         self.hold.signal().cancelled().await;
     }
+}
+
+/// An engine that ends at work is at fault itself, once; of a job that was handed on before it is told what it does.
+fn of_the_job_if_again(failure: Failure, fetched: &Fetched) -> Failure {
+    let hosts_fault = failure.hosts_fault && !(failure.ended_engine && handed_on(fetched) >= ENDED_ELSEWHERE);
+    Failure { hosts_fault, ..failure }
 }
 
 /// How often the job was handed on without charge.

@@ -2,6 +2,7 @@
 //! In: limits and the way to Redis. Out: one place to reach both.
 
 use super::previews::Previews;
+use crate::output::Outputs;
 use crate::protocol::Space;
 use crate::queue::announce;
 use crate::queue::holds::Holds;
@@ -33,7 +34,7 @@ pub struct Limits {
     pub retry_backoff: Duration,
     /// Progress events of one attempt.
     pub events_max: u32,
-    /// Where outputs go.
+    /// Where pictures of work that goes on lie.
     pub output_dir: PathBuf,
     /// How long pictures of jobs that did not end well are kept.
     pub preview_retention: Duration,
@@ -53,6 +54,8 @@ pub struct Shared {
     pub journal: Journal,
     /// Times and sizes.
     pub limits: Limits,
+    /// Where outputs go.
+    pub outputs: Outputs,
     /// What jobs look like while they are at work.
     pub previews: Previews,
     /// Orders to stop.

@@ -18,6 +18,7 @@ mod hardware;
 mod hostile;
 mod imports;
 mod inputs;
+mod outputs;
 mod panicking;
 mod poison;
 mod protocol;

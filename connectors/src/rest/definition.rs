@@ -37,6 +37,7 @@ pub struct Definition {
     pub(super) idempotency: Option<HeaderName>,
     pub(super) poll: Option<Poll>,
     pub(super) cancel: Option<Call>,
+    pub(super) free: Option<Call>,
     pub(super) result: Option<Call>,
     pub(super) data: Option<String>,
     pub(super) outputs: Vec<Output>,

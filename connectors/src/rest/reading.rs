@@ -68,6 +68,11 @@ impl Reading<'_> {
         if let (Some(at), None) = (polling, &cancel) {
             self.warned.add(at, "there is no [cancel]: the engine goes on with jobs that nobody wants any more");
         }
+        let free = root.table("free").and_then(|table| {
+            let call = self.call(&table, Method::POST, 10);
+            table.end();
+            call
+        });
         let result = root.table("result");
         let data = result.as_ref().and_then(|table| self.pointer(table, "data"));
         let result = result.and_then(|table| {
@@ -106,6 +111,7 @@ impl Reading<'_> {
             idempotency,
             poll,
             cancel,
+            free,
             result,
             data,
             outputs,
