@@ -15,6 +15,7 @@ mod http;
 mod live;
 pub mod process;
 mod python;
+mod reference;
 pub mod registry;
 pub mod rest;
 pub mod simulation;

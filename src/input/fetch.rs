@@ -16,6 +16,7 @@ use connectors::failure::{Failure, Reason};
 use futures_util::StreamExt;
 use reqwest::{Client, Response, StatusCode, header};
 use std::error::Error;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ impl Fetch<'_> {
         for address in &addresses {
             target.check(self.allowed, *address)?;
         }
-        let client = self.client(addresses)?;
+        let client = self.client(target, addresses).await?;
         // What a server packed is taken as it is: nothing is unpacked here.
         let request = client.get(target.url.clone()).header(header::ACCEPT_ENCODING, "identity");
         let answer = timeout(self.limits.idle, request.send()).await;
@@ -87,7 +88,7 @@ impl Fetch<'_> {
     }
 
     /// For one request: a connection that is kept would go to what a name meant earlier.
-    fn client(&self, addresses: Vec<IpAddr>) -> Result<Client, Failure> {
+    async fn client(&self, target: &Target, addresses: Vec<IpAddr>) -> Result<Client, Failure> {
         // The client refuses to be built without a provider; a second installation is refused and does no harm.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -100,9 +101,14 @@ impl Fetch<'_> {
             .retry(reqwest::retry::never())
             .user_agent(concat!("gpu-worker/", env!("CARGO_PKG_VERSION")))
             .pool_max_idle_per_host(0)
-            .connect_timeout(self.limits.connect)
-            .build();
-        client.map_err(|error| Failure::of_host(Reason::ConfigError, format!("cannot set up HTTP: {error}")))
+            .connect_timeout(self.limits.connect);
+        let built = match target.url.scheme() {
+            // Reading this machine's root certificates takes milliseconds, which the one thread has not.
+            "https" => tokio::task::spawn_blocking(move || client.build().ok()).await.ok().flatten(),
+            _ => client.tls_certs_only([]).build().ok(),
+        };
+        let what = "cannot be asked: HTTP cannot be set up here (are there root certificates on this machine?)";
+        built.ok_or_else(|| Failure::new(Reason::SslCertificate, format!("{} {what}", target.shown())))
     }
 
     async fn keep(&self, response: Response, target: &Target) -> Result<Stored, Failure> {
@@ -161,14 +167,8 @@ fn trouble(error: &reqwest::Error, target: &Target) -> Failure {
     Failure::new(reason, format!("{} {what}", target.shown()))
 }
 
-fn of_tls(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(at) = cause {
-        let inner = at.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if at.is::<rustls::Error>() || inner.is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some()) {
-            return true;
-        }
-        cause = at.source();
-    }
-    false
+/// Errors of I/O hide what they carry from those who ask for their source.
+fn of_tls(error: &(dyn Error + 'static)) -> bool {
+    let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>() || carried.is_some_and(|carried| of_tls(carried)) || error.source().is_some_and(of_tls)
 }

@@ -12,10 +12,12 @@ use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, BufWriter};
 
 /// First bytes that are enough for every signature that is looked for.
 const HEAD: usize = 4096;
+/// Bytes that are written at once.
+const CHUNK: usize = 256 << 10;
 /// The end of a name that is not locked yet.
 const UNLOCKED: &str = "new";
 /// Locking takes no time: what is still unlocked then belongs to nobody.
@@ -23,7 +25,8 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// A file that is being written.
 pub(super) struct Draft {
-    file: tokio::fs::File,
+    /// Servers may send a few bytes at a time, and each write is a visit to another thread.
+    file: BufWriter<tokio::fs::File>,
     path: Removed,
     head: Vec<u8>,
     bytes: u64,
@@ -56,7 +59,7 @@ impl Draft {
         let folder = folder.to_owned();
         let created = tokio::task::spawn_blocking(move || create(&folder)).await;
         let (file, path) = created.unwrap_or_else(|stopped| Err(io::Error::other(stopped))).map_err(failed)?;
-        let file = tokio::fs::File::from_std(file);
+        let file = BufWriter::with_capacity(CHUNK, tokio::fs::File::from_std(file));
         Ok(Self { file, path, head: Vec::new(), bytes: 0, most, hash: Sha256::new() })
     }
 
@@ -85,7 +88,7 @@ impl Draft {
             bytes: self.bytes,
             sha256: self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
             media_type: media_type(&self.head, claim),
-            _file: self.file.into_std().await,
+            _file: self.file.into_inner().into_std().await,
         })
     }
 }

@@ -141,3 +141,30 @@ pub(super) fn refused(what: impl Into<String>) -> Failure {
 pub(super) fn invalid(what: impl Into<String>) -> Failure {
     Failure::new(Reason::InvalidFormat, what)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_from_https_to_http_is_refused_and_the_other_way_is_not() {
+        let secure = Target::read("https://example.com/a", &[]).unwrap();
+        for location in ["http://example.com/a", "HTTP://example.com:443/a"] {
+            let failure = secure.redirected(location, &[]).unwrap_err();
+            assert_eq!(failure.reason, Reason::InvalidPayload, "{location}");
+        }
+        assert_eq!(secure.redirected("//example.org/b", &[]).unwrap().url.as_str(), "https://example.org/b");
+        let open = Target::read("http://example.com/a", &[]).unwrap();
+        assert_eq!(open.redirected("https://example.com/a", &[]).unwrap().url.scheme(), "https");
+    }
+
+    #[test]
+    fn other_ports_and_schemes_of_a_host_are_other_places_to_credentials() {
+        let first = Target::read("https://me:pass@example.com/a", &[]).unwrap();
+        let kept = |location: &str| first.redirected(location, &[]).unwrap().url.password().is_some();
+        assert!(kept("/b") && kept("https://EXAMPLE.com:443/b") && kept("https://eve:x@example.com/b"));
+        assert!(!kept("https://example.com:8443/b") && !kept("https://sub.example.com/b"));
+        let same = first.redirected("https://eve:x@example.com/b", &[]).unwrap();
+        assert_eq!((same.url.username(), same.url.password()), ("me", Some("pass")));
+    }
+}

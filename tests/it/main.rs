@@ -18,6 +18,7 @@ mod fencing;
 mod hardware;
 mod hostile;
 mod imports;
+mod inputs;
 mod outputs;
 mod panicking;
 mod poison;

@@ -11,6 +11,7 @@ mod base64;
 mod checkpoint;
 mod flight;
 mod http;
+mod inputs;
 mod names;
 mod overrides;
 mod payload;

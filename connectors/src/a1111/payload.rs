@@ -7,6 +7,7 @@
 
 use crate::contract::Stage;
 use crate::failure::{Failure, Reason};
+use crate::reference;
 use serde_json::{Map, Value, json};
 
 /// Pictures of one job; each is a file that is open until the last of them has arrived.
@@ -161,7 +162,8 @@ fn generation(kind: Kind, mut body: Map<String, Value>) -> Result<Plan, Failure>
     }
     if kind == Kind::Img2img {
         let pictures = body.get("init_images").and_then(Value::as_array).filter(|list| !list.is_empty());
-        let pictures = pictures.ok_or_else(|| missing("img2img needs `init_images`, a list of pictures in base64"))?;
+        let pictures =
+            pictures.ok_or_else(|| missing("img2img needs `init_images`, a list of pictures in base64 or of URLs"))?;
         pictures.iter().try_for_each(|picture| embedded("init_images", picture))?;
         body.get("mask").map_or(Ok(()), |mask| embedded("mask", mask))?;
         body.insert("include_init_images".to_owned(), json!(false));
@@ -211,7 +213,8 @@ fn settings(body: &mut Map<String, Value>) -> Result<(Option<String>, Map<String
 fn upscaling(kind: Kind, mut body: Map<String, Value>) -> Result<Plan, Failure> {
     let mut pictures = 1;
     if kind == Kind::Upscale {
-        let picture = body.get("image").ok_or_else(|| missing("upscaling needs `image`, a picture in base64"))?;
+        let picture =
+            body.get("image").ok_or_else(|| missing("upscaling needs `image`, a picture in base64 or a URL"))?;
         embedded("image", picture)?;
     } else {
         let list = body.remove("imageList").and_then(|list| list.as_array().cloned()).unwrap_or_default();
@@ -221,7 +224,7 @@ fn upscaling(kind: Kind, mut body: Map<String, Value>) -> Result<Plan, Failure> 
         pictures = list.len();
         let mut named = Vec::with_capacity(pictures);
         for (at, picture) in list.into_iter().enumerate() {
-            let data = if picture.is_string() { picture } else { picture["data"].clone() };
+            let data = if picture.get("data").is_some() { picture["data"].clone() } else { picture };
             embedded("imageList", &data)?;
             named.push(json!({ "data": data, "name": format!("{}.png", at + 1) }));
         }
@@ -252,16 +255,11 @@ fn whole(body: &Map<String, Value>, name: &str, otherwise: u64) -> Result<u64, F
     number.filter(|number| *number > 0).ok_or_else(|| wrong(&format!("`{name}` must be a whole number above 0")))
 }
 
-/// Inside the job: an address would have the server fetch it, from wherever it can reach.
+/// Base64, or what is fetched before the request is sent.
 fn embedded(name: &str, picture: &Value) -> Result<(), Failure> {
-    match picture.as_str() {
-        Some(text) if text.starts_with("http://") || text.starts_with("https://") => Err(Failure::new(
-            Reason::UnsupportedOperation,
-            format!("`{name}` holds an address; pictures are given in base64"),
-        )),
-        Some(text) if !text.is_empty() => Ok(()),
-        _ => Err(Failure::new(Reason::InvalidFormat, format!("`{name}` must hold pictures in base64"))),
-    }
+    let given = picture.as_str().is_some_and(|text| !text.is_empty()) || reference::source(picture).is_some();
+    let wrong = || Failure::new(Reason::InvalidFormat, format!("`{name}` must hold pictures, in base64 or as URLs"));
+    given.then_some(()).ok_or_else(wrong)
 }
 
 fn is_empty(value: &Value) -> bool {

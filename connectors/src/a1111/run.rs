@@ -20,7 +20,7 @@ use super::payload::Plan;
 use super::progress::Tracker;
 use super::stop::Seen;
 use super::verdict::Info;
-use super::{names, refusal, stop::Chase};
+use super::{inputs, names, refusal, stop::Chase};
 use crate::contract::{Outcome, Reattached, RunContext, RunError, Stage};
 use crate::failure::{Failure, Reason};
 use serde_json::{Value, json};
@@ -62,6 +62,7 @@ impl Attempt<'_> {
 
     pub async fn run(&self, mut plan: Plan) -> Result<Outcome, RunError> {
         self.unless_cancelled(names::check(&self.server.api, &mut plan)).await?;
+        self.unless_cancelled(inputs::inline(self.ctx, &mut plan.body)).await?;
         self.ctx.ledger.record_service_job(self.id).await?;
         let asked = Instant::now();
         let mut tracker = Tracker::new(&*self.ctx.progress, self.shows);

@@ -135,6 +135,33 @@ impl Graph {
         let inputs = self.nodes.values().filter_map(|node| node.get("inputs")?.as_object());
         inputs.flat_map(|inputs| inputs.values().filter_map(Value::as_str))
     }
+
+    /// The same, each with the field that it stands in.
+    pub fn literals(&self) -> impl Iterator<Item = (Field, &str)> {
+        self.nodes.iter().flat_map(|(id, node)| {
+            let class = node.get("class_type").and_then(Value::as_str).unwrap_or_default();
+            let inputs = node.get("inputs").and_then(Value::as_object).into_iter().flatten();
+            let field = move |input: &String| Field { node: id.clone(), class: class.to_owned(), input: input.clone() };
+            inputs.filter_map(move |(input, value)| Some((field(input), value.as_str()?)))
+        })
+    }
+
+    /// Puts another text into a field.
+    pub fn set_text(&mut self, field: &Field, text: &str) {
+        if let Some(value) =
+            self.nodes.get_mut(&field.node).and_then(|node| node.get_mut("inputs")?.get_mut(&field.input))
+        {
+            *value = Value::String(text.to_owned());
+        }
+    }
+}
+
+/// One input of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Field {
+    pub node: String,
+    pub class: String,
+    pub input: String,
 }
 
 const EXPORT: &str = "in ComfyUI choose Workflow > Export (API) and submit that file";

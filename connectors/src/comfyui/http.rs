@@ -4,7 +4,7 @@
 use super::settings::Settings;
 use crate::failure::Failure;
 use crate::http::{Access, Engine, Policy};
-pub(super) use crate::http::{Answer, Body, Http, Trouble, content_type, head};
+pub(super) use crate::http::{Answer, Body, Http, Trouble, content_type, head, read};
 
 /// Queue answers carry whole graphs, with pictures inside if people put them there; beyond this it is nonsense.
 const ANSWER_MAX: usize = 256 << 20;

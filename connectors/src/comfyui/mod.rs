@@ -10,6 +10,7 @@ mod frame;
 mod free;
 mod graph;
 mod http;
+mod inputs;
 mod message;
 mod outputs;
 mod probe;
@@ -75,7 +76,8 @@ impl Connector for ComfyUi {
     async fn run(&self, job: &Job, ctx: &RunContext) -> Result<Outcome, RunError> {
         // Never used twice: the server does not notice a second submission of an id, it runs both.
         let id = uuid::Uuid::new_v4().to_string();
-        let (graph, wishes) = (run::marked(job, &id)?, Wishes::read(job)?);
+        let (mut graph, wishes) = (run::marked(job, &id)?, Wishes::read(job)?);
+        inputs::put_in(self, job, ctx, &mut graph).await?;
         let ended = Attempt { comfy: self, job, ctx, id: &id, graph: &graph, wishes: &wishes }.run().await;
         if let Err(RunError::Failed(Failure { hosts_fault: true, .. })) = &ended {
             // It may have been restarted, and as another release.

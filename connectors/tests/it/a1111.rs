@@ -4,6 +4,7 @@
 mod cancel;
 mod forks;
 mod hazards;
+mod inputs;
 mod names;
 mod previews;
 mod probe;

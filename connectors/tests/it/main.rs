@@ -11,11 +11,13 @@
 mod a1111;
 mod comfyui;
 mod comfyui_cancel;
+mod comfyui_inputs;
 mod comfyui_probe;
 mod comfyui_refusals;
 mod comfyui_trouble;
 mod comfyui_wire;
 mod conformance;
+mod given;
 mod hazards;
 mod points;
 mod process;
