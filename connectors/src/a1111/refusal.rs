@@ -7,10 +7,10 @@
 use super::http::{Answer, ENGINE, Trouble};
 use super::payload::short;
 use crate::failure::{Failure, Reason};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// `texts`: what the user wrote, which is not repeated.
-pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
+/// `job`: what was sent; what the user wrote there is not repeated.
+pub(super) fn failure(answer: &Answer, doing: &str, job: &Map<String, Value>) -> Failure {
     let plain = Trouble::Status { status: answer.status, retry_after: answer.retry_after };
     let said: Value = answer.json().unwrap_or_default();
     let text = |name: &str| said[name].as_str().unwrap_or_default();
@@ -24,7 +24,9 @@ pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
     if class.is_empty() {
         return plain.failure(ENGINE, doing);
     }
-    let shown = presentable(&words, texts);
+    let written = |name: &&str| job.get(*name).and_then(Value::as_str);
+    let texts: Vec<&str> = ["prompt", "negative_prompt"].iter().filter_map(written).collect();
+    let shown = presentable(&words, &texts);
     let colon = if shown.is_empty() { "" } else { ": " };
     let own = |reason, what: &str| Failure::new(reason, what);
     let host = |reason, what: &str| Failure::of_host(reason, what);
@@ -51,6 +53,12 @@ pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
         "RuntimeError" if has("model ") && has(" not found") => {
             host(Reason::ModelNotFound, "this server lacks the checkpoint")
         }
+        "RuntimeError" if has("Unknown checkpoint") => {
+            host(Reason::ModelNotFound, "this server lacks a checkpoint on an axis of the plot")
+        }
+        "RuntimeError" if has("Unknown sampler") || has("Prompt S/R did not find") => {
+            own(Reason::InvalidPayload, &format!("the server refuses the plot{colon}{shown}"))
+        }
         _ if has("could not find upscaler") => host(Reason::ModelNotFound, "this server lacks the upscaler"),
         "HTTPException" if has("Script ") && has("not found") => {
             host(Reason::ComponentError, "this server lacks a script or an extension that the job names")
@@ -64,6 +72,14 @@ pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
         "HTTPException" if answer.status < 500 => {
             own(Reason::InvalidPayload, &format!("the server refuses the job{colon}{shown}"))
         }
+        // No model is loaded: every job fails alike, whatever it asks for.
+        "AttributeError" if has("'NoneType' object") && !brings_null(job) => host(
+            Reason::InternalError,
+            &format!("the server has no model loaded, or lacks another part of itself{colon}{shown}; restart it"),
+        ),
+        "AttributeError" | "TypeError" if has("'NoneType' object") => {
+            own(Reason::InternalError, &format!("the server failed with {class}{colon}{shown}"))
+        }
         // What the parameters brought about: asking again gets the same answer.
         "TypeError" | "ValueError" | "KeyError" | "IndexError" | "AssertionError" | "AttributeError"
         | "ZeroDivisionError" | "Exception" | "HTTPException" => {
@@ -71,6 +87,19 @@ pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
         }
         _ => own(Reason::InternalError, &format!("the server failed with {class}{colon}{shown}")),
     }
+}
+
+/// Whether the job itself hands a null to a script; elsewhere nulls are left out before.
+fn brings_null(job: &Map<String, Value>) -> bool {
+    fn within(value: &Value) -> bool {
+        match value {
+            Value::Null => true,
+            Value::Array(list) => list.iter().any(within),
+            Value::Object(fields) => fields.values().any(within),
+            _ => false,
+        }
+    }
+    ["script_args", "alwayson_scripts"].iter().filter_map(|name| job.get(*name)).any(within)
 }
 
 fn fields(detail: &Value) -> Failure {
