@@ -1,6 +1,7 @@
 //! An answer, held against the job before any of its pictures is kept.
 //! In: pictures that have arrived and are not sealed, the fields beside them. Out: the outcome, or why it is thrown away.
 
+use super::api::State;
 use super::checkpoint::Checkpoint;
 use super::flight::Picture;
 use super::http::{ENGINE, Trouble};
@@ -27,13 +28,14 @@ impl Attempt<'_> {
         if plan.kind.is_generation() {
             let info = Info::read(fields.get("info"))
                 .ok_or_else(|| Trouble::Nonsense.failure(ENGINE, "reading the result"))?;
-            self.undisturbed(&info, tracker).await?;
+            self.undisturbed(tracker, |state| info.stamp().is_empty() || state.stamp == info.stamp()).await?;
             info.check(plan, checkpoint)?;
             if let Some(version) = info.version() {
                 self.server.is_version(version);
             }
-            pictures.drain(..info.first().min(pictures.len()));
-            data = info.facts(self.id);
+            let grids = info.grids(plan);
+            pictures.drain(..grids.min(pictures.len()));
+            data = info.facts(self.id, grids);
         } else if let Some(html) = fields.get("html_info").and_then(Value::as_str) {
             data["info"] = json!(payload::short(&without_tags(html)));
         }
@@ -65,13 +67,18 @@ impl Attempt<'_> {
         Ok(Outcome { outputs, data, timings: BTreeMap::new() })
     }
 
-    /// Somebody at the web page may have interrupted or skipped: the flag stays up until the next job begins.
-    pub(super) async fn undisturbed(&self, info: &Info, tracker: &Tracker<'_>) -> Result<(), RunError> {
+    /// Somebody at the web page may have interrupted or skipped: the flag stays up until the next job begins, which may
+    /// have been right behind ours. `is_ours`: whether the state is that of our run, at work or over.
+    pub(super) async fn undisturbed(
+        &self,
+        tracker: &Tracker<'_>,
+        is_ours: impl FnOnce(&State) -> bool,
+    ) -> Result<(), RunError> {
         let api = &self.server.api;
         let state = api.state(api.timing.request).await.unwrap_or_default();
-        let still_ours = info.stamp().is_empty() || state.stamp == info.stamp();
+        let still_ours = is_ours(&state);
         match () {
-            () if state.interrupted && still_ours => Err(interrupted()),
+            () if tracker.interrupted || (state.interrupted && still_ours) => Err(interrupted()),
             () if tracker.skipped || (state.skipped && still_ours) => {
                 let what = "somebody skipped a picture of this run on the server; an unfinished one is no result";
                 Err(Failure::new(Reason::ServiceUnavailable, what).into())

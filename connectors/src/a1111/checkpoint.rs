@@ -20,6 +20,7 @@ pub(super) struct Checkpoint {
     /// The short hash; unknown until the file was first used.
     pub hash: Option<String>,
     pub sha256: Option<String>,
+    /// Without its folder.
     file: String,
 }
 
@@ -27,7 +28,7 @@ impl Checkpoint {
     fn read(item: &Value) -> Option<Self> {
         let text = |name: &str| item[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let title = text("title")?;
-        let file = text("filename").unwrap_or_default();
+        let file = text("filename").unwrap_or_else(|| bare(&title).to_owned());
         Some(Self {
             model_name: text("model_name").unwrap_or_else(|| title.clone()),
             hash: text("hash"),
@@ -39,24 +40,36 @@ impl Checkpoint {
 
     /// The title without the hash behind it.
     pub fn bare_title(&self) -> &str {
-        self.title.rsplit_once(" [").filter(|(_, hash)| hash.ends_with(']')).map_or(&self.title, |(bare, _)| bare)
+        bare(&self.title)
     }
 
     /// Whether this name is one of its names, in full: the server itself would take any part of one.
     pub fn is(&self, name: &str) -> bool {
         let hash = |known: &Option<String>| known.as_deref() == Some(name);
-        let bare = name.rsplit_once(" [").filter(|(_, hash)| hash.ends_with(']')).map_or(name, |(bare, _)| bare);
         self.title == name
-            || self.bare_title() == bare
+            || self.bare_title() == bare(name)
             || self.model_name == name
-            || (!self.file.is_empty() && self.file == name)
             || hash(&self.hash)
             || hash(&self.sha256)
     }
+
+    /// Whether a file of this name, with its ending or without, is it or one like it in another folder.
+    pub fn is_file(&self, name: &str) -> bool {
+        self.file == name || self.file.rsplit_once('.').is_some_and(|(stem, _)| stem == name)
+    }
+}
+
+fn bare(title: &str) -> &str {
+    title.rsplit_once(" [").filter(|(_, hash)| hash.ends_with(']')).map_or(title, |(bare, _)| bare)
 }
 
 pub(super) fn read_all(list: &Value) -> Vec<Checkpoint> {
     list.as_array().into_iter().flatten().filter_map(Checkpoint::read).collect()
+}
+
+/// The one that a name means. Several folders may hold a file of one name, which may be the whole title of one of them.
+pub(super) fn named<'a>(list: &'a [Checkpoint], name: &str) -> Option<&'a Checkpoint> {
+    list.iter().find(|one| one.is(name)).or_else(|| list.iter().find(|one| one.is_file(name)))
 }
 
 async fn all(api: &Api) -> Result<Vec<Checkpoint>, Failure> {
@@ -66,13 +79,12 @@ async fn all(api: &Api) -> Result<Vec<Checkpoint>, Failure> {
 
 /// Looks it up; a file that came since the server's last look is found, too.
 pub(super) async fn find(api: &Api, name: &str) -> Result<Checkpoint, Failure> {
-    let find = |list: &[Checkpoint]| list.iter().find(|one| one.is(name)).cloned();
-    if let Some(found) = find(&all(api).await?) {
-        return Ok(found);
+    if let Some(found) = named(&all(api).await?, name) {
+        return Ok(found.clone());
     }
     api.refresh_checkpoints().await.map_err(|trouble| trouble.failure(ENGINE, "having it look for new checkpoints"))?;
     let list = all(api).await?;
-    find(&list).ok_or_else(|| {
+    named(&list, name).cloned().ok_or_else(|| {
         let mut there: Vec<_> = list.iter().take(8).map(|one| short(one.bare_title())).collect();
         if list.len() > there.len() {
             there.push(format!("{} more", list.len() - there.len()));
@@ -93,7 +105,7 @@ pub(super) async fn switch(api: &Api, wanted: &Checkpoint) -> Result<(), Failure
     let answer = api.set_options(&options, api.timing.load).await;
     let answer = answer.map_err(|trouble| trouble.failure(ENGINE, "switching the checkpoint"))?;
     if answer.status != 200 {
-        let failure = refusal::failure(&answer, "switching the checkpoint", &[]);
+        let failure = refusal::failure(&answer, "switching the checkpoint", &Map::new());
         let failure = Failure { hosts_fault: true, ..failure };
         // Nothing else was to be read but this file.
         let is_damaged = failure.reason == Reason::DependencyError;

@@ -15,6 +15,7 @@ pub(super) async fn check(api: &Api, plan: &mut Plan) -> Result<(), Failure> {
     if plan.kind.is_generation() {
         samplers(api, plan).await?;
         scripts(api, plan).await?;
+        plan.varies_checkpoint = checkpoint_axis(api, plan).await?;
         models(api, plan).await?;
     }
     upscalers(api, plan).await
@@ -142,6 +143,27 @@ async fn scripts(api: &Api, plan: &Plan) -> Result<(), Failure> {
             format!("this server has no script `{}`; it has {}", short(name), listed(&there)),
         )),
     }
+}
+
+/// Whether a plot has checkpoints on one of its axes. The axes' numbers differ from server to server, which tells them;
+/// where it does not, no checkpoint is held against it.
+async fn checkpoint_axis(api: &Api, plan: &Plan) -> Result<bool, Failure> {
+    let is_plot = |name: &Value| name.as_str().is_some_and(|name| name.eq_ignore_ascii_case("x/y/z plot"));
+    if plan.checkpoint.is_none() || !plan.body.get("script_name").is_some_and(is_plot) {
+        return Ok(false);
+    }
+    let there = list(api, "script-info").await?.unwrap_or_default();
+    let of_picture = plan.kind == Kind::Img2img;
+    let Some(told) = there.iter().find(|one| is_plot(&one["name"]) && one["is_img2img"] == of_picture) else {
+        return Ok(true);
+    };
+    // Of three values each: the axis, its values as text, its values as a list.
+    Ok([0, 3, 6].into_iter().any(|at| {
+        let number = plan.body.get("script_args").map_or(&Value::Null, |args| &args[at]);
+        let number = if number.is_null() { Some(0) } else { number.as_u64() };
+        let label = number.and_then(|number| told["args"][at]["choices"].get(number as usize)?.as_str());
+        label.is_none_or(|label| label == "Checkpoint name")
+    }))
 }
 
 fn lacks(what: &str, wanted: &str, there: &[&str]) -> Failure {

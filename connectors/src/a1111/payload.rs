@@ -72,8 +72,12 @@ pub(super) struct Plan {
     pub pictures: Option<usize>,
     /// Width and height that the pictures must have, unless something else decides that.
     pub size: Option<(u64, u64)>,
-    /// Whether a grid is expected before the pictures.
+    /// Whether a grid that nobody asked for is expected before the pictures.
     pub expects_grid: bool,
+    /// Whether a script does the work, as it likes.
+    pub runs_script: bool,
+    /// Whether that script goes through several checkpoints.
+    pub varies_checkpoint: bool,
 }
 
 impl Plan {
@@ -173,7 +177,8 @@ fn generation(kind: Kind, mut body: Map<String, Value>) -> Result<Plan, Failure>
     let scripted = set("script_name") || set("alwayson_scripts");
     // Hires decides the size by its own rules, inpainting by the picture, scripts as they like.
     let sized = !scripted && !set("enable_hr") && !set("mask");
-    let expects_grid = set("save_images") && !set("do_not_save_grid") && pictures > 1;
+    let runs_script = set("script_name");
+    let expects_grid = set("save_images") && !set("do_not_save_grid") && pictures > 1 && !runs_script;
     body.insert("send_images".to_owned(), json!(true));
     Ok(Plan {
         kind,
@@ -182,6 +187,8 @@ fn generation(kind: Kind, mut body: Map<String, Value>) -> Result<Plan, Failure>
         pictures: (!scripted).then_some(pictures as usize),
         size: sized.then_some((width, height)),
         expects_grid,
+        runs_script,
+        varies_checkpoint: false,
         body,
     })
 }
@@ -242,6 +249,8 @@ fn upscaling(kind: Kind, mut body: Map<String, Value>) -> Result<Plan, Failure> 
         pictures: Some(pictures),
         size: None,
         expects_grid: false,
+        runs_script: false,
+        varies_checkpoint: false,
     })
 }
 

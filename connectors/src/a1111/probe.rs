@@ -55,7 +55,7 @@ impl Shelf {
     /// The name under which a checkpoint is advertised, whichever of its names this is.
     pub fn title_of(&self, name: &str) -> String {
         let known = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().find(|one| one.is(name)).map_or(name, Checkpoint::bare_title).to_owned()
+        checkpoint::named(&known, name).map_or(name, Checkpoint::bare_title).to_owned()
     }
 
     /// The lists, read anew when they are old or hold no checkpoint. Only checkpoints are a must.

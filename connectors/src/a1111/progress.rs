@@ -15,7 +15,8 @@ pub(super) struct Tracker<'a> {
     work: Stage,
     /// When our task was first seen at work.
     pub started: Option<Instant>,
-    /// Somebody skipped a picture of ours: no answer says so.
+    /// Somebody interrupted our run, or skipped a picture of it: no answer says so.
+    pub interrupted: bool,
     pub skipped: bool,
     /// Number of the newest picture that was shown; `None`: nobody wants to see any.
     seen: Option<i64>,
@@ -23,7 +24,8 @@ pub(super) struct Tracker<'a> {
 
 impl<'a> Tracker<'a> {
     pub fn new(sink: &'a dyn ProgressSink, shows: bool) -> Self {
-        Self { sink, best: 0.0, work: Stage::Unseen, started: None, skipped: false, seen: shows.then_some(-1) }
+        let seen = shows.then_some(-1);
+        Self { sink, best: 0.0, work: Stage::Unseen, started: None, interrupted: false, skipped: false, seen }
     }
 
     pub fn say(&mut self, stage: Stage, fraction: f64, message: impl Into<String>) {
@@ -43,6 +45,7 @@ impl<'a> Tracker<'a> {
 
     fn at_work(&mut self, fraction: f64, state: &State) {
         self.started.get_or_insert_with(Instant::now);
+        self.interrupted |= state.interrupted;
         self.skipped |= state.skipped;
         let batches = match state.job_count {
             2.. => format!(", batch {} of {}", (state.job_no + 1).min(state.job_count), state.job_count),

@@ -8,7 +8,7 @@ use super::http::{Answer, ENGINE, Trouble};
 use super::payload::short;
 use crate::failure::{Failure, Reason};
 use crate::python::{Cause, cause};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Class, beginning and end of the text with a name of the user's between, reason, whether it is this box's lack, and what
 /// is said of it.
@@ -28,6 +28,13 @@ const SAID: &[Said] = &[
     ("HTTPException", "Invalid encoded image", "", Reason::InvalidFormat, false, "a picture in the job cannot be decoded"),
     ("HTTPException", "Request to local resource not allowed", "", Reason::InvalidPayload, false,
      "the server does not fetch pictures from addresses inside its own network"),
+    // From the source: what an axis of a plot names.
+    ("RuntimeError", "Unknown checkpoint: ", "", Reason::ModelNotFound, true,
+     "this server lacks a checkpoint on an axis of the plot"),
+    ("RuntimeError", "Unknown sampler: ", "", Reason::InvalidPayload, false,
+     "an axis of the plot names a sampler that the server does not have"),
+    ("RuntimeError", "Prompt S/R did not find ", "", Reason::InvalidPayload, false,
+     "an axis of the plot replaces words that are not in the prompt"),
     // From the source: raised by the server's own check of what a model gives.
     ("NansException", "", "", Reason::InternalError, false,
      "the model gave an all-NaN picture (NansException); the server's --no-half or --no-half-vae may help"),
@@ -38,8 +45,8 @@ fn is_said(said: &Said, class: &str, words: &str) -> bool {
     said.0 == class && words.starts_with(said.1) && words.ends_with(said.2)
 }
 
-/// `texts`: what the user wrote, which is not repeated.
-pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
+/// `job`: what was sent; what the user wrote there is not repeated.
+pub(super) fn failure(answer: &Answer, doing: &str, job: &Map<String, Value>) -> Failure {
     let plain = Trouble::Status { status: answer.status, retry_after: answer.retry_after };
     let said: Value = answer.json().unwrap_or_default();
     let text = |name: &str| said[name].as_str().unwrap_or_default();
@@ -55,7 +62,9 @@ pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
     }
     // An HTTPException speaks in `detail`, any other exception in `errors`.
     let words = if text("detail").is_empty() { text("errors") } else { text("detail") };
-    let shown = presentable(words, texts);
+    let written = |name: &&str| job.get(*name).and_then(Value::as_str);
+    let texts: Vec<&str> = ["prompt", "negative_prompt"].iter().filter_map(written).collect();
+    let shown = presentable(words, &texts);
     let colon = if shown.is_empty() { "" } else { ": " };
     let own = |reason, what: &str| Failure::new(reason, what);
     let host = |reason, what: &str| Failure::of_host(reason, what);
@@ -80,6 +89,14 @@ pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
         "HTTPException" if answer.status < 500 => {
             own(Reason::InvalidPayload, &format!("the server refuses the job{colon}{shown}"))
         }
+        // No model is loaded: every job fails alike, whatever it asks for.
+        "AttributeError" if words.starts_with("'NoneType' object ") && !brings_null(job) => host(
+            Reason::InternalError,
+            &format!("the server has no model loaded, or lacks another part of itself{colon}{shown}; restart it"),
+        ),
+        "AttributeError" | "TypeError" if words.starts_with("'NoneType' object ") => {
+            own(Reason::InternalError, &format!("the server failed with {class}{colon}{shown}"))
+        }
         // What the parameters brought about: asking again gets the same answer.
         "TypeError" | "ValueError" | "KeyError" | "IndexError" | "AssertionError" | "AttributeError"
         | "ZeroDivisionError" | "Exception" | "HTTPException" => {
@@ -87,6 +104,19 @@ pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
         }
         _ => own(Reason::InternalError, &format!("the server failed with {class}{colon}{shown}")),
     }
+}
+
+/// Whether the job itself hands a null to a script; elsewhere nulls are left out before.
+fn brings_null(job: &Map<String, Value>) -> bool {
+    fn within(value: &Value) -> bool {
+        match value {
+            Value::Null => true,
+            Value::Array(list) => list.iter().any(within),
+            Value::Object(fields) => fields.values().any(within),
+            _ => false,
+        }
+    }
+    ["script_args", "alwayson_scripts"].iter().filter_map(|name| job.get(*name)).any(within)
 }
 
 fn fields(detail: &Value) -> Failure {
@@ -154,7 +184,7 @@ mod tests {
                 body["error"] = class.into();
             }
             let answer = Answer { status, retry_after: None, content_type: None, body: body.to_string().into() };
-            let failure = failure(&answer, "asking", &[]);
+            let failure = failure(&answer, "asking", &Map::new());
             let said = format!("{status} {class} {detail}{errors}: {failure}");
             assert_eq!((failure.reason, failure.hosts_fault), (reason, hosts), "{said}");
         }

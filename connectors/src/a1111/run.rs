@@ -12,6 +12,7 @@
 
 use super::A1111;
 use super::accept::interrupted;
+use super::api::State;
 use super::checkpoint::{self, Checkpoint};
 use super::flight::{Bay, Beacon, Flight, Landing};
 use super::http::{ENGINE, Trouble};
@@ -19,7 +20,6 @@ use super::overrides::{self, Before};
 use super::payload::Plan;
 use super::progress::Tracker;
 use super::stop::Seen;
-use super::verdict::Info;
 use super::{inputs, names, refusal, stop::Chase};
 use crate::contract::{Outcome, Reattached, RunContext, RunError, Stage};
 use crate::failure::{Failure, Reason};
@@ -44,7 +44,8 @@ struct Prepared {
     bay: OwnedMutexGuard<Bay>,
     checkpoint: Option<Checkpoint>,
     before: Before,
-    alone: bool,
+    /// What the server did when all was prepared.
+    state: State,
 }
 
 impl Attempt<'_> {
@@ -67,7 +68,7 @@ impl Attempt<'_> {
         let asked = Instant::now();
         let mut tracker = Tracker::new(&*self.ctx.progress, self.shows);
         let prepared = self.unless_cancelled(self.prepare(&plan, &mut tracker)).await?;
-        let prepared_ms = ms(asked.elapsed());
+        let (prepared_ms, before) = (ms(asked.elapsed()), prepared.state.clone());
         let handed_over = Instant::now();
         let (landing, checkpoint) = self.fly(&plan, prepared, &mut tracker).await?;
         let started = tracker.started;
@@ -75,13 +76,14 @@ impl Attempt<'_> {
         let (pictures, fields) = match landing {
             Landing::Answered { pictures, fields } => (pictures, fields),
             Landing::Refused(answer) => {
-                // Interrupted before its first picture it fails for the lack of one.
-                if plan.kind.is_generation() {
-                    self.undisturbed(&Info::default(), &tracker).await?;
+                // Interrupted before its first picture it fails for the lack of one. A request that never began finds
+                // the flags as the run before it left them.
+                if plan.kind.is_generation() && answer.status >= 500 {
+                    let flags = |state: &State| (state.interrupted, state.skipped, state.stamp.clone());
+                    let began = |state: &State| started.is_some() || flags(state) != flags(&before);
+                    self.undisturbed(&tracker, began).await?;
                 }
-                let text = |name: &str| plan.body.get(name).and_then(Value::as_str);
-                let texts: Vec<&str> = ["prompt", "negative_prompt"].into_iter().filter_map(text).collect();
-                return Err(refusal::failure(&answer, "running the job", &texts).into());
+                return Err(refusal::failure(&answer, "running the job", &plan.body).into());
             }
             Landing::Lost(trouble) => return Err(trouble.failure(ENGINE, "waiting for the result").into()),
             Landing::Failed(failure) => return Err(failure.into()),
@@ -102,7 +104,8 @@ impl Attempt<'_> {
         let api = &self.server.api;
         tracker.say(Stage::Waiting, 0.0, "waiting for the server");
         let mut bay = self.server.bay.clone().lock_owned().await;
-        bay.owed = std::mem::take(&mut bay.owed).restore(api).await;
+        // A cancel in the midst of it leaves the debt where it is.
+        bay.owed = bay.owed.clone().restore(api).await;
         if !bay.owed.is_empty() {
             let what = "options that an earlier job changed cannot be put back on this server";
             return Err(Failure::of_host(Reason::ConfigError, what));
@@ -120,12 +123,9 @@ impl Attempt<'_> {
         }
         let before = overrides::pin(api, &plan.overrides).await?;
         // Asked last: what begins after this, and is not known by an id, is taken to be ours.
-        let alone = api
-            .state(api.timing.request)
-            .await
-            .map_err(|trouble| trouble.failure(ENGINE, "asking what it does"))?
-            .is_idle();
-        Ok(Prepared { bay, checkpoint, before, alone })
+        let state = api.state(api.timing.request).await;
+        let state = state.map_err(|trouble| trouble.failure(ENGINE, "asking what it does"))?;
+        Ok(Prepared { bay, checkpoint, before, state })
     }
 
     /// Waits for somebody else's work to end, for a while: a request that waits in the server's queue cannot be withdrawn.
@@ -151,7 +151,8 @@ impl Attempt<'_> {
         tracker: &mut Tracker<'_>,
     ) -> Result<(Landing, Option<Checkpoint>), RunError> {
         let (api, timing) = (&self.server.api, &self.server.api.timing);
-        let Prepared { bay, checkpoint, before, alone } = prepared;
+        let Prepared { bay, checkpoint, before, state } = prepared;
+        let alone = state.is_idle();
         let mut body = plan.body.clone();
         if plan.kind.is_generation() {
             body.insert("force_task_id".to_owned(), json!(self.id));

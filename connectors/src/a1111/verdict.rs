@@ -21,9 +21,9 @@ impl Info {
         serde_json::from_str(text).ok().filter(Value::is_object).map(Self)
     }
 
-    /// How many grids stand before the pictures.
-    pub fn first(&self) -> usize {
-        self.0["index_of_first_image"].as_u64().unwrap_or(0) as usize
+    /// How many grids stand before the pictures. What a script puts there is what it was run for.
+    pub fn grids(&self, plan: &Plan) -> usize {
+        if plan.runs_script { 0 } else { self.0["index_of_first_image"].as_u64().unwrap_or(0) as usize }
     }
 
     /// When the run began, as the global state says it, too.
@@ -41,15 +41,20 @@ impl Info {
 
     /// Whether it is what was asked for. What a fork does not tell is not held against it.
     pub fn check(&self, plan: &Plan, checkpoint: Option<&Checkpoint>) -> Result<(), Failure> {
-        if let Some(wanted) = checkpoint {
+        if let Some(wanted) = checkpoint.filter(|_| !plan.varies_checkpoint) {
             let (name, hash) = (self.text("sd_model_name"), self.text("sd_model_hash"));
-            let other_name = !name.is_empty() && !wanted.is(name);
+            // Without the folder that it lies in; the hash tells files of one name apart.
+            let other_name = !name.is_empty() && !wanted.is(name) && !wanted.is_file(name);
             let other_hash = !hash.is_empty() && wanted.hash.as_deref().is_some_and(|known| known != hash);
             if other_name || other_hash {
                 let what =
                     format!("the server used the checkpoint `{}` in place of `{}`", short(name), wanted.bare_title());
                 return Err(Failure::of_host(Reason::DependencyError, what));
             }
+        }
+        // What a script runs is its own business, and `info` is that of one run of several.
+        if plan.runs_script {
+            return Ok(());
         }
         let wanted = plan.body.get("sampler_name").and_then(Value::as_str).unwrap_or_default();
         let used = self.text("sampler_name");
@@ -68,11 +73,11 @@ impl Info {
         Ok(())
     }
 
-    /// What the result says of it.
-    pub fn facts(&self, task: &str) -> Value {
+    /// What the result says of it; `grids` were thrown away.
+    pub fn facts(&self, task: &str, grids: usize) -> Value {
         let mut left = INFOTEXTS_MAX;
         // The grids' come first, as their pictures do.
-        let texts = self.0["infotexts"].as_array().into_iter().flatten().skip(self.first()).filter_map(Value::as_str);
+        let texts = self.0["infotexts"].as_array().into_iter().flatten().skip(grids).filter_map(Value::as_str);
         let texts: Vec<&str> = texts
             .take_while(|text| {
                 let fits = text.len() <= left;

@@ -2,10 +2,14 @@
 //! In: a stand-in and a payload. Out: the outcome, and what the connector did to its surroundings.
 
 mod cancel;
+mod checkpoints;
+mod differing;
+mod disturbed;
 mod forks;
 mod hazards;
 mod inputs;
 mod names;
+mod plots;
 mod previews;
 mod probe;
 mod recordings;
@@ -96,6 +100,19 @@ pub fn failure(ended: Result<Outcome, RunError>) -> Failure {
 
 pub fn outcomes(server: &StandIn) -> Vec<&'static str> {
     server.executions().iter().map(|run| run.outcome).collect()
+}
+
+/// What somebody at the web page does.
+pub async fn ask(server: &StandIn, path: &str) -> Value {
+    client().post(format!("{}{path}", server.url())).json(&json!({})).send().await.unwrap().json().await.unwrap()
+}
+
+/// Somebody else's request, straight to the server.
+pub fn other(server: &StandIn, steps: u64) -> tokio::task::JoinHandle<()> {
+    let body =
+        json!({ "prompt": "theirs", "steps": steps, "width": 64, "height": 64, "force_task_id": "task(theirs)" });
+    let request = client().post(format!("{}/sdapi/v1/txt2img", server.url())).json(&body);
+    tokio::spawn(async move { drop(request.send().await.unwrap()) })
 }
 
 /// A small PNG, in base64.

@@ -14,8 +14,7 @@ impl Run<'_> {
         if self.fields["prompt"].is_null() {
             return Err(("AssertionError", String::new()));
         }
-        if self.fields["script_name"] == "x/y/z plot" && self.fields["script_args"].as_array().is_none_or(Vec::is_empty)
-        {
+        if self.is_plot() && self.fields["script_args"].as_array().is_none_or(Vec::is_empty) {
             let missing = "'x_type', 'x_values', 'x_values_dropdown', 'y_type', 'y_values', 'y_values_dropdown', 'z_type', \
                            'z_values', 'z_values_dropdown', 'draw_legend', 'include_lone_images', 'include_sub_grids', \
                            'no_fixed_seeds', 'vary_seeds_x', 'vary_seeds_y', 'vary_seeds_z', 'margin_size', and 'csv_mode'";
@@ -62,6 +61,15 @@ impl Run<'_> {
 
 /// Classes are few, and live as long as the program.
 fn leaked(class: String) -> &'static str {
-    let known = ["OutOfMemoryError", "NansException", "RuntimeError", "SafetensorError", "MemoryError", "OSError"];
+    let known = [
+        "AttributeError",
+        "MemoryError",
+        "NansException",
+        "OSError",
+        "OutOfMemoryError",
+        "RuntimeError",
+        "SafetensorError",
+        "TypeError",
+    ];
     known.into_iter().find(|known| *known == class).unwrap_or("Exception")
 }

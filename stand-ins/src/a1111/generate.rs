@@ -8,18 +8,16 @@
 //! ```
 
 use super::info::Facts;
-use super::options::{Checkpoint, Fork};
+use super::options::{Checkpoint, Difference, Fork};
 use super::routes::{http_error, raised};
 use super::server::{Execution, Server};
 use super::settings::Raised;
 use super::{base64, lists, request, sampler};
-use crate::picture;
-use axum::Json;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 /// All that an unfinished picture has to tell itself from a finished one.
-const UNFINISHED: u32 = 0x80_8080;
+pub(super) const UNFINISHED: u32 = 0x80_8080;
 
 pub(crate) async fn generate(server: &Server, kind: &'static str, body: &[u8]) -> Response {
     let fields = match request::object(body).and_then(|sent| request::read(kind, &sent)) {
@@ -96,7 +94,7 @@ fn init_picture(picture: &Value) -> Result<(), &'static str> {
 
 pub(super) struct Run<'a> {
     pub server: &'a Server,
-    kind: &'static str,
+    pub kind: &'static str,
     pub fields: Map<String, Value>,
     at: usize,
     /// Options that are put back afterwards.
@@ -108,7 +106,7 @@ impl Run<'_> {
         self.fields[name].as_i64().unwrap_or_default()
     }
 
-    fn is(&self, name: &str) -> bool {
+    pub fn is(&self, name: &str) -> bool {
         self.fields[name] == json!(true)
     }
 
@@ -128,7 +126,6 @@ impl Run<'_> {
         self.faults_before_loading()?;
         let checkpoint = self.load().await?;
         self.faults_after_loading()?;
-        let (sampler, scheduler) = self.sampler();
         let random = uuid::Uuid::new_v4().as_u128();
         let seed = self.fields["seed"].as_i64().filter(|seed| *seed >= 0).unwrap_or(i64::from(random as u32));
         let (count, runs) = (self.whole("batch_size") as usize, self.whole("n_iter"));
@@ -136,6 +133,9 @@ impl Run<'_> {
         server.progress().job_count = runs;
         // The number of steps is still that of the job before.
         self.step().await;
+        if self.is_plot() {
+            return self.plot(seed, (random >> 64) as u32).await;
+        }
         for batch in 0..runs {
             {
                 let mut progress = server.progress();
@@ -164,24 +164,26 @@ impl Run<'_> {
                 () => "success",
             }
         };
-        let facts = Facts {
-            fields: &self.fields,
-            checkpoint: &checkpoint,
-            sampler,
-            scheduler,
-            seed,
-            subseed: (random >> 64) as u32,
-            asked: count * runs as usize,
-            stamp: server.progress().stamp.clone().unwrap_or_default(),
-            clip_skip: server.settings().values["CLIP_stop_at_last_layers"].clone(),
-            is_img2img: self.kind == "img2img",
-        };
+        let facts = self.facts(&checkpoint, seed, (random >> 64) as u32, count * runs as usize);
         Ok((outcome, self.answer(&facts, &finished)))
     }
 
-    fn sampler(&self) -> (String, String) {
+    pub fn facts<'a>(&'a self, checkpoint: &'a Checkpoint, seed: i64, subseed: u32, asked: usize) -> Facts<'a> {
         let text = |name: &str| self.fields[name].as_str();
-        sampler::resolve(text("sampler_name").or(text("sampler_index")), text("scheduler"))
+        let (sampler, scheduler) = sampler::resolve(text("sampler_name").or(text("sampler_index")), text("scheduler"));
+        let differs = self.server.quirks().differs;
+        Facts {
+            fields: &self.fields,
+            checkpoint,
+            sampler: if differs == Some(Difference::Sampler) { "PLMS".to_owned() } else { sampler },
+            scheduler,
+            seed: seed + i64::from(differs == Some(Difference::Seed)),
+            subseed,
+            asked,
+            stamp: self.server.progress().stamp.clone().unwrap_or_default(),
+            clip_skip: self.server.settings().values["CLIP_stop_at_last_layers"].clone(),
+            is_img2img: self.kind == "img2img",
+        }
     }
 
     async fn step(&self) {
@@ -190,10 +192,21 @@ impl Run<'_> {
     }
 
     /// The checkpoint that is set is loaded, if another one is; an interrupt does nothing here.
-    async fn load(&mut self) -> Result<Checkpoint, Raised> {
+    pub async fn load(&mut self) -> Result<Checkpoint, Raised> {
         let server = self.server;
         let wrong = server.quirks().wrong_checkpoint;
         let chosen = if wrong { server.settings().checkpoints.first().cloned() } else { server.settings().current() };
+        self.load_weights(chosen).await
+    }
+
+    /// One that a script names, for its own run alone.
+    pub async fn load_named(&mut self, name: &str) -> Result<Checkpoint, Raised> {
+        let named = self.server.settings().resolve(name).cloned();
+        self.load_weights(named).await
+    }
+
+    async fn load_weights(&mut self, chosen: Option<Checkpoint>) -> Result<Checkpoint, Raised> {
+        let server = self.server;
         let mut chosen = chosen.ok_or(("AttributeError", "'NoneType' object has no attribute 'lowvram'".to_owned()))?;
         if server.quirks().stays_unloaded && server.settings().loaded.is_none() {
             let what = "Expected all tensors to be on the same device, but found at least two devices, cpu and cuda:0!";
@@ -208,7 +221,7 @@ impl Run<'_> {
     }
 
     /// One batch; `false` if it was cut short.
-    async fn sample(&self) -> bool {
+    pub async fn sample(&self) -> bool {
         let steps = self.whole("steps");
         for step in 1..=steps {
             self.step().await;
@@ -222,47 +235,5 @@ impl Run<'_> {
             progress.step = step.min(steps - 1);
         }
         true
-    }
-
-    fn answer(&self, facts: &Facts<'_>, finished: &[bool]) -> Response {
-        let (width, height) = (self.whole("width") as u32 / 8 * 8, self.whole("height") as u32 / 8 * 8);
-        let hires = self.fields.get("enable_hr") == Some(&json!(true));
-        let scale = if hires { self.fields["hr_scale"].as_f64().unwrap_or(2.0) } else { 1.0 };
-        let (width, height) = ((f64::from(width) * scale) as u32, (f64::from(height) * scale) as u32);
-        let words = self.fields["prompt"].as_str().unwrap_or_default().bytes();
-        let mix =
-            words.chain(facts.checkpoint.name.bytes()).fold(7_u64, |mix, byte| mix * 31 % 0xff_fff1 + u64::from(byte));
-        let mut pictures = Vec::new();
-        for (number, whole) in finished.iter().enumerate() {
-            let spread = (mix + facts.seed as u64 + number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-            let tint = if *whole { spread as u32 } else { UNFINISHED };
-            let texts = [("parameters", facts.infotext(number))];
-            pictures.push(base64::encode(&picture::png(width, height, tint, &texts)));
-        }
-        let grid = self.is("save_images") && pictures.len() > 1;
-        let info = facts.info(pictures.len(), usize::from(grid));
-        if grid {
-            let count = pictures.len() as u32;
-            let rows = (1..=count.isqrt()).rev().find(|rows| count.is_multiple_of(*rows)).unwrap_or(1);
-            let (columns, texts) = (count / rows, [("parameters", facts.infotext(0))]);
-            pictures.insert(0, base64::encode(&picture::png(width * columns, height * rows, 0x10_2030, &texts)));
-        }
-        // The extension shows what it made of its input, behind the pictures.
-        let always = self.fields["alwayson_scripts"].as_object();
-        if always.is_some_and(|all| all.keys().any(|name| name.eq_ignore_ascii_case("controlnet"))) {
-            pictures.push(base64::encode(&picture::png(width, height, 0x0a_0b0c, &[])));
-        }
-        if self.server.quirks().garble_pictures {
-            pictures.iter_mut().for_each(|picture| picture.insert(40, '?'));
-        }
-        if !self.is("send_images") {
-            pictures.clear();
-        }
-        let mut echo = self.fields.clone();
-        if self.kind == "img2img" && !self.is("include_init_images") {
-            echo.insert("init_images".to_owned(), Value::Null);
-            echo.insert("mask".to_owned(), Value::Null);
-        }
-        Json(json!({"images": pictures, "parameters": echo, "info": info.to_string()})).into_response()
     }
 }

@@ -52,7 +52,7 @@ impl Facts<'_> {
             fields["width"],
             fields["height"],
             &self.checkpoint.sha256[..10],
-            self.checkpoint.name,
+            self.checkpoint.stem(),
         )
     }
 
@@ -78,7 +78,7 @@ impl Facts<'_> {
             "subseed_strength": fields["subseed_strength"], "width": fields["width"], "height": fields["height"],
             "sampler_name": self.sampler, "cfg_scale": fields["cfg_scale"], "steps": fields["steps"],
             "batch_size": fields["batch_size"], "restore_faces": false, "face_restoration_model": null,
-            "sd_model_name": self.checkpoint.name, "sd_model_hash": self.checkpoint.sha256[..10],
+            "sd_model_name": self.checkpoint.stem(), "sd_model_hash": self.checkpoint.sha256[..10],
             "sd_vae_name": null, "sd_vae_hash": null,
             "seed_resize_from_w": fields["seed_resize_from_w"], "seed_resize_from_h": fields["seed_resize_from_h"],
             "denoising_strength": denoising, "extra_generation_params": extra,

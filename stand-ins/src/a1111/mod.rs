@@ -18,6 +18,7 @@ mod handle;
 mod info;
 mod lists;
 mod options;
+mod pictures;
 mod progress;
 mod request;
 mod routes;
@@ -25,6 +26,7 @@ mod sampler;
 mod server;
 mod settings;
 mod upscale;
+mod xyz;
 
 use crate::handle::{self as shared, Served};
 use crate::pace::Pace;
@@ -36,7 +38,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use handle::StandIn;
-pub use options::{Checkpoint, Fork, Options, Quirks};
+pub use options::{Checkpoint, Difference, Fork, Options, Quirks};
 pub use server::Execution;
 
 use server::Server;

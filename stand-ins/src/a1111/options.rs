@@ -18,7 +18,7 @@ pub enum Fork {
 /// A checkpoint file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// File name without `.safetensors`.
+    /// Path below the folder of checkpoints, without `.safetensors`.
     pub name: String,
     /// Of the file, told once it was used.
     pub sha256: String,
@@ -39,6 +39,29 @@ impl Checkpoint {
         }
         Self { name: name.to_owned(), sha256, used: false }
     }
+
+    /// As lists call it: the folder is a part of the name.
+    pub(crate) fn model_name(&self) -> String {
+        self.name.replace('/', "_")
+    }
+
+    /// As results call it: without the folder (read off the source).
+    pub(crate) fn stem(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// A result other than what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Another sampler.
+    Sampler,
+    /// Another seed.
+    Seed,
+    /// Pictures of another size; `info` says the one that was asked for.
+    Size,
+    /// A picture less.
+    Count,
 }
 
 /// How a stand-in behaves from its start.
@@ -98,6 +121,8 @@ pub struct Quirks {
     pub ignore_switches: bool,
     /// Jobs use the first checkpoint whatever is set.
     pub wrong_checkpoint: bool,
+    /// Generations do something else than they were asked for, and answer 200.
+    pub differs: Option<Difference>,
     /// Options are refused with 500.
     pub refuse_options: bool,
     /// The next generation fails with this class and text after it has begun.
@@ -111,4 +136,6 @@ pub struct Quirks {
     pub garble_pictures: bool,
     /// Routes that accept a request and never answer, such as `"GET /sdapi/v1/progress"`.
     pub hanging_routes: BTreeSet<String>,
+    /// Routes that a fork has not, such as `"GET /sdapi/v1/script-info"`.
+    pub lacking_routes: BTreeSet<String>,
 }

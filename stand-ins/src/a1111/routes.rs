@@ -134,6 +134,9 @@ async fn guard(State(server): App, request: Request, next: Next) -> Response {
     if is_api && let Err(refused) = let_in(&server, request.headers()) {
         return *refused;
     }
+    if server.quirks().lacking_routes.contains(&route) {
+        return (StatusCode::NOT_FOUND, Json(json!({"detail": "Not Found"}))).into_response();
+    }
     let hangs = server.quirks().hanging_routes.contains(&route);
     if hangs {
         std::future::pending::<()>().await;

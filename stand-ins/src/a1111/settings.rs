@@ -52,7 +52,7 @@ impl Settings {
         let entry = |one: &Checkpoint| {
             let file = format!("/opt/webui/models/Stable-diffusion/{}", one.name);
             json!({
-                "title": title(one), "model_name": one.name,
+                "title": title(one), "model_name": one.model_name(),
                 "hash": one.used.then(|| &one.sha256[..10]), "sha256": one.used.then_some(&one.sha256),
                 "filename": format!("{file}.safetensors"), "config": format!("{file}.yaml"),
             })
@@ -64,7 +64,7 @@ impl Settings {
     pub(crate) fn resolve(&self, name: &str) -> Option<&Checkpoint> {
         let bare = name.split(" [").next().unwrap_or(name);
         let is = |one: &&Checkpoint| {
-            [title(one), format!("{}.safetensors", one.name), one.name.clone()]
+            [title(one), format!("{}.safetensors", one.name), one.model_name(), one.stem().to_owned()]
                 .iter()
                 .any(|known| known == name || known == bare)
                 || (one.used && (one.sha256 == name || one.sha256[..10] == *name))

@@ -1,11 +1,14 @@
 //! Cancelling: before, while others are served, in mid-run, on servers that do not listen, and when nobody waits any more.
 //! In: the stand-in, stepped by hand. Out: what was stopped, and what was not.
 
-use super::{PNG, connector, connector_with, fox_job, outcomes, run_on, soon, stand_in, timing};
+use super::{
+    PNG, connector, connector_with, fox_job, fox_with, outcomes, run_on, soon, stand_in, stand_in_with, timing,
+};
 use connectors::a1111::Timing;
 use connectors::conformance::{Bench, MemoryLedger, job};
 use connectors::contract::{Connector, Interrupted, RunError};
 use serde_json::json;
+use stand_ins::a1111::Options;
 use std::time::Duration;
 
 #[tokio::test]
@@ -38,6 +41,56 @@ async fn a_cancel_stops_all_batches_and_keeps_nothing() {
     assert!(server.executions()[0].steps < 10_000);
     assert!(bench.outputs.files().is_empty());
     assert_eq!(server.asked("POST /sdapi/v1/skip"), 0, "a skip would go on with the next batch");
+}
+
+#[tokio::test]
+async fn a_cancel_while_a_checkpoint_loads_returns_at_once_and_the_next_job_gets_its_own() {
+    let server = stand_in_with(Options { load_time: Duration::from_millis(1), ..Options::default() }).await;
+    server.step_by_hand(true);
+    let (a1111, bench) = (connector(&server.url()), Bench::new());
+    let job = fox_job(json!({ "sd_model_checkpoint": "sd_xl_base_1.0" }));
+    let cancel = async {
+        server.starving().await;
+        bench.ctx.cancel.cancel();
+    };
+    let (ended, ()) = soon(async { tokio::join!(a1111.run(&job, &bench.ctx), cancel) }).await;
+    assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
+    assert_eq!(server.asked("POST /sdapi/v1/txt2img"), 0);
+    assert_eq!(server.asked("POST /sdapi/v1/interrupt"), 0, "loading looks at none");
+    // It goes on loading; the next job's own checkpoint is loaded behind it.
+    let next = Bench::new();
+    let job = fox_job(json!({ "sd_model_checkpoint": "v1-5-pruned-emaonly" }));
+    let go_on = async {
+        while server.asked("POST /sdapi/v1/options") < 2 {
+            tokio::task::yield_now().await;
+        }
+        server.step_by_hand(false);
+    };
+    let (ended, ()) = soon(async { tokio::join!(a1111.run(&job, &next.ctx), go_on) }).await;
+    assert_eq!(ended.unwrap().data["model"], "v1-5-pruned-emaonly");
+    assert_eq!(outcomes(&server), ["success"]);
+}
+
+#[tokio::test]
+async fn a_cancel_while_options_are_stored_leaves_them_as_they_were() {
+    let server = stand_in().await;
+    let hangs = "POST /sdapi/v1/options";
+    server.quirks(|quirks| quirks.hanging_routes = [hangs.to_owned()].into());
+    let (a1111, bench) = (connector(&server.url()), Bench::new());
+    let job = fox_job(json!({ "override_settings": { "eta_noise_seed_delta": 7 } }));
+    let cancel = async {
+        while server.asked(hangs) == 0 {
+            tokio::task::yield_now().await;
+        }
+        bench.ctx.cancel.cancel();
+    };
+    let (ended, ()) = soon(async { tokio::join!(a1111.run(&job, &bench.ctx), cancel) }).await;
+    assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
+    assert_eq!((server.option("eta_noise_seed_delta"), server.executions().len()), (json!(0), 0));
+    server.quirks(|quirks| quirks.hanging_routes.clear());
+    let (ended, _) = run_on(&a1111, fox_with(json!({ "override_settings": { "eta_noise_seed_delta": 7 } }))).await;
+    ended.unwrap();
+    assert_eq!(server.option("eta_noise_seed_delta"), 0);
 }
 
 #[tokio::test]

@@ -43,6 +43,43 @@ async fn options_that_cannot_be_put_back_are_paid_before_the_next_run() {
 }
 
 #[tokio::test]
+async fn a_cancel_while_options_are_put_back_forgives_no_debt() {
+    let server = stand_in_with(Options { fork: Fork::Forge, ..Options::default() }).await;
+    let a1111 = connector(&server.url());
+    server.step_by_hand(true);
+    let bench = Bench::new();
+    let job = fox_job(json!({ "override_settings": { "CLIP_stop_at_last_layers": 2 } }));
+    let meddle = async {
+        server.starving().await;
+        server.quirks(|quirks| quirks.refuse_options = true);
+        server.step_by_hand(false);
+    };
+    let (ended, ()) = soon(async { tokio::join!(a1111.run(&job, &bench.ctx), meddle) }).await;
+    ended.unwrap();
+    assert_eq!(server.option("CLIP_stop_at_last_layers"), 2, "owed");
+    // The next job is cancelled while it pays.
+    for hangs in ["GET /sdapi/v1/options", "POST /sdapi/v1/options"] {
+        server.quirks(|quirks| {
+            quirks.refuse_options = false;
+            quirks.hanging_routes = [hangs.to_owned()].into();
+        });
+        let (bench, asked, job) = (Bench::new(), server.asked(hangs), fox_job(json!({})));
+        let cancel = async {
+            while server.asked(hangs) == asked {
+                tokio::task::yield_now().await;
+            }
+            bench.ctx.cancel.cancel();
+        };
+        let (ended, ()) = soon(async { tokio::join!(a1111.run(&job, &bench.ctx), cancel) }).await;
+        assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
+    }
+    server.quirks(|quirks| quirks.hanging_routes.clear());
+    let outcome = run_on(&a1111, super::fox()).await.0.unwrap();
+    assert!(!outcome.data["infotexts"][0].as_str().unwrap().contains("Clip skip"), "ran with another job's options");
+    assert_eq!((server.option("CLIP_stop_at_last_layers"), server.executions().len()), (json!(1), 2));
+}
+
+#[tokio::test]
 async fn a_checkpoint_that_forge_loads_with_the_job_is_verified_by_the_result() {
     let server = stand_in_with(Options { fork: Fork::Forge, ..Options::default() }).await;
     let outcome = run(&server, fox_with(json!({ "sd_model_checkpoint": "sd_xl_base_1.0" }))).await.0.unwrap();

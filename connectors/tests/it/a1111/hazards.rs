@@ -2,8 +2,8 @@
 //! In: the stand-in. Out: proof by name.
 
 use super::{
-    PNG, client, connector, failure, fox, fox_job, fox_with, outcomes, run, run_on, soon, stand_in, stand_in_with,
-    timing,
+    PNG, ask, client, connector, failure, fox, fox_job, fox_with, other, outcomes, run, run_on, soon, stand_in,
+    stand_in_with, timing,
 };
 use connectors::conformance::{Bench, MemoryLedger};
 use connectors::contract::{Connector, RunError};
@@ -11,18 +11,6 @@ use connectors::failure::{FailureType, Reason};
 use serde_json::{Value, json};
 use stand_ins::a1111::{Options, StandIn};
 use std::time::Duration;
-
-async fn ask(server: &StandIn, path: &str) -> Value {
-    client().post(format!("{}{path}", server.url())).json(&json!({})).send().await.unwrap().json().await.unwrap()
-}
-
-/// Somebody else's request, straight to the server.
-fn other(server: &StandIn, steps: u64) -> tokio::task::JoinHandle<()> {
-    let body =
-        json!({ "prompt": "theirs", "steps": steps, "width": 64, "height": 64, "force_task_id": "task(theirs)" });
-    let request = client().post(format!("{}/sdapi/v1/txt2img", server.url())).json(&body);
-    tokio::spawn(async move { drop(request.send().await.unwrap()) })
-}
 
 fn task_of(server: &StandIn, at: usize) -> String {
     server.executions()[at].task.clone()

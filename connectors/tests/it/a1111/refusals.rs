@@ -23,6 +23,10 @@ async fn classes_and_texts_decide() {
         ("RuntimeError", "bad prompt 'CUDA out of memory. No space left on device'", Reason::InternalError, false),
         ("Exception", "cannot draw 'CUDA error: cuDNN error'", Reason::InvalidPayload, false),
         ("RuntimeError", "the model of 'x' is not found", Reason::InternalError, false),
+        ("AttributeError", "'NoneType' object has no attribute 'lowvram'", Reason::InternalError, true),
+        ("TypeError", "'NoneType' object is not iterable", Reason::InternalError, false),
+        ("TypeError", "unsupported operand type(s) for *: 'NoneType' and 'float'", Reason::InvalidPayload, false),
+        ("AttributeError", "'str' object has no attribute 'get'", Reason::InvalidPayload, false),
     ];
     let server = stand_in().await;
     for (class, text, reason, hosts) in rows {
@@ -47,4 +51,16 @@ async fn fields_of_the_wrong_type_are_named() {
     let failure = failure(run(&server, fox_with(json!({ "cfg_scale": "much" }))).await.0);
     assert_eq!(failure.reason, Reason::InvalidPayload);
     assert!(failure.message.contains("`cfg_scale`") && failure.message.contains("float"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_null_that_the_job_itself_hands_to_a_script_is_not_this_boxs_fault() {
+    let server = stand_in().await;
+    let broken = || Some(("AttributeError".into(), "'NoneType' object has no attribute 'strip'".into()));
+    for (args, hosts) in [(json!([null]), false), (json!([{ "image": null }]), false), (json!([1]), true)] {
+        server.quirks(|quirks| quirks.fail_next = broken());
+        let more = json!({ "script_name": "prompt matrix", "script_args": args });
+        let failure = failure(run(&server, fox_with(more)).await.0);
+        assert_eq!((failure.reason, failure.hosts_fault), (Reason::InternalError, hosts), "{args}");
+    }
 }
