@@ -39,7 +39,7 @@ async fn engine() -> SocketAddr {
     let address = listener.local_addr().expect("an address");
     let chunk: Bytes = (0..CHUNK).map(|at| (at / 3) as u8).collect::<Vec<u8>>().into();
     let file = move || {
-        let chunks = futures_util::stream::repeat(Ok::<_, std::io::Error>(chunk.clone())).take(LENGTH / CHUNK);
+        let chunks = futures_util::stream::repeat(chunk.clone()).take(LENGTH / CHUNK).map(Ok::<_, std::io::Error>);
         async move { Body::from_stream(chunks) }
     };
     let answer = json!({ "file": format!("http://{address}/file.bin") }).to_string();
