@@ -35,26 +35,26 @@ async fn an_unfinished_picture_is_not_taken_though_the_next_run_has_wiped_the_fl
     server.step_by_hand(true);
     let bench = Bench::new();
     let (a1111, job) = (connector(&server.url()), fox_job(json!({ "steps": 9 })));
+    let mut theirs = None;
     let meddle = async {
         server.starving().await;
         server.allow_steps(4);
         bench.progress.wait_for(|report| report.step.is_some()).await;
         server.starving().await;
-        let theirs = other(&server, 3);
+        theirs = Some(other(&server, 3));
         while !ask_pending(&server).await.contains("task(theirs)") {}
         ask(&server, "/sdapi/v1/interrupt").await;
         looked_at(&server).await;
         // Ours ends with this step; theirs begins behind it, and waits for its own.
         server.allow_steps(1);
-        theirs
     };
-    let (ended, theirs) = soon(async { tokio::join!(a1111.run(&job, &bench.ctx), meddle) }).await;
+    let (ended, ()) = soon(async { tokio::join!(a1111.run(&job, &bench.ctx), meddle) }).await;
     let failure = failure(ended);
     assert_eq!((failure.reason, failure.hosts_fault), (Reason::ServiceUnavailable, false));
     assert!(failure.message.contains("interrupted"), "{failure}");
     assert!(bench.outputs.files().is_empty(), "an unfinished picture was kept");
     server.step_by_hand(false);
-    soon(theirs).await.unwrap();
+    soon(theirs.unwrap()).await.unwrap();
     assert_eq!(outcomes(&server), ["interrupted", "success"], "theirs was left alone");
 }
 
