@@ -3,6 +3,7 @@
 
 use crate::comfyui::{connector, connector_with, failure, graph_job, run, soon, timing};
 use crate::replay::{Cut, Replay};
+use connectors::comfyui::Timing;
 use connectors::conformance::Bench;
 use connectors::contract::{Connector, Outcome, RunError};
 use connectors::failure::Reason;
@@ -165,7 +166,7 @@ async fn server_ended_mid_run_is_told_by_a_server_that_knows_nothing() {
 async fn server_frozen_mid_run_ends_in_a_failure_and_not_in_a_hang() {
     let replay = Replay::start("0.27.0/server-frozen-mid-run", 0, Cut::default()).await;
     let short = Duration::from_millis(60);
-    let timing = connectors::comfyui::Timing { request: short, ping: short, unreachable: short * 4, ..timing() };
+    let timing = Timing { request: short, ping: short, unreachable: short * 4, ..timing() };
     let bench = Bench::new();
     let (comfy, job) = (connector_with(replay.url(), timing), graph_job(replay.graph()));
     let ended = soon(comfy.run(&job, &bench.ctx)).await;
@@ -179,11 +180,17 @@ async fn ws_reconnect_mid_run_costs_nothing() {
     for release in RELEASES {
         // History stays silent: what counts is that the second socket was heard.
         let cut = Cut { history_after: usize::MAX, ..Cut::default() };
-        let (ended, bench, replay) = play(&format!("{release}/ws-reconnect-mid-run"), 0, cut).await;
-        drop(ended);
+        let replay = Replay::start(&format!("{release}/ws-reconnect-mid-run"), 0, cut).await;
+        let patient = Timing { second_look: Duration::from_secs(60), stop: Duration::from_millis(50), ..timing() };
+        let (comfy, job, bench) = (connector_with(replay.url(), patient), graph_job(replay.graph()), Bench::new());
+        let hear = async {
+            bench.progress.wait_for(|report| report.step.is_some_and(|(value, _)| value >= 8)).await;
+            bench.ctx.cancel.cancel();
+        };
+        let (ended, ()) = soon(async { tokio::join!(comfy.run(&job, &bench.ctx), hear) }).await;
+        assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
         let sockets = replay.sockets();
         assert_eq!((sockets.len(), &sockets[0]), (2, &sockets[1]));
-        assert!(bench.progress.reports().iter().any(|report| report.step.is_some_and(|(value, _)| value >= 8)));
         assert!(fractions(&bench).is_sorted());
     }
 }
