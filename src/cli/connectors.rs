@@ -5,6 +5,7 @@ use super::render::plain;
 use super::{Chosen, Exit, Failed, submit};
 use crate::app::engine_files::surroundings;
 use crate::output::LocalStore;
+use crate::telemetry::log;
 use async_trait::async_trait;
 use connectors::conformance::{self, Bounds, Subject};
 use connectors::conformance::{NoInputs, RecordingTokens};
@@ -82,6 +83,10 @@ enum Action {
 }
 
 pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
+    if matches!(args.action, Action::Check { .. } | Action::Try { .. } | Action::Conformance { .. }) {
+        // What the engine prints, above all when it dies.
+        log::install(tracing::Level::INFO, Some(false));
+    }
     match args.action {
         Action::Init { folder } => init(&folder),
         Action::List { json } => list(chosen, json).await,
