@@ -120,6 +120,12 @@ impl Http {
         read(self.request(Method::POST, path, &[]).json(body), limit, self.answer_max).await
     }
 
+    /// JSON that was written beforehand.
+    pub async fn post_bytes(&self, path: &[&str], body: Bytes, limit: Duration) -> Result<Answer, Trouble> {
+        let request = self.request(Method::POST, path, &[]).header(header::CONTENT_TYPE, "application/json");
+        read(request.body(body), limit, self.answer_max).await
+    }
+
     /// Reads an answer to its end.
     pub async fn whole(&self, response: Response) -> Result<Answer, Trouble> {
         whole(response, self.answer_max).await

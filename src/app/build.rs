@@ -55,6 +55,7 @@ pub fn limits(config: &Config) -> Limits {
         retry_backoff: config.jobs.retry_backoff,
         events_max: config.jobs.events_max,
         output_dir: config.output_dir.clone(),
+        preview_retention: config.jobs.failed_retention,
     }
 }
 

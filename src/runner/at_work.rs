@@ -16,12 +16,13 @@ use super::fetch::Fetched;
 use super::job::{Run, STOP_GRACE};
 use super::ledger::RedisLedger;
 use super::progress::{Sink, forward};
+use super::shared::Limits;
 use super::stuck::Watch;
-use crate::output::LocalStore;
+use crate::output::{PreviewFolder, forget_previews, without_credentials};
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
-use connectors::conformance::{NoInputs, RecordingTokens};
-use connectors::contract::{Outcome, RunContext, RunError};
+use connectors::conformance::RecordingTokens;
+use connectors::contract::{Job, Outcome, Preview, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
 use std::sync::Arc;
@@ -55,22 +56,34 @@ impl Run<'_> {
         {
             return self.failed(&refused, Some(&fetched), began);
         }
+        let outputs = match self.shared.outputs.of(&fetched.job) {
+            Ok(outputs) => outputs,
+            Err(failure) => return self.failed(&failure, Some(&fetched), began),
+        };
         let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
         let watch = Arc::new(Watch::new(engine.paces.clone()));
-        let (sink, reports) = Sink::new(watch.clone());
+        let show = {
+            let (shared, worker, job) = (self.shared.clone(), self.worker.to_owned(), fetched.job.id.clone());
+            move |preview: &Preview| shared.previews.show(&worker, &job, preview)
+        };
+        let (sink, reports) = Sink::new(watch.clone(), show);
+        let Limits { output_dir, preview_retention, .. } = &self.shared.limits;
+        let wants_previews = fetched.job.wants_previews();
+        let pictures = wants_previews.then(|| PreviewFolder::new(output_dir, &fetched.job.id, *preview_retention));
         let context = RunContext {
             cancel: self.hold.engine_signal(),
             progress: sink,
             ledger: ledger.clone(),
-            inputs: Arc::new(NoInputs),
-            outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
+            inputs: self.shared.inputs.clone(),
+            outputs,
             tokens: Arc::new(RecordingTokens::default()),
         };
-        let (connector, job) = (engine.connector.clone(), fetched.job.clone());
+        let ctx = without_credentials(&fetched.job.ctx);
+        let (connector, job) = (engine.connector.clone(), Job { ctx, ..fetched.job.clone() });
         // A task of its own: a connector that panics fails one job, not the agent.
         let mut work = tokio::spawn(carry_out(connector, job, context, resume));
         let abandon = work.abort_handle();
-        let forwarding = forward(self.shared, self.hold, reports);
+        let forwarding = forward(self.shared, self.hold, reports, pictures);
         let mut stuck = None;
         let working = async {
             let ended = tokio::time::timeout(fetched.timeout, async {
@@ -111,6 +124,10 @@ impl Run<'_> {
             forwarding
         );
         reach(Point::RunEnded);
+        self.shared.previews.clear(self.worker);
+        if wants_previews && matches!(result, Some(Ok(Ok(_)))) {
+            forget_previews(output_dir, &fetched.job.id).await;
+        }
         if self.may_have_left_work(&result)
             && let Some(id) = ledger.service_job_id()
         {

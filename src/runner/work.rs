@@ -7,7 +7,6 @@ use super::job::{Earlier, Run};
 use super::shared::{Announcement, Shared};
 use super::slot::Slot;
 use crate::capabilities::Capabilities;
-use crate::output::try_storing;
 use crate::protocol::claim::ClaimedJob;
 use crate::protocol::hold::Claim;
 use crate::protocol::outcome::Settled;
@@ -90,18 +89,13 @@ impl Slot {
         after
     }
 
-    /// A full disk must not run through the queue either.
+    /// A full disk, or a bucket that takes nothing, must not run through the queue either.
     async fn until_outputs_can_be_stored(&self, beat: &Beat) {
-        let folder = &self.shared.limits.output_dir;
-        let trying = || {
-            let folder = folder.clone();
-            // The disk may hang; the leases live on this thread.
-            tokio::task::spawn_blocking(move || try_storing(&folder))
-        };
+        let outputs = &self.shared.outputs;
         let mut told = false;
-        while let Ok(Err(error)) = trying().await {
+        while let Err(failure) = beating(beat, outputs.try_storing()).await {
             if !std::mem::replace(&mut told, true) {
-                tell(Notice::CannotStore { folder, error: error.to_string() });
+                tell(Notice::CannotStore { place: &outputs.shown(), error: &failure.message });
             }
             beat.tick();
             if unless(&self.shared.shutdown.drain, tokio::time::sleep(BEAT)).await.is_none() {

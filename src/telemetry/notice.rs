@@ -53,7 +53,9 @@ pub enum Notice<'a> {
     /// A job's result was accepted.
     Completed { worker: &'a str, job: &'a str, outputs: usize, took: Duration },
     /// Outputs cannot be stored: the worker claims nothing until they can.
-    CannotStore { folder: &'a std::path::Path, error: String },
+    CannotStore { place: &'a str, error: &'a str },
+    /// An upload that came to nothing could not be cleaned away.
+    UploadLeft { message: &'a str },
     /// An attempt failed.
     Failed { worker: &'a str, job: &'a str, kind: &'a str, reason: &'a str, message: &'a str, then: String },
     /// A job was stopped because somebody cancelled it.
@@ -130,8 +132,11 @@ pub fn tell(notice: Notice<'_>) {
             warn!(job, message, "out of memory: the engine was asked to free its own; trying once more");
         }
         Claimed { worker, job, attempt } => info!(worker, job, attempt, "claimed"),
-        CannotStore { folder, error } => {
-            warn!(folder = %folder.display(), error, "outputs cannot be stored; no jobs are claimed until they can");
+        UploadLeft { message } => {
+            warn!(message, "an unfinished upload stays in its bucket until a lifecycle rule of the bucket removes it");
+        }
+        CannotStore { place, error } => {
+            warn!(place, error, "outputs cannot be stored; no jobs are claimed until they can");
         }
         TakenUp { worker, job, started } => info!(worker, job, started, "taken up after a restart"),
         OrphanStopped { worker, job, engine } => {

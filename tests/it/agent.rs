@@ -8,6 +8,7 @@ mod demo;
 mod ending;
 mod engine_faults;
 mod outages;
+mod previews;
 mod sharing;
 mod stopping;
 mod suiting;

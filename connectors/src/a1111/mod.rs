@@ -107,11 +107,11 @@ impl Connector for A1111 {
         let plan = payload::Plan::read(&job.payload)?;
         // Never used twice: a failed task of this id would look active.
         let id = plan.kind.new_id();
-        Attempt { server: self, ctx, id: &id }.run(plan).await
+        Attempt { server: self, ctx, id: &id, shows: job.wants_previews() }.run(plan).await
     }
 
     async fn reattach(&self, _: &Job, service_job_id: &str, ctx: &RunContext) -> Result<Reattached, RunError> {
-        Attempt { server: self, ctx, id: service_job_id }.reattach().await
+        Attempt { server: self, ctx, id: service_job_id, shows: false }.reattach().await
     }
 
     async fn interrupt(&self, service_job_id: &str) -> Result<Interrupted, Failure> {

@@ -35,6 +35,8 @@ pub(super) struct Attempt<'a> {
     pub ctx: &'a RunContext,
     /// Sent as `force_task_id`, and recorded before.
     pub id: &'a str,
+    /// The job's owner wants to see pictures of the work while it goes on.
+    pub shows: bool,
 }
 
 /// What was done before a request is sent.
@@ -62,7 +64,7 @@ impl Attempt<'_> {
         self.unless_cancelled(names::check(&self.server.api, &mut plan)).await?;
         self.ctx.ledger.record_service_job(self.id).await?;
         let asked = Instant::now();
-        let mut tracker = Tracker::new(&*self.ctx.progress);
+        let mut tracker = Tracker::new(&*self.ctx.progress, self.shows);
         let prepared = self.unless_cancelled(self.prepare(&plan, &mut tracker)).await?;
         let prepared_ms = ms(asked.elapsed());
         let handed_over = Instant::now();
@@ -199,7 +201,7 @@ impl Attempt<'_> {
     pub async fn reattach(&self) -> Result<Reattached, RunError> {
         let api = &self.server.api;
         let mut chase = Chase::new(api, self.id, &self.server.knows_ids, None);
-        let mut tracker = Tracker::new(&*self.ctx.progress);
+        let mut tracker = Tracker::new(&*self.ctx.progress, false);
         let mut asked = None;
         let mut alive = Instant::now();
         loop {

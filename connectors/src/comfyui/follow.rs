@@ -88,6 +88,12 @@ impl<'a, 'g> Follow<'a, 'g> {
                 biased;
                 event = next(&mut self.socket) => match event {
                     Event::Ours(message) => self.hear(&message),
+                    Event::Preview => {
+                        self.alive = Instant::now();
+                        if let Some(preview) = self.socket.as_ref().and_then(Socket::take_preview) {
+                            self.tracker.show(preview);
+                        }
+                    }
                     Event::Alive => self.alive = Instant::now(),
                     Event::Closed => self.reconnect().await,
                 },

@@ -76,6 +76,11 @@ fn in_order(entry: &Entry) -> Vec<(&str, &Map<String, Value>)> {
 }
 
 impl File {
+    /// It was saved, and not only shown.
+    pub fn is_saved(&self) -> bool {
+        self.place == "output"
+    }
+
     fn read(kind: &str, item: &Value) -> Option<Self> {
         let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
         Some(Self {

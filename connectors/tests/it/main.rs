@@ -16,12 +16,14 @@ mod comfyui_refusals;
 mod comfyui_trouble;
 mod comfyui_wire;
 mod conformance;
+mod hazards;
 mod points;
 mod process;
 mod process_hostile;
 #[path = "../../../tests/it/support/proxy.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
 mod proxy;
+mod recordings;
 mod replay;
 mod replayed;
 mod rest;
