@@ -6,6 +6,7 @@ use super::{Chosen, Exit, Failed, submit};
 use crate::app::engine_files::surroundings;
 use crate::input::{Inputs, Limits};
 use crate::output::Outputs;
+use crate::telemetry::log;
 use async_trait::async_trait;
 use connectors::conformance::RecordingTokens;
 use connectors::conformance::{self, Bounds, Subject};
@@ -81,6 +82,10 @@ enum Action {
 }
 
 pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
+    if matches!(args.action, Action::Check { .. } | Action::Try { .. } | Action::Conformance { .. }) {
+        // What the engine prints, above all when it dies.
+        log::install(tracing::Level::INFO, Some(false));
+    }
     match args.action {
         Action::Init { folder } => init(&folder),
         Action::List { json } => list(chosen, json).await,

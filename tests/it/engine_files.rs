@@ -99,6 +99,34 @@ fn the_ten_lines_of_the_guide_are_a_working_engine() {
 }
 
 #[test]
+fn the_lines_of_bash_in_the_guide_are_a_working_engine() {
+    let code = GUIDE.split("```bash\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(code.lines().count() <= 10, "{code}");
+    let engines = Engines::new();
+    engines.write("shout.sh", code, 0o755);
+    let output = engines.cli(&["try", "shout.sh", "-"], r#"{"text": "hello"}"#);
+    // A machine without jq: the engine says so, and nothing hangs.
+    let has_jq = std::process::Command::new("jq").arg("--version").output().is_ok();
+    assert_eq!(output.status.success(), has_jq, "{}", said(&output));
+    if has_jq {
+        let result = String::from_utf8(output.stdout).unwrap();
+        let result: Value = serde_json::from_str(&result[result.find('{').unwrap()..]).unwrap();
+        let url = url::Url::parse(result["outputs"][0]["url"].as_str().unwrap()).unwrap();
+        assert_eq!(std::fs::read_to_string(url.to_file_path().unwrap()).unwrap(), "HELLO");
+    }
+}
+
+#[test]
+fn what_an_engine_prints_when_it_dies_is_shown() {
+    let engines = Engines::new();
+    let program = "#!/usr/bin/env python3\nfrom gpu_worker_connector import serve\nserve(not_there)\n";
+    engines.write("wrong.py", program, 0o755);
+    let output = engines.cli(&["check", "wrong.py"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("NameError: name 'not_there' is not defined"), "{}", said(&output));
+}
+
+#[test]
 fn the_guides_definition_has_no_faults_and_a_wrong_one_is_told_with_line_and_column() {
     let engines = Engines::new();
     let toml = GUIDE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();

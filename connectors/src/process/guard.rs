@@ -128,9 +128,19 @@ fn become_program(args: &Args) -> u8 {
             return CANNOT_START;
         }
     }
+    be_first_to_go();
     let error = std::process::Command::new(&args.program).exec();
     eprintln!("cannot start: {error}; is it executable, with an interpreter that exists in its first line (#!)?");
     CANNOT_START
+}
+
+/// The agent is spared when memory runs out (`OOMScoreAdjust=` of its unit), and what it starts inherits that.
+fn be_first_to_go() {
+    const SCORE: &str = "/proc/self/oom_score_adj";
+    let inherited = std::fs::read_to_string(SCORE).ok().and_then(|score| score.trim().parse::<i32>().ok());
+    if inherited.is_some_and(|score| score < 0) {
+        let _ = std::fs::write(SCORE, "0");
+    }
 }
 
 /// Kills and buries what is left; grandchildren come to us when their parents die, so it is done in rounds.
