@@ -12,6 +12,7 @@ pub mod failure;
 pub mod files;
 pub mod folder;
 mod live;
+pub mod openai;
 pub mod process;
 pub mod registry;
 pub mod rest;

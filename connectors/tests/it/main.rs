@@ -16,6 +16,7 @@ mod comfyui_refusals;
 mod comfyui_trouble;
 mod comfyui_wire;
 mod conformance;
+mod openai;
 mod points;
 mod process;
 mod process_hostile;
