@@ -7,7 +7,7 @@ use super::places::{Place, places};
 use crate::capabilities::{
     Capabilities, EngineRef, EngineSites, GpuFacts, HardwareFacts, Parts, Slot as PlannedSlot, SlotPlan, plan_slots,
 };
-use crate::config::{Config, HttpEngine};
+use crate::config::{Config, HttpEngine, OpenAiEngine};
 use crate::hardware::{Inventory, Sampler, Settings, Unit};
 use crate::protocol::Space;
 use crate::queue::wake;
@@ -66,6 +66,8 @@ pub struct Driven {
     pub gpus: Option<Vec<u32>>,
     /// Whether each address belongs to one GPU.
     pub needs_gpu: bool,
+    /// Jobs at once on each address, if it has a number of its own.
+    pub jobs: Option<u32>,
     /// One for each address.
     pub connectors: Vec<Arc<dyn Connector>>,
 }
@@ -83,6 +85,7 @@ pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
             name: "comfyui",
             gpus: engine.gpus.clone(),
             needs_gpu: true,
+            jobs: None,
             connectors: connectors.collect::<Result<_, _>>()?,
         });
     }
@@ -92,12 +95,30 @@ pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
             name: "a1111",
             gpus: engine.gpus.clone(),
             needs_gpu: true,
+            jobs: None,
+            connectors: connectors.collect::<Result<_, _>>()?,
+        });
+    }
+    if let Some(engine) = &config.engines.openai {
+        let connectors = engine.urls.iter().map(|url| registry::Engine::OpenAi(Box::new(openai(engine, url)?)).build());
+        driven.push(Driven {
+            name: "openai",
+            gpus: engine.gpus.clone(),
+            // It may stand anywhere; here it does if its GPU is told.
+            needs_gpu: engine.gpus.is_some(),
+            jobs: engine.concurrency,
             connectors: connectors.collect::<Result<_, _>>()?,
         });
     }
     if let Some(engine) = &config.engines.simulation {
         let connector = registry::Engine::Simulation { services: engine.services.clone() }.build()?;
-        driven.push(Driven { name: "simulation", gpus: None, needs_gpu: false, connectors: vec![connector] });
+        driven.push(Driven {
+            name: "simulation",
+            gpus: None,
+            needs_gpu: false,
+            jobs: None,
+            connectors: vec![connector],
+        });
     }
     Ok(driven)
 }
@@ -115,6 +136,15 @@ fn a1111(engine: &HttpEngine, url: &url::Url) -> Result<connectors::a1111::Setti
     let mut settings = connectors::a1111::Settings::at(url.as_str())?;
     settings.username = engine.username.clone();
     settings.password = engine.password.as_ref().map(|secret| secret.expose_secret().to_owned().into());
+    Ok(settings)
+}
+
+fn openai(engine: &OpenAiEngine, url: &url::Url) -> Result<connectors::openai::Settings, Failure> {
+    let mut settings = connectors::openai::Settings::at(url.as_str())?;
+    settings.api_key = engine.api_key.as_ref().map(|secret| secret.expose_secret().to_owned().into());
+    settings.services = engine.services.clone();
+    settings.models = engine.models.clone();
+    settings.concurrency = engine.concurrency.map_or(1, |jobs| jobs as usize);
     Ok(settings)
 }
 
@@ -147,8 +177,8 @@ impl Built {
         let mut engines = Vec::new();
         let mut by_ref = BTreeMap::new();
         let mut sites = Vec::new();
-        for Driven { name, gpus, needs_gpu, connectors } in driven {
-            sites.push(EngineSites { name: name.to_owned(), urls: connectors.len(), gpus, needs_gpu });
+        for Driven { name, gpus, needs_gpu, jobs, connectors } in driven {
+            sites.push(EngineSites { name: name.to_owned(), urls: connectors.len(), gpus, needs_gpu, jobs });
             let several = connectors.len() > 1;
             for (at, connector) in connectors.into_iter().enumerate() {
                 let label = if several { format!("{name}[{at}]") } else { name.to_owned() };

@@ -82,7 +82,7 @@ fn build(entry: &Entry, loaded: Result<files::Loaded, Unusable>, taken: &Taken, 
                 note("it is not used: other engines offer all of its services");
                 return None;
             }
-            Some(Driven { name: entry.name, gpus: None, needs_gpu: loaded.needs_gpu, connectors })
+            Some(Driven { name: entry.name, gpus: None, needs_gpu: loaded.needs_gpu, jobs: None, connectors })
         }
         Err(Unusable::Faults(faults)) => {
             for fault in faults {
@@ -97,7 +97,7 @@ fn build(entry: &Entry, loaded: Result<files::Loaded, Unusable>, taken: &Taken, 
         Err(Unusable::Silent(process, failure)) => {
             note(&failure.message);
             tokio::spawn(take_up(process.clone(), taken.clone(), file, gpus));
-            Some(Driven { name: entry.name, gpus: None, needs_gpu: false, connectors: vec![process] })
+            Some(Driven { name: entry.name, gpus: None, needs_gpu: false, jobs: None, connectors: vec![process] })
         }
     }
 }

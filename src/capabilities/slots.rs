@@ -28,6 +28,9 @@ pub struct EngineSites {
     pub gpus: Option<Vec<u32>>,
     /// Whether it belongs to a GPU at all; one that does not goes with every slot.
     pub needs_gpu: bool,
+    /// Jobs at once on each URL, if it has a number of its own: then it has slots of its own, beside other engines' on its
+    /// GPU, or without a GPU.
+    pub jobs: Option<u32>,
 }
 
 /// One URL of one engine.
@@ -129,6 +132,8 @@ pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u
     if engines.is_empty() {
         return SlotPlan { slots: Vec::new(), notes: vec![SlotNote::NoEngines] };
     }
+    let (apart, engines): (Vec<_>, Vec<_>) =
+        engines.into_iter().partition(|engine| !engine.needs_gpu && engine.jobs.is_some());
     let mut places: Vec<Place> = (0..gpus.len()).map(|gpu| Place { gpu: Some(gpu), pairs: Vec::new() }).collect();
     for engine in engines.iter().filter(|engine| engine.needs_gpu) {
         pair(engine, gpus, &mut places, &mut notes);
@@ -142,21 +147,37 @@ pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u
                 .map(|(_, g)| SlotNote::IdleGpu { index: g.index }),
         );
         places.retain(|place| !place.pairs.is_empty());
+    } else if engines.is_empty() {
+        places.clear();
     } else if places.is_empty() {
         places.push(Place::default());
     }
     let jobs = concurrent_jobs.max(1) as usize;
-    let several = places.len() * jobs > 1;
     let mut slots = Vec::new();
+    let mut cut = |gpu, engines| slots.push(Slot { index: slots.len(), worker_suffix: None, gpu, engines });
     for place in &places {
-        for job in 0..jobs {
-            let index = slots.len();
-            let engines = engines.iter().filter_map(|engine| serve(engine, place, job)).collect();
-            slots.push(Slot { index, worker_suffix: several.then_some(index), gpu: place.gpu, engines });
+        let most = engines.iter().map(|engine| at_once(engine, place, jobs)).max().unwrap_or(jobs);
+        for job in 0..most {
+            let here = engines.iter().filter(|engine| job < at_once(engine, place, jobs));
+            cut(place.gpu, here.filter_map(|engine| serve(engine, place, job)).collect());
         }
-        notes.extend(idle_urls(place, jobs));
+        notes.extend(idle_urls(place, &engines, jobs));
+    }
+    for engine in apart {
+        let none = Place::default();
+        (0..at_once(engine, &none, jobs)).for_each(|job| cut(None, serve(engine, &none, job).into_iter().collect()));
+    }
+    if slots.len() > 1 {
+        slots.iter_mut().for_each(|slot| slot.worker_suffix = Some(slot.index));
     }
     SlotPlan { slots, notes }
+}
+
+/// Jobs at once of this engine in this place.
+fn at_once(engine: &EngineSites, place: &Place, jobs: usize) -> usize {
+    let urls =
+        if engine.needs_gpu { place.pairs.iter().filter(|pair| pair.name == engine.name).count() } else { engine.urls };
+    engine.jobs.map_or(jobs, |own| own.max(1) as usize * urls)
 }
 
 fn pair(engine: &EngineSites, gpus: &[GpuFacts], places: &mut Vec<Place>, notes: &mut Vec<SlotNote>) {
@@ -196,9 +217,10 @@ fn serve(engine: &EngineSites, place: &Place, job: usize) -> Option<EngineRef> {
     urls.get(job % urls.len().max(1)).map(|pair| (*pair).clone())
 }
 
-fn idle_urls(place: &Place, jobs: usize) -> Vec<SlotNote> {
+fn idle_urls(place: &Place, engines: &[&EngineSites], jobs: usize) -> Vec<SlotNote> {
     let names: BTreeSet<&str> = place.pairs.iter().map(|pair| pair.name.as_str()).collect();
-    let of = |name: &str| place.pairs.iter().filter(move |pair| pair.name == name).skip(jobs).collect::<Vec<_>>();
+    let most = |name: &str| engines.iter().find(|one| one.name == name).map_or(jobs, |one| at_once(one, place, jobs));
+    let of = |name: &str| place.pairs.iter().filter(|pair| pair.name == name).skip(most(name)).collect::<Vec<_>>();
     let idle = names.into_iter().flat_map(of);
     idle.map(|pair| SlotNote::IdleUrl { engine: pair.name.clone(), url: pair.url }).collect()
 }

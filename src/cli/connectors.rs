@@ -6,10 +6,10 @@ use super::{Chosen, Exit, Failed, submit};
 use crate::app::engine_files::surroundings;
 use crate::output::LocalStore;
 use async_trait::async_trait;
+use connectors::conformance::NoInputs;
 use connectors::conformance::{self, Bounds, Subject};
-use connectors::conformance::{NoInputs, RecordingTokens};
 use connectors::contract::{
-    Connector, Health, Job, Ledger, Lost, OutputStore, Progress, ProgressSink, RunContext, RunError,
+    Connector, Health, Job, Ledger, Lost, OutputStore, Progress, ProgressSink, RunContext, RunError, TokenSink,
 };
 use connectors::failure::FailureType;
 use connectors::files::{self, Loaded, One, Unusable};
@@ -203,6 +203,15 @@ impl ProgressSink for Told {
     }
 }
 
+/// Shows a text as it is written.
+struct Written;
+
+impl TokenSink for Written {
+    fn token(&self, text: &str, kind: &'static str) {
+        println!("{kind:>9}  {}", plain(text));
+    }
+}
+
 struct NoQueue;
 
 #[async_trait]
@@ -242,7 +251,7 @@ async fn try_one(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> 
         ledger: Arc::new(NoQueue),
         inputs: Arc::new(NoInputs),
         outputs: store,
-        tokens: Arc::new(RecordingTokens::default()),
+        tokens: Arc::new(Written),
     };
     let job = Job { id, attempt: 1, service, payload, ctx: Value::Null };
     let connector = one.connector();

@@ -99,6 +99,8 @@ pub enum Kind {
     RedisUrl,
     /// Base URLs as a comma list, `http://` or `https://`.
     EngineUrls,
+    /// The same, with a path allowed.
+    ApiUrls,
 }
 
 /// Unit of a length of time.
@@ -164,6 +166,9 @@ impl Kind {
                     .into()
             }
             Kind::EngineUrls => "a comma list of addresses such as http://127.0.0.1:8188, without path or query".into(),
+            Kind::ApiUrls => {
+                "a comma list of addresses such as http://127.0.0.1:8000 or https://api.openai.com/v1, without credentials or query".into()
+            }
         }
     }
 }

@@ -17,14 +17,15 @@ use super::job::{Run, STOP_GRACE};
 use super::ledger::RedisLedger;
 use super::progress::{Sink, forward};
 use super::stuck::Watch;
+use super::tokens::Tokens;
 use crate::output::LocalStore;
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
-use connectors::conformance::{NoInputs, RecordingTokens};
+use connectors::conformance::NoInputs;
 use connectors::contract::{Outcome, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The same for a run that is stuck: its engine is looked after in any case.
@@ -55,13 +56,14 @@ impl Run<'_> {
         let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
         let watch = Arc::new(Watch::new(engine.paces.clone()));
         let (sink, reports) = Sink::new(watch.clone());
+        let tokens = Arc::new(Tokens::new(&fetched.job));
         let context = RunContext {
             cancel: self.hold.engine_signal(),
             progress: sink,
             ledger: ledger.clone(),
             inputs: Arc::new(NoInputs),
             outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
-            tokens: Arc::new(RecordingTokens::default()),
+            tokens: tokens.clone(),
         };
         let (connector, job) = (engine.connector.clone(), fetched.job.clone());
         // A task of its own: a connector that panics fails one job, not the agent.
@@ -96,17 +98,25 @@ impl Run<'_> {
                 }
             }
         };
-        let (result, ()) = tokio::join!(
+        let (result, (), all_told) = tokio::join!(
             async {
                 let result = working.await;
+                tokens.close(match &result {
+                    Some(Ok(Ok(outcome))) => Some(&outcome.data),
+                    _ => None,
+                });
                 if result.is_none() {
                     // Left behind: its end of the progress channel must go, too.
                     abandon.abort();
                 }
                 result
             },
-            forwarding
+            forwarding,
+            tokens.forward(self.shared, self.hold)
         );
+        if !all_told {
+            *self.untold.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
+        }
         reach(Point::RunEnded);
         if self.may_have_left_work(&result)
             && let Some(id) = ledger.service_job_id()

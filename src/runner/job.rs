@@ -17,12 +17,13 @@ use super::end::Ended;
 use super::engine::Engine;
 use super::fetch::{NotHere, fetch};
 use super::shared::Shared;
+use super::tokens::Tokens;
 use crate::capabilities::Capabilities;
 use crate::protocol::claim::ClaimedJob;
 use crate::queue::holds::{Hold, Stop};
 use crate::queue::link::unless;
 use failpoints::{Point, reach};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long an engine may take to stop before it is left behind.
@@ -50,6 +51,8 @@ pub struct Run<'a> {
     pub capabilities: &'a Capabilities,
     /// The hold on the job.
     pub hold: &'a Hold,
+    /// What of its text Redis has not been told yet: it goes before the end.
+    pub untold: Mutex<Option<Arc<Tokens>>>,
 }
 
 impl Run<'_> {

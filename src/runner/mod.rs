@@ -21,4 +21,5 @@ mod shape;
 pub mod shared;
 pub mod slot;
 mod stuck;
+mod tokens;
 mod work;

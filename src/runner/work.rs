@@ -6,6 +6,7 @@ use super::end::Ended;
 use super::job::{Earlier, Run};
 use super::shared::{Announcement, Shared};
 use super::slot::Slot;
+use super::tokens::Tokens;
 use crate::capabilities::Capabilities;
 use crate::output::try_storing;
 use crate::protocol::claim::ClaimedJob;
@@ -20,6 +21,7 @@ use crate::telemetry::{Notice, tell};
 use connectors::failure::Reason;
 use failpoints::{Point, reach};
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a slot at work says that it is.
@@ -60,8 +62,13 @@ impl Slot {
         self.shared.holds.add(hold.clone());
         tell(Notice::Claimed { worker: &self.worker, job: &claimed.id, attempt: claimed.attempt });
         self.now_doing(None, Some(&claimed.id));
-        let run = Run { shared: &self.shared, worker: &self.worker, engines: &self.engines, capabilities, hold: &hold };
+        let (shared, worker, engines) = (&self.shared, &*self.worker, &*self.engines);
+        let run = Run { shared, worker, engines, capabilities, hold: &hold, untold: Mutex::default() };
         let ended = beating(beat, Box::pin(run.live(claimed, earlier.as_ref()))).await;
+        let untold = run.untold.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(untold) = untold {
+            beating(beat, self.tell_rest(&hold, &ended, &untold)).await;
+        }
         let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
             if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));
         let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
@@ -105,6 +112,18 @@ impl Slot {
             if unless(&self.shared.shutdown.drain, tokio::time::sleep(BEAT)).await.is_none() {
                 return;
             }
+        }
+    }
+
+    /// The rest of a text goes before the job's end, however long Redis is away; meanwhile that end is safe on disk.
+    async fn tell_rest(&self, hold: &Hold, ended: &Ended, untold: &Tokens) {
+        let Ended::HandIn { outcome, .. } = ended else { return };
+        let (journal, worker) = (self.shared.journal.clone(), self.worker.clone());
+        let (claim, outcome) = (hold.claim.clone(), outcome.clone());
+        let kept = tokio::task::spawn_blocking(move || journal.keep(&worker, &claim, &outcome)).await;
+        let told = unless(&self.shared.shutdown.now, untold.forward_rest(&self.shared, hold)).await;
+        if let (Some(()), Ok(Ok(kept))) = (told, kept) {
+            kept.forget();
         }
     }
 

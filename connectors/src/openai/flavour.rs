@@ -26,6 +26,16 @@ pub(super) enum Flavour {
 }
 
 impl Flavour {
+    /// How many of [`SERVICES`](super::SERVICES) it has routes for, as far as is known: of the local ones none makes
+    /// pictures, and the Responses API is vLLM's alone.
+    pub fn services(self) -> usize {
+        match self {
+            Self::OpenAi => 9,
+            Self::Vllm => 7,
+            Self::LlamaCpp | Self::Ollama | Self::LmStudio => 5,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",

@@ -50,6 +50,8 @@ const RESPONSE: &str = "resp_";
 pub struct OpenAi {
     server: Arc<Server>,
     live: Arc<Live>,
+    /// What it serves if nobody says what.
+    services: Vec<String>,
 }
 
 struct Server {
@@ -126,7 +128,8 @@ impl OpenAi {
             flavour: AtomicU8::default(),
             remote: Mutex::default(),
         };
-        Ok(Self { server: Arc::new(server), live: Arc::default() })
+        let services = SERVICES.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Self { server: Arc::new(server), live: Arc::default(), services })
     }
 
     async fn plan(&self, job: &Job) -> Result<Plan, Failure> {
@@ -203,7 +206,10 @@ impl Connector for OpenAi {
     }
 
     fn services(&self) -> &[String] {
-        &self.server.settings.services
+        match self.server.settings.services.as_slice() {
+            [] => &self.services[..self.server.flavour().services().min(self.services.len())],
+            told => told,
+        }
     }
 
     fn concurrency(&self) -> usize {

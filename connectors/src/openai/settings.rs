@@ -6,17 +6,17 @@ use secrecy::SecretString;
 use std::time::Duration;
 use url::Url;
 
-/// The services of the reference that this connector answers.
+/// The services of the reference that this connector answers: texts first, then vectors, responses and pictures.
 pub const SERVICES: &[&str] = &[
     "openai_text",
+    "chat_completion",
+    "text_generation",
+    "ollama",
+    "embeddings",
+    "openai",
+    "openai_responses",
     "openai_image",
     "openai_img2img",
-    "openai_responses",
-    "openai",
-    "ollama",
-    "text_generation",
-    "chat_completion",
-    "embeddings",
 ];
 
 /// One server.
@@ -28,7 +28,7 @@ pub struct Settings {
     pub api: Url,
     /// Sent as a bearer token.
     pub api_key: Option<SecretString>,
-    /// The services that it serves.
+    /// The services that it serves; if there are none, those of [`SERVICES`] that such a server has routes for.
     pub services: Vec<String>,
     /// Models that it is said to have; the first is used where a job names none.
     pub models: Vec<String>,
@@ -66,7 +66,7 @@ impl Settings {
             root,
             api,
             api_key: None,
-            services: SERVICES.iter().map(|name| (*name).to_owned()).collect(),
+            services: Vec::new(),
             models: Vec::new(),
             concurrency: 1,
             timing: Timing::default(),

@@ -62,7 +62,7 @@ async fn refusals_and_errors_by_status_code_and_type() {
         ("a closed account", refusal(401, bad, json!("account_deactivated")), "auth_error/account_suspended", true),
         ("not allowed", refusal(403, bad, Value::Null), "auth_error/insufficient_permissions", true),
         ("the model is missing", refusal(404, bad, json!("model_not_found")), "validation_error/model_not_found", true),
-        ("the route is missing", refusal(404, bad, Value::Null), "validation_error/unsupported_operation", true),
+        ("the route is missing", refusal(404, bad, Value::Null), "validation_error/component_error", true),
         (
             "too many requests",
             refusal(429, "requests", json!("rate_limit_exceeded")),
@@ -252,12 +252,7 @@ async fn each_server_has_its_own_words_for_a_model_that_it_lacks() {
         vec![
             ("vLLM", Answer::json(404, &vllm), missing, true),
             ("older vLLM", Answer::json(404, &older), missing, true),
-            (
-                "no route",
-                Answer::json(404, &json!({"detail": "Not Found"})),
-                "validation_error/unsupported_operation",
-                true,
-            ),
+            ("no route", Answer::json(404, &json!({"detail": "Not Found"})), "validation_error/component_error", true),
         ],
     )
     .await;
@@ -306,9 +301,9 @@ async fn each_server_has_its_own_words_for_a_model_that_it_lacks() {
         &payload(),
         vec![
             ("loading", llama(503, "unavailable_error"), "service_error/service_unavailable", true),
-            ("not started for this", llama(501, "not_supported_error"), "validation_error/unsupported_operation", true),
+            ("not started for this", llama(501, "not_supported_error"), "validation_error/component_error", true),
             ("too long", llama(400, "exceed_context_size_error"), "validation_error/invalid_payload", false),
-            ("no route", llama(404, "not_found_error"), "validation_error/unsupported_operation", true),
+            ("no route", llama(404, "not_found_error"), "validation_error/component_error", true),
             ("a key", llama(401, "authentication_error"), "auth_error/invalid_api_key", true),
         ],
     )

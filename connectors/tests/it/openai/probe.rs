@@ -8,14 +8,16 @@ use stand_ins::openai::{Flavour, Options};
 
 #[tokio::test]
 async fn a_server_is_told_by_what_it_answers() {
-    for (flavour, version) in [
-        (Flavour::OpenAi, "openai"),
-        (Flavour::Vllm, "vllm 0.11.0"),
-        (Flavour::LlamaCpp, "llama.cpp b6500-stand-in"),
-        (Flavour::Ollama, "ollama 0.12.0"),
+    for (flavour, version, last) in [
+        (Flavour::OpenAi, "openai", "openai_img2img"),
+        (Flavour::Vllm, "vllm 0.11.0", "openai_responses"),
+        (Flavour::LlamaCpp, "llama.cpp b6500-stand-in", "embeddings"),
+        (Flavour::Ollama, "ollama 0.12.0", "embeddings"),
     ] {
         let server = stand_in_with(Options { flavour, models: vec!["a:latest".into()], ..Options::default() }).await;
-        let probe = connector(&server.url()).probe().await;
+        let openai = connector(&server.url());
+        let probe = openai.probe().await;
+        assert_eq!(openai.services().last().map(String::as_str), Some(last), "what it has no route for is not offered");
         assert_eq!((probe.health, probe.version.as_deref()), (Health::Healthy, Some(version)));
         let expected: &[&str] = if flavour == Flavour::Ollama { &["a:latest", "a"] } else { &["a:latest"] };
         assert_eq!(probe.models["models"], expected, "a name without a tag means the latest one there");
