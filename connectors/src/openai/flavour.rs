@@ -55,12 +55,13 @@ pub(super) async fn ask(http: &Http, limit: Duration) -> Result<(Flavour, Option
         tokio::join!(get("api/version"), get("props"), get("version"), get("api/v0/models"));
     let said = |answer: &Result<Answer, Trouble>| answer.as_ref().ok().and_then(Answer::said).unwrap_or_default();
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    if let Some(version) = text(&said(&ollama)["version"]) {
-        return Ok((Flavour::Ollama, Some(version)));
-    }
+    // First of all: llama.cpp has a shim of some of Ollama's routes, Ollama has none of llama.cpp's.
     let props_said = said(&props);
     if props_said["default_generation_settings"].is_object() {
         return Ok((Flavour::LlamaCpp, text(&props_said["build_info"])));
+    }
+    if let Some(version) = text(&said(&ollama)["version"]) {
+        return Ok((Flavour::Ollama, Some(version)));
     }
     if let Some(version) = text(&said(&version)["version"]) {
         return Ok((Flavour::Vllm, Some(version)));
