@@ -7,6 +7,7 @@ pub mod capabilities;
 pub mod cli;
 pub mod config;
 pub mod hardware;
+pub mod input;
 pub mod output;
 pub mod protocol;
 pub mod queue;

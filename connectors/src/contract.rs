@@ -60,7 +60,7 @@ pub trait Connector: Send + Sync {
 }
 
 /// A job as a connector sees it: small fields and the parsed payload.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Job {
     /// Queue id, `[A-Za-z0-9_-]{1,128}`.
     pub id: String,
@@ -72,6 +72,26 @@ pub struct Job {
     pub payload: Value,
     /// The job's context (storage, workflow), `Null` if none. May hold credentials: never log it.
     pub ctx: Value,
+}
+
+/// Without payload and context: prompts and credentials are for no log.
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, attempt, service, .. } = self;
+        f.debug_struct("Job")
+            .field("id", id)
+            .field("attempt", attempt)
+            .field("service", service)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// Whether its owner wants to see pictures of the work while it goes on (`ctx.previews`). They cost GPU time, so an
+    /// engine is asked for them only then.
+    pub fn wants_previews(&self) -> bool {
+        self.ctx.get("previews").and_then(Value::as_bool) == Some(true)
+    }
 }
 
 /// What the runner lends to a connector for one run.
@@ -138,7 +158,7 @@ pub enum Stage {
     Kind(String),
     /// At work, but nothing tells how far: reports are not to be expected.
     Unseen,
-    /// The engine is done; the results are on their way.
+    /// Files are on their way: the job's inputs before the engine has the work, or the results once it is done.
     Fetching,
 }
 

@@ -21,17 +21,32 @@ pub struct Failure {
     pub hosts_fault: bool,
     /// The model file that is at fault: no job that loads it can work here, others can.
     pub model: Option<String>,
+    /// The engine ended by itself while it worked on this job. Once may be chance; of a job that does so time and again
+    /// it is not, whatever `hosts_fault` says.
+    pub ended_engine: bool,
 }
 
 impl Failure {
     /// A failure of the job's own making, or one of which nothing better is known.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry_after: None, hosts_fault: false, model: None }
+        Self {
+            reason,
+            message: message.into(),
+            retry_after: None,
+            hosts_fault: false,
+            model: None,
+            ended_engine: false,
+        }
     }
 
     /// The same, but this box is at fault.
     pub fn of_host(reason: Reason, message: impl Into<String>) -> Self {
         Self { hosts_fault: true, ..Self::new(reason, message) }
+    }
+
+    /// The engine has ended while it worked on the job.
+    pub fn of_ended_engine(message: impl Into<String>) -> Self {
+        Self { ended_engine: true, ..Self::of_host(Reason::ServiceDown, message) }
     }
 
     /// For a reason that an engine gave in so many words. Memory that ran out is this box's: another one may have more.

@@ -5,7 +5,7 @@ use crate::contract::Connector;
 use crate::failure::Failure;
 use crate::folder::{Entry, Kind};
 use crate::process::{Gpu, Payloads, Process, Settings, Timing};
-use crate::rest::{Definition, Fault, Rest, SECRET_PREFIX, Secrets, Source};
+use crate::rest::{Definition, Fault, Rest, SECRET_PREFIX, Secrets};
 use secrecy::ExposeSecret;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -85,6 +85,13 @@ impl One {
         }
     }
 
+    /// Ends what was started for it, and waits until nothing of it is left.
+    pub async fn close(&self, why: &str) {
+        if let Self::Process(process) = self {
+            process.close(why).await;
+        }
+    }
+
     /// How many runs were handed over.
     pub fn jobs_taken(&self) -> u64 {
         match self {
@@ -100,25 +107,34 @@ impl One {
 /// Why it cannot be used, now or at all.
 pub async fn load(entry: &Entry, gpus: &[Gpu], around: &Surroundings, within: Duration) -> Result<Loaded, Unusable> {
     match entry.kind {
-        Kind::Process => process(entry, gpus, around, within).await,
+        Kind::Process => {
+            let first = Arc::new(Process::new(around.of_process(entry, None)));
+            ask_again(entry, gpus, around, first, within).await
+        }
         Kind::Rest => rest(entry, around).await,
     }
 }
 
-async fn process(entry: &Entry, gpus: &[Gpu], around: &Surroundings, within: Duration) -> Result<Loaded, Unusable> {
-    let make = |gpu: Option<&Gpu>| {
-        let made = Process::new(around.of_process(entry, gpu)).map(Arc::new);
-        made.map_err(|failure| Unusable::Failed(failure.message))
-    };
-    let first = make(None)?;
+/// Asks an engine that was [`Unusable::Silent`] once more.
+///
+/// # Errors
+/// The same, if it is silent still.
+pub async fn ask_again(
+    entry: &Entry,
+    gpus: &[Gpu],
+    around: &Surroundings,
+    first: Arc<Process>,
+    within: Duration,
+) -> Result<Loaded, Unusable> {
+    let make = |gpu: Option<&Gpu>| Arc::new(Process::new(around.of_process(entry, gpu)));
     let described = match first.describe(within).await {
         Ok(described) => described,
         Err(failure) => return Err(Unusable::Silent(first, failure)),
     };
     let processes = if described.gpu && !gpus.is_empty() {
         // It was started without a GPU to be asked; those that work have one each.
-        drop(first);
-        gpus.iter().map(|gpu| make(Some(gpu))).collect::<Result<Vec<_>, _>>()?
+        first.close("it has described itself").await;
+        gpus.iter().map(|gpu| make(Some(gpu))).collect()
     } else {
         vec![first]
     };
@@ -137,8 +153,7 @@ async fn rest(entry: &Entry, around: &Surroundings) -> Result<Loaded, Unusable> 
     let definition = Definition::read(&text, &around.secrets).map_err(Unusable::Faults)?;
     let mut connectors = Vec::new();
     for address in 0..definition.urls.len() {
-        let source = Source { path: entry.path.clone(), address, secrets: around.secrets.clone() };
-        let made = Rest::new(entry.name, source, definition.clone()).await;
+        let made = Rest::new(entry.name, definition.clone(), address);
         connectors.push(One::Rest(Arc::new(made.map_err(|failure| Unusable::Failed(failure.message))?)));
     }
     Ok(Loaded {
@@ -151,6 +166,17 @@ async fn rest(entry: &Entry, around: &Surroundings) -> Result<Loaded, Unusable> 
 }
 
 impl Surroundings {
+    /// Empties the folder for the files of runs: what is in it is of an earlier agent.
+    ///
+    /// # Errors
+    /// It cannot be emptied.
+    pub fn clear(&self) -> std::io::Result<()> {
+        match std::fs::remove_dir_all(&self.scratch) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn of_process(&self, entry: &Entry, gpu: Option<&Gpu>) -> Settings {
         let mut env = self.env.clone();
         let own = format!("{SECRET_PREFIX}{}_", entry.name.to_ascii_uppercase().replace(['-', '.'], "_"));

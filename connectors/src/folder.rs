@@ -3,6 +3,7 @@
 
 use crate::process::is_service;
 use crate::registry;
+pub use crate::stamp::Stamp;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;

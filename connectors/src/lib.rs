@@ -11,6 +11,7 @@ pub mod contract;
 pub mod failure;
 pub mod files;
 pub mod folder;
+mod http;
 mod live;
 pub mod openai;
 pub mod process;

@@ -1,12 +1,13 @@
 //! Whether a file is still the one that was read.
 //! In: a path. Out: a stamp that differs after every change.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Which file, how long, and when it was last written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     device: u64,
     inode: u64,
     length: u64,
@@ -16,8 +17,13 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// The stamp of this file; `None` if it is not there.
     pub async fn of(path: &Path) -> Option<Self> {
-        let meta = tokio::fs::metadata(path).await.ok()?;
+        Some(Self::from(&tokio::fs::metadata(path).await.ok()?))
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(meta: &Metadata) -> Self {
         let written = (meta.mtime(), meta.mtime_nsec());
-        Some(Self { device: meta.dev(), inode: meta.ino(), length: meta.len(), written })
+        Self { device: meta.dev(), inode: meta.ino(), length: meta.len(), written }
     }
 }

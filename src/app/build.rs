@@ -1,15 +1,15 @@
 //! From configuration and hardware to engines and slots.
 //! In: `Config`, the inventory, connectors. Out: what the agent runs.
 
-use super::engine_files;
+use super::engine_files::{EngineFiles, Ready, surroundings};
 use super::gpus::Gpus;
 use super::places::{Place, places};
-use crate::capabilities::{
-    Capabilities, EngineRef, EngineSites, GpuFacts, HardwareFacts, Parts, Slot as PlannedSlot, SlotPlan, plan_slots,
-};
+use super::roster::{Floor, Roster};
+use crate::capabilities::{Capabilities, Crew, GpuFacts, HardwareFacts, Parts, Slot as PlannedSlot, SlotPlan};
 use crate::config::{Config, HttpEngine, OpenAiEngine};
 use crate::hardware::{Inventory, Sampler, Settings, Unit};
 use crate::protocol::Space;
+use crate::queue::link::unless;
 use crate::queue::wake;
 use crate::runner::engine::Engine;
 use crate::runner::fence::Fence;
@@ -55,6 +55,7 @@ pub fn limits(config: &Config) -> Limits {
         retry_backoff: config.jobs.retry_backoff,
         events_max: config.jobs.events_max,
         output_dir: config.output_dir.clone(),
+        preview_retention: config.jobs.failed_retention,
     }
 }
 
@@ -150,9 +151,9 @@ fn openai(engine: &OpenAiEngine, url: &url::Url) -> Result<connectors::openai::S
 
 /// Engines and the slots they are paired into.
 pub struct Built {
-    /// All engines.
-    pub engines: Vec<Arc<Engine>>,
-    by_ref: BTreeMap<(String, usize), Arc<Engine>>,
+    roster: Arc<Roster>,
+    files: Option<EngineFiles>,
+    /// The slots as they are from the start to the end.
     plan: SlotPlan,
     /// What each GPU of the plan is.
     places: Vec<Place>,
@@ -163,30 +164,27 @@ pub struct Built {
 
 impl Built {
     /// Looks at the hardware, asks the engines how they are, and pairs them.
-    pub async fn new(config: &Config, mut driven: Vec<Driven>, simulated: Option<(u32, f64)>) -> std::io::Result<Self> {
+    pub async fn new(config: &Config, driven: Vec<Driven>, simulated: Option<(u32, f64)>) -> std::io::Result<Self> {
         let ((said, events), (to_ask, asks)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let settings = Settings::new(&config.output_dir, config.declared.clone());
         let sampler = Sampler::start(Settings { simulated, events: Some(said), ..settings })?;
-        let mut looked = None;
+        let (mut looked, mut opened) = (None, None);
         if config.engines.files.dir.is_some() {
+            surroundings(config).clear()?;
             // There is a process for each GPU: the GPUs come first, and what is planned later is what was seen here.
             let inventory = looked.insert(sampler.inventory().await);
-            let more = engine_files::load(config, &gpu_facts(inventory), &driven).await;
-            driven.extend(more);
+            opened = EngineFiles::open(config, &gpu_facts(inventory), &driven).await;
         }
-        let mut engines = Vec::new();
-        let mut by_ref = BTreeMap::new();
-        let mut sites = Vec::new();
-        for Driven { name, gpus, needs_gpu, jobs, connectors } in driven {
-            sites.push(EngineSites { name: name.to_owned(), urls: connectors.len(), gpus, needs_gpu, jobs });
-            let several = connectors.len() > 1;
-            for (at, connector) in connectors.into_iter().enumerate() {
-                let label = if several { format!("{name}[{at}]") } else { name.to_owned() };
-                let engine = Arc::new(Engine::new(label, connector, config.jobs.stuck_step));
-                by_ref.insert((name.to_owned(), at), engine.clone());
-                engines.push(engine);
-            }
+        let crew = if opened.is_some() { Crew::Changing } else { Crew::Fixed };
+        let roster = Arc::new(Roster::new(config.jobs.concurrent, crew, config.jobs.stuck_step));
+        for driven in driven {
+            roster.add(driven);
         }
+        let (files, ready) = opened.map_or((None, Vec::new()), |(files, ready)| (Some(files), ready));
+        for Ready { name, needs_gpu, ones } in ready {
+            roster.install(name, needs_gpu, ones);
+        }
+        let (engines, sites) = (roster.engines(), roster.sites());
         // Side by side: neither a slow driver nor a dead engine holds up the other.
         let asked = futures_util::future::join_all(engines.iter().map(|engine| engine.probe()));
         // An engine that hangs is asked again later; the others and Redis do not wait for it.
@@ -204,7 +202,8 @@ impl Built {
             tell(Notice::Hardware { note: &inventory.gpu_driver.explain() });
         }
         let (facts, places): (Vec<_>, Vec<_>) = places(&inventory, &sites).into_iter().unzip();
-        let plan = plan_slots(&facts, &sites, config.jobs.concurrent);
+        roster.place(facts);
+        let plan = roster.plan();
         for note in &plan.notes {
             tell(Notice::Hardware { note: &note.to_string() });
         }
@@ -213,14 +212,8 @@ impl Built {
             planned.map(|gpu| (gpu, Arc::new(Fence::new(gpu, to_ask.clone())))).collect();
         let gpus = Gpus::new(sampler, inventory, fences.values().cloned(), events, asks);
         let hardware = gpus.latest();
-        let built = Self { engines, by_ref, plan, places, fences, hardware, gpus: Some(gpus) };
-        for slot in &built.plan.slots {
-            let Some(fence) = built.fence_of(slot) else { continue };
-            let needs_gpu = |engine: &&EngineRef| sites.iter().any(|site| site.needs_gpu && site.name == engine.name);
-            for engine in slot.engines.iter().filter(needs_gpu).filter_map(|engine| built.engine(engine)) {
-                engine.works_on(fence.clone());
-            }
-        }
+        let built = Self { roster, files, plan, places, fences, hardware, gpus: Some(gpus) };
+        built.roster.fence(built.plan.slots.iter().map(|slot| built.fence_of(slot)).collect());
         Ok(built)
     }
 
@@ -234,16 +227,8 @@ impl Built {
         self.hardware.clone()
     }
 
-    fn engine(&self, engine: &EngineRef) -> Option<Arc<Engine>> {
-        self.by_ref.get(&(engine.name.clone(), engine.url)).cloned()
-    }
-
     fn fence_of(&self, slot: &PlannedSlot) -> Option<Arc<Fence>> {
         self.fences.get(&self.places.get(slot.gpu?)?.gpu).cloned()
-    }
-
-    fn engines_of(&self, slot: &PlannedSlot) -> Vec<Arc<Engine>> {
-        slot.engines.iter().filter_map(|engine| self.engine(engine)).collect()
     }
 
     fn capabilities(&self, slot: &PlannedSlot, worker: &str, config: &Config, engines: &[Arc<Engine>]) -> Capabilities {
@@ -271,45 +256,60 @@ impl Built {
 
     /// The slots of this machine.
     pub fn slots(&self, config: &Config, shared: &Arc<Shared>) -> Vec<Arc<Slot>> {
-        let slot = |planned: &PlannedSlot| {
+        let slot = |(planned, engines): (&PlannedSlot, Arc<[Arc<Engine>]>)| {
             let worker = planned.worker_id(&config.identity.worker_id);
-            let engines = self.engines_of(planned);
             let capabilities = self.capabilities(planned, &worker, config, &engines);
             Arc::new(Slot::new(shared.clone(), worker, self.fence_of(planned), engines, capabilities))
         };
-        self.plan.slots.iter().map(slot).collect()
+        self.plan.slots.iter().zip(self.roster.lists()).map(slot).collect()
     }
 
-    /// Keeps what each slot offers in step with its engines' health and models, and with its GPU's fence.
-    pub fn watch_engines(self, slots: &[Arc<Slot>], config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
-        for engine in &self.engines {
-            let (engine, until, interval) = (engine.clone(), stop.clone(), config.jobs.health_interval);
-            tasks.spawn(async move { engine.keep_probing(interval, || {}, until).await });
-        }
-        if let Some(dir) = config.engines.files.dir.clone() {
-            tasks.spawn(engine_files::watch(dir, self.engines.clone(), stop.clone()));
-        }
+    /// Keeps what each slot offers in step with its engines as they come and go, with their health and models, and with
+    /// its GPU's fence.
+    pub fn watch_engines(
+        mut self,
+        slots: &[Arc<Slot>],
+        config: &Config,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let interval = config.jobs.health_interval;
+        let files = self.files.take();
         let built = Arc::new(self);
         for (at, slot) in slots.iter().enumerate() {
-            let (built, slot, until, config) = (built.clone(), slot.clone(), stop.clone(), config.clone());
+            let (built, slot, config) = (built.clone(), slot.clone(), config.clone());
+            let until = stop.clone();
             tasks.spawn(async move {
-                let mut probes: Vec<_> = slot.engines.iter().map(|engine| engine.watch()).collect();
-                let mut fence = slot.fence.as_ref().map(|fence| fence.watch());
-                loop {
-                    let changes = probes.iter_mut().map(|probe| Box::pin(probe.changed()));
-                    tokio::select! {
-                        () = until.cancelled() => return,
-                        _ = futures_util::future::select_all(changes), if !slot.engines.is_empty() => {}
-                        () = changes_of(&mut fence) => {}
-                    }
-                    let planned = &built.plan.slots[at];
-                    let fresh = built.capabilities(planned, &slot.worker, &config, &slot.engines);
-                    slot.capabilities.send_replace(Arc::new(fresh));
-                    // A slot that is blocked on the tokens of what it offered before must look anew.
-                    let waking = wake::call(&slot.shared.link, &slot.shared.space, &slot.worker);
-                    let _ = tokio::time::timeout(WAKE_LONGEST, waking).await;
-                }
+                unless(&until, built.keep_offer(at, &slot, &config)).await;
             });
+        }
+        let floor = Floor { slots: slots.to_vec(), tasks: tasks.clone(), stop: stop.clone(), interval };
+        built.roster.open(floor);
+        if let Some(files) = files {
+            tasks.spawn(files.watch(built.roster.clone(), stop.clone()));
+        }
+    }
+
+    async fn keep_offer(&self, at: usize, slot: &Slot, config: &Config) {
+        let mut lists = slot.engines.subscribe();
+        let mut fence = slot.fence.as_ref().map(|fence| fence.watch());
+        loop {
+            let engines = lists.borrow_and_update().clone();
+            let mut probes: Vec<_> = engines.iter().map(|engine| engine.watch()).collect();
+            // Made after listening has begun: a change meanwhile is heard of below.
+            loop {
+                let fresh = self.capabilities(&self.plan.slots[at], &slot.worker, config, &engines);
+                slot.capabilities.send_replace(Arc::new(fresh));
+                // A slot that is blocked on the tokens of what it offered before must look anew.
+                let waking = wake::call(&slot.shared.link, &slot.shared.space, &slot.worker);
+                let _ = tokio::time::timeout(WAKE_LONGEST, waking).await;
+                let changes = probes.iter_mut().map(|probe| Box::pin(probe.changed()));
+                tokio::select! {
+                    _ = lists.changed() => break,
+                    _ = futures_util::future::select_all(changes), if !engines.is_empty() => {}
+                    () = changes_of(&mut fence) => {}
+                }
+            }
         }
     }
 }

@@ -1,30 +1,38 @@
-//! The engines of CONNECTORS_DIR: built at the start, watched from then on.
-//! In: the folder and the GPUs. Out: engines to pair with GPUs; notices about files that are none, new ones and lost ones.
+//! The engines of CONNECTORS_DIR: taken up at the start, and again whenever a file appears, changes or goes.
+//! In: the folder and the GPUs. Out: engines for the roster; notices about files that are none, new ones and lost ones.
+//!
+//! ```text
+//!   appears ─settled─▶ loading ──good──▶ in use ──goes─▶ let go
+//!                        ▲  └─faulty─▶ told: what it was before stays; tried again when it changes
+//!                        └── a process that is silent is asked again ──┘
+//! ```
 
 use super::Driven;
+use super::roster::Roster;
+use super::settling::{Change, Found, SETTLE, Settling};
 use crate::capabilities::GpuFacts;
 use crate::config::Config;
 use crate::queue::link::unless;
-use crate::runner::engine::Engine;
 use crate::telemetry::{Notice, tell};
-use connectors::files::{self, Surroundings, Unusable};
-use connectors::folder::{self, Entry, Folder};
+use connectors::files::{self, Loaded, One, Surroundings, Unusable};
+use connectors::folder::{self, Entry, Stamp};
 use connectors::process::{Gpu, Process};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How long the start waits for an engine to describe itself; slower ones are taken up when they have.
 const FIRST_WORDS: Duration = Duration::from_secs(10);
+/// How long later ones are waited for.
+const LATER_WORDS: Duration = Duration::from_secs(60);
 /// Between two questions to an engine that could not be started.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Between two looks at the folder.
-const LOOK: Duration = Duration::from_secs(3);
-
-/// Which engine offers which service.
-type Taken = Arc<Mutex<BTreeMap<String, String>>>;
+/// Between two looks at the folder: a few calls, also where it lies on a network.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What the agent gives to engines that are files.
 pub fn surroundings(config: &Config) -> Surroundings {
@@ -38,146 +46,304 @@ pub fn surroundings(config: &Config) -> Surroundings {
     }
 }
 
-/// Builds what is in the folder. `driven` are the engines that there are already: their services are theirs.
-pub async fn load(config: &Config, gpus: &[GpuFacts], driven: &[Driven]) -> Vec<Driven> {
-    let Some(dir) = &config.engines.files.dir else { return Vec::new() };
-    let Folder { engines, oddities } = match look(dir).await {
-        Ok(found) => found,
-        Err(error) => {
-            tell(Notice::EngineFile { file: &dir.display().to_string(), note: &format!("cannot be read: {error}") });
-            return Vec::new();
-        }
-    };
-    for odd in &oddities {
-        tell(Notice::EngineFile { file: &odd.path.display().to_string(), note: &odd.why });
-    }
-    let taken = Taken::default();
-    for connector in driven.iter().flat_map(|driven| &driven.connectors) {
-        claim(&taken, connector.name(), connector.services());
-    }
-    let gpus: Vec<Gpu> = gpus.iter().map(|gpu| Gpu { index: gpu.index, uuid: gpu.uuid.clone() }).collect();
-    let around = surroundings(config);
-    // Side by side: interpreters take seconds to load what an engine needs.
-    let loading = engines.iter().map(|entry| files::load(entry, &gpus, &around, FIRST_WORDS));
-    let loaded = futures_util::future::join_all(loading).await;
-    let built = engines.iter().zip(loaded).filter_map(|(entry, loaded)| build(entry, loaded, &taken, !gpus.is_empty()));
-    built.collect()
+/// An engine that is a file, ready for work.
+pub struct Ready {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether each of its connectors belongs to a GPU.
+    pub needs_gpu: bool,
+    /// Its connectors.
+    pub ones: Vec<One>,
 }
 
-fn build(entry: &Entry, loaded: Result<files::Loaded, Unusable>, taken: &Taken, gpus: bool) -> Option<Driven> {
-    let file = entry.path.display().to_string();
-    let note = |note: &str| tell(Notice::EngineFile { file: &file, note });
-    match loaded {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                note(warning);
+impl From<Ready> for Driven {
+    fn from(Ready { name, needs_gpu, ones }: Ready) -> Self {
+        Self { name, gpus: None, needs_gpu, jobs: None, connectors: ones.iter().map(One::connector).collect() }
+    }
+}
+
+/// The files of the folder, and what has become of them.
+pub struct EngineFiles {
+    dir: PathBuf,
+    around: Arc<Surroundings>,
+    gpus: Arc<[Gpu]>,
+    settling: Settling,
+    files: BTreeMap<PathBuf, File>,
+    /// Which engine offers which service.
+    owners: BTreeMap<String, &'static str>,
+    loads: JoinSet<Load>,
+    /// What has been told of other files.
+    told: BTreeMap<PathBuf, String>,
+    /// Files whose name another one has.
+    namesakes: BTreeSet<PathBuf>,
+    unreadable: bool,
+}
+
+struct File {
+    entry: Entry,
+    /// Counts its versions.
+    version: u64,
+    loading: Option<AbortHandle>,
+    in_use: bool,
+    /// That it is silent has been told.
+    silence_told: bool,
+    /// Services that others have.
+    in_vain: Vec<String>,
+}
+
+struct Load {
+    path: PathBuf,
+    version: u64,
+    result: Result<Loaded, Unusable>,
+}
+
+impl EngineFiles {
+    /// Looks at the folder and takes up what is in it. `driven` are the engines that there are already: their services
+    /// are theirs.
+    pub async fn open(config: &Config, gpus: &[GpuFacts], driven: &[Driven]) -> Option<(Self, Vec<Ready>)> {
+        let dir = config.engines.files.dir.clone()?;
+        let mut owners = BTreeMap::new();
+        for connector in driven.iter().flat_map(|driven| &driven.connectors) {
+            owners.extend(connector.services().iter().map(|service| (service.clone(), connector.name())));
+        }
+        let mut files = Self {
+            dir,
+            around: Arc::new(surroundings(config)),
+            gpus: gpus.iter().map(|gpu| Gpu { index: gpu.index, uuid: gpu.uuid.clone() }).collect(),
+            settling: Settling::default(),
+            files: BTreeMap::new(),
+            owners,
+            loads: JoinSet::new(),
+            told: BTreeMap::new(),
+            namesakes: BTreeSet::new(),
+            unreadable: false,
+        };
+        let found = files.look().await.unwrap_or_default();
+        files.settling = Settling::start(&found);
+        for (entry, _) in found.engines {
+            files.load(entry, FIRST_WORDS);
+        }
+        // Side by side: interpreters take seconds to load what an engine needs. Taken up in the order of their names.
+        let mut loaded = Vec::new();
+        while let Some(load) = files.loads.join_next().await {
+            loaded.extend(load);
+        }
+        loaded.sort_by(|a, b| a.path.cmp(&b.path));
+        let ready = loaded.into_iter().filter_map(|load| files.take_up(load)).collect();
+        Some((files, ready))
+    }
+
+    /// Keeps the roster in step with the folder until told to stop.
+    pub async fn watch(mut self, roster: Arc<Roster>, stop: CancellationToken) {
+        loop {
+            let pause = if self.settling.is_moving() { SETTLE } else { LOOK };
+            let pausing = tokio::time::sleep(pause);
+            tokio::pin!(pausing);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = &mut pausing => break,
+                    Some(load) = self.loads.join_next() => {
+                        let Ok(load) = load else { continue };
+                        let path = load.path.clone();
+                        let was_in_use = self.files.get(&path).is_some_and(|file| file.in_use);
+                        match self.take_up(load) {
+                            Some(Ready { name, needs_gpu, ones }) => roster.install(name, needs_gpu, ones),
+                            None => self.let_go_if_unused(&path, was_in_use, &roster),
+                        }
+                    }
+                }
             }
-            // In the order of the files, whoever was first to answer.
-            let services = claim(taken, entry.name, &loaded.services);
-            for one in &loaded.connectors {
-                one.offer(services.clone());
+            let Some(Some(found)) = unless(&stop, self.look()).await else { continue };
+            for change in self.settling.look(&found, Instant::now()) {
+                match change {
+                    Change::Came(entry) => self.came(entry),
+                    Change::Went(path) => self.went(&path, &roster),
+                }
             }
-            let connectors: Vec<_> = loaded.connectors.iter().map(files::One::connector).collect();
-            if services.is_empty() {
-                note("it is not used: other engines offer all of its services");
+        }
+    }
+
+    fn came(&mut self, entry: Entry) {
+        let same = |file: &&File| file.entry.name == entry.name && file.entry.path != entry.path && file.in_use;
+        if let Some(other) = self.files.values().find(same) {
+            let fault = format!("{} has the same name; rename one of them", other.entry.path.display());
+            tell(Notice::EngineFileFault { file: &entry.path.display().to_string(), fault: &fault, kept: false });
+            self.namesakes.insert(entry.path);
+            return;
+        }
+        self.load(entry, LATER_WORDS);
+    }
+
+    fn went(&mut self, path: &Path, roster: &Roster) {
+        let Some(file) = self.files.remove(path) else { return };
+        if let Some(loading) = file.loading {
+            loading.abort();
+        }
+        for namesake in std::mem::take(&mut self.namesakes) {
+            self.settling.forget(&namesake);
+        }
+        if file.in_use {
+            self.free(file.entry.name, &[]);
+            roster.remove(file.entry.name);
+        }
+    }
+
+    /// A version that is good, but has no service left for it.
+    fn let_go_if_unused(&mut self, path: &Path, was_in_use: bool, roster: &Roster) {
+        let Some(file) = self.files.get(path) else { return };
+        if was_in_use && !file.in_use {
+            roster.remove(file.entry.name);
+        }
+    }
+
+    fn load(&mut self, entry: Entry, within: Duration) {
+        let (path, around, gpus) = (entry.path.clone(), self.around.clone(), self.gpus.clone());
+        let fresh = || File {
+            entry: entry.clone(),
+            version: 0,
+            loading: None,
+            in_use: false,
+            silence_told: false,
+            in_vain: Vec::new(),
+        };
+        let file = self.files.entry(path.clone()).or_insert_with(fresh);
+        (file.entry, file.silence_told) = (entry.clone(), false);
+        file.version += 1;
+        let version = file.version;
+        let loading = self
+            .loads
+            .spawn(async move { Load { path, version, result: files::load(&entry, &gpus, &around, within).await } });
+        if let Some(earlier) = file.loading.replace(loading) {
+            earlier.abort();
+        }
+    }
+
+    fn ask_again(&mut self, path: PathBuf, version: u64, process: Arc<Process>) {
+        let Some(file) = self.files.get_mut(&path) else { return };
+        let (entry, around, gpus) = (file.entry.clone(), self.around.clone(), self.gpus.clone());
+        file.loading = Some(self.loads.spawn(async move {
+            tokio::time::sleep(ASK_AGAIN).await;
+            Load { path, version, result: files::ask_again(&entry, &gpus, &around, process, LATER_WORDS).await }
+        }));
+    }
+
+    /// What a load has come to; an engine to use, if there is one.
+    fn take_up(&mut self, Load { path, version, result }: Load) -> Option<Ready> {
+        let file = self.files.get_mut(&path).filter(|file| file.version == version)?;
+        let (shown, kept, name) = (path.display().to_string(), file.in_use, file.entry.name);
+        let tell_fault = |fault: &str| tell(Notice::EngineFileFault { file: &shown, fault, kept });
+        let loaded = match result {
+            Ok(loaded) => loaded,
+            Err(Unusable::Faults(faults)) => {
+                faults.iter().for_each(|fault| tell_fault(&fault.to_string()));
                 return None;
             }
-            Some(Driven { name: entry.name, gpus: None, needs_gpu: loaded.needs_gpu, jobs: None, connectors })
-        }
-        Err(Unusable::Faults(faults)) => {
-            for fault in faults {
-                note(&format!("it is not used: {fault}"));
+            Err(Unusable::Failed(why)) => {
+                tell_fault(&why);
+                return None;
             }
-            None
-        }
-        Err(Unusable::Failed(why)) => {
-            note(&format!("it is not used: {why}"));
-            None
-        }
-        Err(Unusable::Silent(process, failure)) => {
-            note(&failure.message);
-            tokio::spawn(take_up(process.clone(), taken.clone(), file, gpus));
-            Some(Driven { name: entry.name, gpus: None, needs_gpu: false, jobs: None, connectors: vec![process] })
-        }
-    }
-}
-
-/// An engine that was not ready at the start offers its services once it is.
-async fn take_up(process: Arc<Process>, taken: Taken, file: String, gpus: bool) {
-    let described = loop {
-        match process.describe(Duration::from_secs(60)).await {
-            Ok(described) => break described,
-            Err(_) => tokio::time::sleep(ASK_AGAIN).await,
-        }
-    };
-    if described.gpu && gpus {
-        tell(Notice::EngineFile {
-            file: &file,
-            note: "it needs a GPU and was not ready at the start: restart the agent",
-        });
-        return;
-    }
-    use connectors::contract::Connector;
-    process.offer(claim(&taken, process.name(), &described.services));
-}
-
-/// Services have one owner each: the first that names them. Answers those that are now this engine's.
-fn claim(taken: &Taken, name: &str, services: &[String]) -> Vec<String> {
-    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut ours = Vec::new();
-    for service in services {
-        let owner = taken.entry(service.clone()).or_insert_with(|| name.to_owned());
-        if owner == name {
-            ours.push(service.clone());
-        } else {
-            let note = format!("the service {service} is {owner}'s already: {name} does not offer it");
-            tell(Notice::EngineFile { file: name, note: &note });
-        }
-    }
-    ours
-}
-
-async fn look(dir: &Path) -> std::io::Result<Folder> {
-    let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || folder::scan(&dir)).await.unwrap_or_else(|_| Ok(Folder::default()))
-}
-
-type Files = BTreeMap<PathBuf, Option<SystemTime>>;
-
-async fn files_of(dir: &Path) -> Option<Files> {
-    let found = look(dir).await.ok()?;
-    let mut files = Files::new();
-    for entry in found.engines {
-        let written = tokio::fs::metadata(&entry.path).await.and_then(|meta| meta.modified()).ok();
-        files.insert(entry.path, written);
-    }
-    Some(files)
-}
-
-/// Tells of files that come and go. A changed file is taken up by its own engine, which is asked at once.
-pub async fn watch(dir: PathBuf, engines: Vec<Arc<Engine>>, stop: CancellationToken) {
-    let mut known = files_of(&dir).await.unwrap_or_default();
-    while unless(&stop, tokio::time::sleep(LOOK)).await.is_some() {
-        let Some(now) = files_of(&dir).await else { continue };
-        for (path, written) in &now {
-            let (file, name) = (path.display().to_string(), path.file_stem().unwrap_or_default().to_string_lossy());
-            let of = |engine: &&Arc<Engine>| engine.connector.name() == name;
-            let mut driven = engines.iter().filter(of).peekable();
-            match known.get(path) {
-                Some(before) if before == written => {}
-                _ if driven.peek().is_none() => {
-                    tell(Notice::EngineFile { file: &file, note: "new or mended: restart the agent to use it" });
+            Err(Unusable::Silent(process, failure)) => {
+                if !std::mem::replace(&mut file.silence_told, true) {
+                    tell_fault(&failure.message);
                 }
-                _ => futures_util::future::join_all(driven.map(|engine| engine.probe())).await.clear(),
+                self.ask_again(path, version, process);
+                return None;
+            }
+        };
+        for warning in &loaded.warnings {
+            tell(Notice::EngineFile { file: &shown, note: warning });
+        }
+        let (services, in_vain) = self.claim(name, &loaded.services);
+        self.free(name, &services);
+        let file = self.files.get_mut(&path)?;
+        (file.in_use, file.in_vain, file.loading) = (!services.is_empty(), in_vain, None);
+        if services.is_empty() {
+            tell(Notice::EngineFileFault {
+                file: &shown,
+                fault: "other engines offer all of its services",
+                kept: false,
+            });
+            return None;
+        }
+        for one in &loaded.connectors {
+            one.offer(services.clone());
+        }
+        tell(Notice::EngineFileInUse { file: &shown, services: services.join(","), changed: kept });
+        Some(Ready { name, needs_gpu: loaded.needs_gpu, ones: loaded.connectors })
+    }
+
+    /// Services have one owner each: the first that names them. Answers those that are this engine's, and the others.
+    fn claim(&mut self, name: &'static str, services: &[String]) -> (Vec<String>, Vec<String>) {
+        let (mut ours, mut in_vain) = (Vec::new(), Vec::new());
+        for service in services {
+            let owner = *self.owners.entry(service.clone()).or_insert(name);
+            if owner == name {
+                ours.push(service.clone());
+            } else {
+                let note = format!("the service {service} is {owner}'s already: {name} does not offer it");
+                tell(Notice::EngineFile { file: name, note: &note });
+                in_vain.push(service.clone());
             }
         }
-        for path in known.keys().filter(|path| !now.contains_key(*path)) {
-            let file = path.display().to_string();
-            tell(Notice::EngineFile {
-                file: &file,
-                note: "gone or unusable: what was started goes on until a restart",
-            });
-        }
-        known = now;
+        (ours, in_vain)
     }
+
+    /// This engine offers nothing but these any more: whoever has waited for the others, or for its name, comes anew.
+    fn free(&mut self, name: &'static str, kept: &[String]) {
+        let before = self.owners.len();
+        self.owners.retain(|service, owner| *owner != name || kept.contains(service));
+        if self.owners.len() == before {
+            return;
+        }
+        let owners = &self.owners;
+        let heirs = self.files.values().filter(|file| file.in_vain.iter().any(|service| !owners.contains_key(service)));
+        for path in heirs.map(|file| file.entry.path.clone()).collect::<Vec<_>>() {
+            self.settling.forget(&path);
+        }
+    }
+
+    /// What is in the folder; `None` if it cannot be read, which changes nothing.
+    async fn look(&mut self) -> Option<Found> {
+        let (dir, known) = (self.dir.clone(), self.files.keys().cloned().collect::<Vec<_>>());
+        let looking = tokio::task::spawn_blocking(move || look(&dir, &known));
+        let looked = looking.await.unwrap_or_else(|_| Err(io::Error::other("the look at it crashed")));
+        let dir = self.dir.display().to_string();
+        let (found, oddities) = match looked {
+            Ok(found) => found,
+            Err(error) => {
+                if !std::mem::replace(&mut self.unreadable, true) {
+                    tell(Notice::EngineFile { file: &dir, note: &format!("cannot be read: {error}") });
+                }
+                return None;
+            }
+        };
+        if std::mem::take(&mut self.unreadable) {
+            tell(Notice::EngineFile { file: &dir, note: "can be read again" });
+        }
+        for (path, why) in oddities.iter().filter(|(path, why)| self.told.get(*path) != Some(*why)) {
+            let kept = self.files.get(path).is_some_and(|file| file.in_use);
+            tell(Notice::EngineFileFault { file: &path.display().to_string(), fault: why, kept });
+        }
+        self.told = oddities;
+        Some(found)
+    }
+}
+
+fn look(dir: &Path, known: &[PathBuf]) -> io::Result<(Found, BTreeMap<PathBuf, String>)> {
+    let scanned = folder::scan(dir)?;
+    let mut found = Found::default();
+    for entry in scanned.engines {
+        if let Ok(meta) = std::fs::metadata(&entry.path) {
+            found.engines.push((entry, Stamp::from(&meta)));
+        }
+    }
+    let mut oddities: BTreeMap<PathBuf, String> =
+        scanned.oddities.into_iter().map(|odd| (std::path::absolute(&odd.path).unwrap_or(odd.path), odd.why)).collect();
+    let engines: BTreeSet<&PathBuf> = found.engines.iter().map(|(entry, _)| &entry.path).collect();
+    for path in known.iter().filter(|path| !engines.contains(path) && path.exists()) {
+        found.others.insert(path.clone());
+        oddities.entry(path.clone()).or_insert_with(|| "it is not executable: chmod +x it".to_owned());
+    }
+    Ok((found, oddities))
 }

@@ -13,5 +13,5 @@ mod worker;
 pub use fit::{Fit, fit, fit_job};
 pub use misfit::Misfit;
 pub use requirements::Demand;
-pub use slots::{EngineRef, EngineSites, GpuFacts, Slot, SlotNote, SlotPlan, plan_slots};
+pub use slots::{Crew, EngineRef, EngineSites, GpuFacts, Slot, SlotNote, SlotPlan, plan_slots};
 pub use worker::{Capabilities, EngineFacts, HardwareFacts, Parts};

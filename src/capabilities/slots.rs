@@ -125,12 +125,24 @@ struct Place {
     pairs: Vec<EngineRef>,
 }
 
+/// Whether engines may come and go while the agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crew {
+    /// They are the same from start to end: what none of them needs gets no slot.
+    Fixed,
+    /// Each GPU has its slots whoever is there (without a GPU there is one place), so that workers stay the same ones.
+    Changing,
+}
+
 /// Pairs engines with GPUs and cuts the machine into slots: one a place and concurrent job (at least 1).
-pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u32) -> SlotPlan {
+pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u32, crew: Crew) -> SlotPlan {
     let mut notes = Vec::new();
     let engines: Vec<&EngineSites> = engines.iter().filter(|engine| engine.urls > 0).collect();
     if engines.is_empty() {
-        return SlotPlan { slots: Vec::new(), notes: vec![SlotNote::NoEngines] };
+        notes.push(SlotNote::NoEngines);
+        if crew == Crew::Fixed {
+            return SlotPlan { slots: Vec::new(), notes };
+        }
     }
     let (apart, engines): (Vec<_>, Vec<_>) =
         engines.into_iter().partition(|engine| !engine.needs_gpu && engine.jobs.is_some());
@@ -138,7 +150,8 @@ pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u
     for engine in engines.iter().filter(|engine| engine.needs_gpu) {
         pair(engine, gpus, &mut places, &mut notes);
     }
-    if engines.iter().any(|engine| engine.needs_gpu) {
+    let any_needs_gpu = engines.iter().any(|engine| engine.needs_gpu);
+    if any_needs_gpu {
         notes.extend(
             places
                 .iter()
@@ -146,8 +159,10 @@ pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u
                 .filter(|(p, _)| p.pairs.is_empty())
                 .map(|(_, g)| SlotNote::IdleGpu { index: g.index }),
         );
-        places.retain(|place| !place.pairs.is_empty());
-    } else if engines.is_empty() {
+        if crew == Crew::Fixed {
+            places.retain(|place| !place.pairs.is_empty());
+        }
+    } else if engines.is_empty() && crew == Crew::Fixed {
         places.clear();
     } else if places.is_empty() {
         places.push(Place::default());
@@ -156,9 +171,10 @@ pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u
     let mut slots = Vec::new();
     let mut cut = |gpu, engines| slots.push(Slot { index: slots.len(), worker_suffix: None, gpu, engines });
     for place in &places {
+        let is_spare = any_needs_gpu && place.pairs.is_empty();
         let most = engines.iter().map(|engine| at_once(engine, place, jobs)).max().unwrap_or(jobs);
-        for job in 0..most {
-            let here = engines.iter().filter(|engine| job < at_once(engine, place, jobs));
+        for job in 0..most.max(jobs) {
+            let here = engines.iter().filter(|engine| !is_spare && job < at_once(engine, place, jobs));
             cut(place.gpu, here.filter_map(|engine| serve(engine, place, job)).collect());
         }
         notes.extend(idle_urls(place, &engines, jobs));

@@ -142,7 +142,7 @@ fn the_nth_url_goes_with_the_nth_gpu() {
         ("no engine", 2, vec![], 1, vec![], vec!["no engine is configured: nothing can run"]),
         ("no jobs at once is one", 1, vec![engine("comfyui", 1, None)], 0, vec!["0: comfyui 0"], vec![]),
     ] {
-        let plan = plan_slots(&gpus(count), &engines, jobs);
+        let plan = plan_slots(&gpus(count), &engines, jobs, Crew::Fixed);
         assert_eq!(drawn(&plan), slots, "{what}");
         let told: Vec<_> = plan.notes.iter().map(ToString::to_string).collect();
         assert_eq!(told, notes, "{what}");
@@ -152,7 +152,7 @@ fn the_nth_url_goes_with_the_nth_gpu() {
 #[test]
 fn only_several_slots_have_numbers_behind_their_id() {
     let ids = |count, jobs| {
-        let plan = plan_slots(&gpus(count), &[engine("simulation", 1, None)], jobs);
+        let plan = plan_slots(&gpus(count), &[engine("simulation", 1, None)], jobs, Crew::Fixed);
         plan.slots.iter().map(|slot| slot.worker_id("box")).collect::<Vec<_>>()
     };
     assert_eq!(ids(1, 1), ["box"]);
@@ -165,7 +165,7 @@ fn gpus_are_found_by_their_number_not_by_their_place() {
     let mut given = gpus(2);
     given[0].index = 4;
     given[1].index = 7;
-    let plan = plan_slots(&given, &[engine("comfyui", 1, Some(&[7]))], 1);
+    let plan = plan_slots(&given, &[engine("comfyui", 1, Some(&[7]))], 1, Crew::Fixed);
     assert_eq!(drawn(&plan), ["1: comfyui 0"]);
     assert_eq!(plan.notes, [SlotNote::IdleGpu { index: 4 }]);
 }
@@ -185,14 +185,31 @@ fn an_engine_with_a_number_of_its_own_has_slots_of_its_own() {
         plan.slots.iter().map(slot).collect::<Vec<_>>()
     };
     // Elsewhere: beside the slots of the GPUs.
-    let plan = plan_slots(&gpus(2), &[engine("comfyui", 2, None), texts(1, None)], 1);
+    let plan = plan_slots(&gpus(2), &[engine("comfyui", 2, None), texts(1, None)], 1, Crew::Fixed);
     let elsewhere = ["Some(0) comfyui0", "Some(1) comfyui1", "None openai0", "None openai0", "None openai0"];
     assert_eq!((names(&plan), plan.notes.len()), (elsewhere.map(str::to_owned).into(), 0));
     // Alone: GPUs of this machine are none of its business.
-    let plan = plan_slots(&gpus(1), &[texts(2, None)], 1);
+    let plan = plan_slots(&gpus(1), &[texts(2, None)], 1, Crew::Fixed);
     assert_eq!(plan.slots.len(), 6);
     assert!(plan.slots.iter().all(|slot| slot.gpu.is_none() && slot.worker_suffix == Some(slot.index)));
     // On a GPU that it shares with an engine that does one thing at a time.
-    let plan = plan_slots(&gpus(1), &[engine("comfyui", 1, None), texts(1, Some(&[0]))], 1);
+    let plan = plan_slots(&gpus(1), &[engine("comfyui", 1, None), texts(1, Some(&[0]))], 1, Crew::Fixed);
     assert_eq!(names(&plan), ["Some(0) comfyui0 openai0", "Some(0) openai0", "Some(0) openai0"]);
+    // Its slots stay the same ones while engines that are files come and go.
+    let plan = plan_slots(&gpus(1), &[texts(1, None)], 1, Crew::Changing);
+    assert_eq!(names(&plan), ["Some(0) ", "None openai0", "None openai0", "None openai0"]);
+    let plan = plan_slots(&gpus(1), &[texts(1, None), engine("simulation", 1, None)], 1, Crew::Changing);
+    assert_eq!(names(&plan), ["Some(0) simulation0", "None openai0", "None openai0", "None openai0"]);
+}
+
+#[test]
+fn where_engines_come_and_go_the_slots_stay_the_same_ones() {
+    let planned = |count, engines: &[EngineSites]| drawn(&plan_slots(&gpus(count), engines, 1, Crew::Changing));
+    let (comfyui, simulation) = (engine("comfyui", 1, None), engine("simulation", 1, None));
+    assert_eq!(planned(2, &[]), ["0: ", "1: "]);
+    assert_eq!(planned(0, &[]), ["-: "]);
+    assert_eq!(planned(0, std::slice::from_ref(&comfyui)), ["-: comfyui 0"]);
+    assert_eq!(planned(2, std::slice::from_ref(&simulation)), ["0: simulation 0", "1: simulation 0"]);
+    // An idle GPU serves as much as it does in a fixed crew: nothing.
+    assert_eq!(planned(2, &[comfyui, simulation]), ["0: comfyui 0, simulation 0", "1: "]);
 }

@@ -3,9 +3,10 @@
 
 use super::{Chosen, Exit, Failed, session};
 use crate::app::{self, Built, Left};
-use crate::output::try_storing;
+use crate::output::Outputs;
 use crate::service::shutdown::{Shutdown, follow_signals};
 use crate::telemetry::{Notice, log, tell};
+use connectors::failure::FailureType;
 
 pub(super) async fn run(chosen: &Chosen) -> Result<Exit, Failed> {
     let loaded = chosen.load()?;
@@ -15,8 +16,18 @@ pub(super) async fn run(chosen: &Chosen) -> Result<Exit, Failed> {
         tell(Notice::Config { warning: warning.to_string() });
     }
     // A worker that can store nothing would fail every job that it takes.
-    try_storing(&config.output_dir)
-        .map_err(|error| Failed::usage(format!("OUTPUT_DIR={}: {error}", config.output_dir.display())))?;
+    let outputs = Outputs::new(&config);
+    if let Err(failure) = outputs.try_storing().await {
+        let place = outputs.shown();
+        if config.outputs.bucket.is_none() {
+            return Err(Failed::usage(format!("OUTPUT_DIR={place}: {}", failure.message)));
+        }
+        // What a network does now it may do better in a minute; what is set wrongly stays wrong.
+        if matches!(failure.kind(), FailureType::AuthError | FailureType::SystemError) {
+            return Err(Failed::usage(failure.message));
+        }
+        tell(Notice::CannotStore { place: &place, error: &failure.message });
+    }
     let shutdown = Shutdown::default();
     // Before anything can block: a signal during start-up counts.
     let signals = tokio::spawn(follow_signals(shutdown.clone()));

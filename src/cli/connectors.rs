@@ -4,12 +4,12 @@
 use super::render::plain;
 use super::{Chosen, Exit, Failed, submit};
 use crate::app::engine_files::surroundings;
-use crate::output::LocalStore;
+use crate::input::{Inputs, Limits};
+use crate::output::Outputs;
 use async_trait::async_trait;
-use connectors::conformance::NoInputs;
 use connectors::conformance::{self, Bounds, Subject};
 use connectors::contract::{
-    Connector, Health, Job, Ledger, Lost, OutputStore, Progress, ProgressSink, RunContext, RunError, TokenSink,
+    Connector, Health, Job, Ledger, Lost, Progress, ProgressSink, RunContext, RunError, TokenSink,
 };
 use connectors::failure::FailureType;
 use connectors::files::{self, Loaded, One, Unusable};
@@ -231,9 +231,10 @@ async fn healthy(loaded: &Loaded) -> Result<One, Failed> {
 }
 
 async fn try_one(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> Result<Exit, Failed> {
-    let most = chosen.load()?.config.jobs.max_payload_bytes;
-    let body = submit::read_job(job, most)?;
-    let (_, loaded, _scratch) = load(chosen, file).await?;
+    let config = chosen.load()?.config;
+    let body = submit::read_job(job, config.jobs.max_payload_bytes)?;
+    let limits = Limits::new(config.inputs.max_bytes, config.inputs.timeout);
+    let (_, loaded, scratch) = load(chosen, file).await?;
     let is_job = body.get("service_required").is_some() && body.get("payload").is_some();
     let service = body.get("service_required").and_then(Value::as_str).filter(|_| is_job);
     let service = service.map(str::to_owned).or_else(|| loaded.services.first().cloned()).unwrap_or_default();
@@ -243,17 +244,22 @@ async fn try_one(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> 
     let payload = if is_job { body["payload"].clone() } else { body };
     let one = healthy(&loaded).await?;
     let id = format!("try-{}", uuid::Uuid::new_v4().simple());
-    let store: Arc<dyn OutputStore> = Arc::new(LocalStore::new(&outputs, &id, 1));
+    let job = Job { id, attempt: 1, service, payload, ctx: Value::Null };
+    let outputs = Outputs::in_folder(&outputs).of(&job).map_err(|failure| Failed::usage(failure.message))?;
     let cancel = CancellationToken::new();
     let ctx = RunContext {
         cancel: cancel.clone(),
         progress: Arc::new(Told),
         ledger: Arc::new(NoQueue),
-        inputs: Arc::new(NoInputs),
-        outputs: store,
+        inputs: Arc::new(Inputs::new(
+            limits,
+            config.inputs.allowed,
+            &scratch.path().join("inputs"),
+            &config.output_dir,
+        )),
+        outputs,
         tokens: Arc::new(Written),
     };
-    let job = Job { id, attempt: 1, service, payload, ctx: Value::Null };
     let connector = one.connector();
     let running = connector.run(&job, &ctx);
     tokio::pin!(running);

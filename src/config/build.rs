@@ -1,12 +1,13 @@
 //! Fills the typed configuration.
 //! In: resolved values, host name and environment for what is derived. Out: `Config`, and the texts of derived values for `config show`.
 
+use super::allowed_host::AllowedHost;
 use super::reader::Reader;
 use super::redis_address::{RedisAddress, hash_tag};
 use super::report::Report;
 use super::settings::*;
 use super::source::Sources;
-use super::{engines, traits};
+use super::{engines, outputs, traits};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub(super) fn config(reader: &Reader<'_>, sources: &Sources, report: &mut Report
     let identity = identity(reader, &sources.host_name, &mut derived);
     let state_dir = reader.text("STATE_DIR").map_or_else(|| state_dir(sources), PathBuf::from);
     let output_dir = reader.text("OUTPUT_DIR").map_or_else(|| state_dir.join("outputs"), PathBuf::from);
+    let (outputs, folder) = outputs::outputs(reader, report);
+    let output_dir = folder.unwrap_or(output_dir);
     let shown = |path: &Path| Some(path.display().to_string());
     derived.extend([("STATE_DIR", shown(&state_dir)), ("OUTPUT_DIR", shown(&output_dir))]);
     let config = Config {
@@ -28,9 +31,11 @@ pub(super) fn config(reader: &Reader<'_>, sources: &Sources, report: &mut Report
         declared: declared(reader),
         traits: traits::traits(reader),
         engines: engines::engines(reader, &mut derived, report),
+        inputs: inputs(reader),
         dashboard: dashboard(reader, &mut derived),
         state_dir,
         output_dir,
+        outputs,
         log: log(reader),
     };
     (config, derived)
@@ -89,6 +94,15 @@ fn jobs(reader: &Reader<'_>) -> Jobs {
         events_max: reader.count("EVENTS_MAX").unwrap_or_default(),
         retention: reader.span("JOB_RETENTION_HOURS"),
         failed_retention: reader.span("FAILED_JOB_RETENTION_HOURS"),
+    }
+}
+
+fn inputs(reader: &Reader<'_>) -> Inputs {
+    let allowed = reader.list("ALLOWED_INPUT_HOSTS");
+    Inputs {
+        max_bytes: reader.bytes("MAX_INPUT_BYTES").unwrap_or_default(),
+        timeout: reader.span("INPUT_TIMEOUT_SECONDS"),
+        allowed: allowed.iter().filter_map(|entry| AllowedHost::parse(entry)).collect(),
     }
 }
 

@@ -26,6 +26,10 @@ pub static RETIRED: &[Former] = &[
         ],
     },
     Former {
+        reason: "use OUTPUT_STORE, such as az://container",
+        names: &["CLOUD_STORAGE_PROVIDER", "CLOUD_STORAGE_CONTAINER"],
+    },
+    Former {
         reason: "the agent reconnects for as long as it runs, with growing pauses",
         names: &["RECONNECT_INTERVAL_SECONDS", "MAX_RECONNECT_ATTEMPTS"],
     },
@@ -165,16 +169,6 @@ pub static RESERVED: &[Former] = &[
             "WORKER_WEBSOCKET_RECONNECT_DELAY_MS",
             "WORKER_WEBSOCKET_MAX_RECONNECT_ATTEMPTS",
             "WORKER_WEBSOCKET_PROTOCOL",
-        ],
-    },
-    Former {
-        reason: "cloud storage: no connector for it in this release; outputs go to OUTPUT_DIR",
-        names: &[
-            "CLOUD_STORAGE_PROVIDER",
-            "CLOUD_STORAGE_CONTAINER",
-            "CLOUD_CDN_URL",
-            "AZURE_STORAGE_ACCOUNT",
-            "AZURE_STORAGE_KEY",
         ],
     },
     Former { reason: "OpenTelemetry: no exporter for it in this release", names: &["OTEL_COLLECTOR_ENDPOINT"] },

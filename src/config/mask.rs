@@ -13,7 +13,7 @@ pub(super) fn masked(variable: &Variable, text: &str) -> String {
         return MASK.into();
     }
     match variable.kind {
-        Kind::RedisUrl => mask_url(text),
+        Kind::RedisUrl | Kind::StoreUrl | Kind::HttpUrl => mask_url(text),
         // A comma may stand in a password too: behind the first `@` alone is it surely between two addresses.
         Kind::EngineUrls | Kind::ApiUrls if text.contains('@') => {
             let parts: Vec<_> = text.split(',').collect();

@@ -6,6 +6,7 @@
 //! ```
 
 mod address;
+mod allowed_host;
 mod build;
 mod document;
 mod engines;
@@ -15,6 +16,7 @@ mod load;
 mod mask;
 mod names;
 mod nearest;
+mod outputs;
 mod reader;
 mod redis_address;
 mod report;
@@ -30,6 +32,7 @@ mod variable;
 #[cfg(test)]
 mod tests;
 
+pub use allowed_host::AllowedHost;
 pub use document::{example, page};
 pub use load::{Effective, Loaded, load};
 pub use redis_address::{Guides, Place, RedisAddress, hash_tag};

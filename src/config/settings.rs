@@ -21,12 +21,16 @@ pub struct Config {
     pub traits: WorkerTraits,
     /// The engines to drive.
     pub engines: Engines,
+    /// What may be fetched for jobs.
+    pub inputs: Inputs,
     /// The local dashboard.
     pub dashboard: Dashboard,
     /// Where state lives (journal, tokens).
     pub state_dir: PathBuf,
-    /// Where outputs are stored.
+    /// Where outputs are stored unless in a bucket.
     pub output_dir: PathBuf,
+    /// Where else outputs go.
+    pub outputs: Outputs,
     /// Log level and format.
     pub log: Log,
 }
@@ -97,6 +101,17 @@ pub struct Jobs {
     pub retention: Duration,
     /// `FAILED_JOB_RETENTION_HOURS` (168).
     pub failed_retention: Duration,
+}
+
+/// What may be fetched for jobs.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// `MAX_INPUT_BYTES` (100 MiB).
+    pub max_bytes: u64,
+    /// `INPUT_TIMEOUT_SECONDS` (120): each input, from the first question to the last byte.
+    pub timeout: Duration,
+    /// `ALLOWED_INPUT_HOSTS`.
+    pub allowed: Vec<super::AllowedHost>,
 }
 
 /// Declared hardware: each value overrides what was detected.
@@ -230,6 +245,60 @@ pub struct OpenAiEngine {
 pub struct SimulationEngine {
     /// `SIMULATION_SERVICES`: services beside `simulation` that it answers.
     pub services: Vec<String>,
+}
+
+/// Where outputs go, beside the local folder.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs {
+    /// `OUTPUT_STORE`; `None` = the local folder.
+    pub bucket: Option<Bucket>,
+    /// `OUTPUT_PUBLIC_URL`.
+    pub public_url: Option<Url>,
+    /// `OUTPUT_ENDPOINTS`: hosts, with or without port.
+    pub endpoints: Vec<String>,
+}
+
+/// A bucket (Azure: a container) and the way into it.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// Where in it outputs go, without slashes at its ends; may be empty.
+    pub prefix: String,
+    /// Whose it is.
+    pub cloud: Cloud,
+}
+
+/// Whose bucket it is, and the credentials.
+#[derive(Debug, Clone)]
+pub enum Cloud {
+    /// Amazon, or what speaks its language.
+    S3 {
+        /// `AWS_ENDPOINT_URL`; `None` = Amazon.
+        endpoint: Option<Url>,
+        /// `AWS_REGION`.
+        region: String,
+        /// `OUTPUT_PATH_STYLE`.
+        path_style: bool,
+        /// `AWS_ACCESS_KEY_ID`.
+        key_id: String,
+        /// `AWS_SECRET_ACCESS_KEY`.
+        secret: SecretString,
+        /// `AWS_SESSION_TOKEN`.
+        token: Option<SecretString>,
+    },
+    /// Google.
+    Google {
+        /// `GOOGLE_APPLICATION_CREDENTIALS`, read: the key of a service account, as JSON.
+        key: SecretString,
+    },
+    /// Azure.
+    Azure {
+        /// `AZURE_STORAGE_ACCOUNT`.
+        account: String,
+        /// `AZURE_STORAGE_KEY`.
+        key: SecretString,
+    },
 }
 
 /// The local dashboard.

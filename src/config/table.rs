@@ -148,6 +148,12 @@ pub static VARIABLES: &[Variable] = table! {
             "How often the worker registers again, in seconds."
         MAX_PAYLOAD_BYTES (Size) (Is("10MiB")) Plain []
             "A job with a larger payload is refused; bytes, or with a unit (MB, MiB)."
+        MAX_INPUT_BYTES (Size) (Is("100MiB")) Plain []
+            "A job whose input (a picture to work on, say) is larger is refused; bytes, or with a unit (MB, MiB)."
+        INPUT_TIMEOUT_SECONDS (Span(Seconds, 0.1, 86400.0)) (Is("120")) Plain []
+            "How long fetching one input may take, in seconds."
+        ALLOWED_INPUT_HOSTS (Hosts) (Unset) Plain []
+            "Where inputs may be fetched from beside public addresses: host names (*.name: all below), addresses, networks such as 10.0.0.0/8; with :port that port alone."
         EVENTS_MAX (Whole(10, 1_000_000)) (Is("1000")) Plain []
             "Progress events that are kept of one attempt."
         JOB_RETENTION_HOURS (Span(Hours, 0.001, 87600.0)) (Is("24")) Plain []
@@ -245,11 +251,37 @@ pub static VARIABLES: &[Variable] = table! {
         WORKER_MULTI_SERVICE (Boolean) (Unset) Plain []
             "Advertised as multi_service."
     }
+    Outputs {
+        OUTPUT_DIR (Path) (Derived("the folder outputs in STATE_DIR")) Plain []
+            "Folder in which outputs are stored."
+        OUTPUT_STORE (StoreUrl) (Unset) Plain []
+            "Where outputs are stored instead of OUTPUT_DIR: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder; see docs/outputs.md."
+        OUTPUT_PUBLIC_URL (HttpUrl) (Unset) Plain [CLOUD_CDN_URL Same]
+            "What stands in results in place of the store's own address, such as https://cdn.example.org: the place below the bucket or OUTPUT_DIR is put behind it."
+        OUTPUT_ENDPOINTS (List) (Unset) Plain []
+            "Hosts, each with its port if it is not the usual one, that a job's ctx.storage may name as its endpoint beside Amazon, Google and Azure."
+        AWS_ACCESS_KEY_ID (Text) (Unset) Plain []
+            "Key to an OUTPUT_STORE of s3://."
+        AWS_SECRET_ACCESS_KEY (Text) (Unset) Secret []
+            "Secret to AWS_ACCESS_KEY_ID."
+        AWS_SESSION_TOKEN (Text) (Unset) Secret []
+            "Token to AWS_ACCESS_KEY_ID, if it is a temporary one."
+        AWS_REGION (Text) (Unset) Plain [AWS_DEFAULT_REGION Same]
+            "Region of the bucket; without it us-east-1."
+        AWS_ENDPOINT_URL (HttpUrl) (Unset) Plain []
+            "Where an S3-compatible server answers, such as https://minio.example.org:9000; without it Amazon."
+        OUTPUT_PATH_STYLE (Boolean) (Is("true")) Plain []
+            "Whether an S3 bucket is named in the path; false = in front of the host name."
+        GOOGLE_APPLICATION_CREDENTIALS (Path) (Unset) Plain []
+            "File with the key of a service account, for an OUTPUT_STORE of gs://."
+        AZURE_STORAGE_ACCOUNT (Text) (Unset) Plain []
+            "Storage account of an OUTPUT_STORE of az://."
+        AZURE_STORAGE_KEY (Text) (Unset) Secret []
+            "Access key to AZURE_STORAGE_ACCOUNT."
+    }
     Program {
         STATE_DIR (Path) (Derived("systemd's STATE_DIRECTORY, else gpu-worker in XDG_STATE_HOME or ~/.local/state")) Plain []
             "Folder for what must outlive a restart."
-        OUTPUT_DIR (Path) (Derived("the folder outputs in STATE_DIR")) Plain []
-            "Folder in which outputs are stored."
         LOG_LEVEL (LEVELS) (Is("info")) Plain []
             "Least weight of the lines that are logged: error, warn, info, debug or trace."
         LOG_FORMAT (FORMATS) (Is("auto")) Plain []

@@ -1,6 +1,7 @@
 //! Text to typed value, by the kind that the table gives.
 //! In: a kind and a text. Out: the value, or what the text must be (without quoting it: the caller knows whether it may be shown).
 
+use super::allowed_host::AllowedHost;
 use super::redis_address::RedisAddress;
 use super::variable::Kind;
 use std::time::Duration;
@@ -53,10 +54,15 @@ pub(super) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
         Kind::Indexes => {
             list(trimmed).and_then(|items| items.iter().map(|item| item.parse().ok()).collect()).map(Value::Indexes)
         }
+        Kind::Hosts => list(trimmed)
+            .filter(|items| !items.is_empty() && items.iter().all(|item| AllowedHost::parse(item).is_some()))
+            .map(Value::List),
         Kind::RedisUrl => {
             return redis_url(trimmed).map(|()| Value::Text(trimmed.trim_end_matches('/').into()));
         }
         Kind::EngineUrls | Kind::ApiUrls => return engine_urls(kind, trimmed).map(Value::Urls),
+        Kind::StoreUrl => store_url(trimmed).map(|url| Value::Urls(vec![url])),
+        Kind::HttpUrl => http_url(trimmed).map(|url| Value::Urls(vec![url])),
     };
     value.ok_or_else(|| format!("must be {}", kind.expected()))
 }
@@ -144,6 +150,28 @@ fn services(text: &str) -> Option<Vec<String>> {
 fn redis_url(text: &str) -> Result<(), String> {
     let expected = || format!("must be {}", Kind::RedisUrl.expected());
     RedisAddress::parse(text).map(drop).map_err(|why| if why.is_empty() { expected() } else { why })
+}
+
+fn store_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain = url.query().is_none() && url.fragment().is_none() && url.port().is_none() && is_without_user(&url);
+    let host = url.host_str().unwrap_or_default();
+    let whole = match url.scheme() {
+        "file" => host.is_empty() && url.to_file_path().is_ok(),
+        "s3" | "gs" | "az" => !host.is_empty(),
+        _ => false,
+    };
+    (plain && whole).then_some(url)
+}
+
+fn http_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let plain = url.query().is_none() && url.fragment().is_none() && is_without_user(&url);
+    (plain && url.host_str().is_some_and(|host| !host.is_empty())).then_some(url)
+}
+
+fn is_without_user(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none()
 }
 
 /// Addresses; connectors put their own paths behind.

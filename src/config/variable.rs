@@ -101,6 +101,12 @@ pub enum Kind {
     EngineUrls,
     /// The same, with a path allowed.
     ApiUrls,
+    /// `s3://`, `gs://`, `az://` with bucket and prefix, or `file://` with a folder.
+    StoreUrl,
+    /// One address, `http://` or `https://`, a path allowed.
+    HttpUrl,
+    /// Host names, addresses and networks as a comma list.
+    Hosts,
 }
 
 /// Unit of a length of time.
@@ -165,10 +171,20 @@ impl Kind {
                  redis+sentinel://host:26379,host2:26379/mymaster or redis+cluster://host:6379,host2:6379"
                     .into()
             }
+            Kind::Hosts => {
+                "a comma list of host names, addresses and networks, such as store.internal:9000,*.lan,10.0.0.0/8"
+                    .into()
+            }
             Kind::EngineUrls => "a comma list of addresses such as http://127.0.0.1:8188, without path or query".into(),
             Kind::ApiUrls => {
                 "a comma list of addresses such as http://127.0.0.1:8000 or https://api.openai.com/v1, without credentials or query".into()
             }
+            Kind::StoreUrl => {
+                "an address such as s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder, \
+                 without credentials in it"
+                    .into()
+            }
+            Kind::HttpUrl => "an address such as https://cdn.example.org/files, without user, password or query".into(),
         }
     }
 }
@@ -190,13 +206,15 @@ pub enum Group {
     Customers,
     /// What the worker says of itself for matching.
     Capabilities,
+    /// Where outputs go.
+    Outputs,
     /// Folders, log and dashboard.
     Program,
 }
 
 impl Group {
     /// Every group, in order.
-    pub const ALL: [Group; 8] = [
+    pub const ALL: [Group; 9] = [
         Group::Redis,
         Group::Identity,
         Group::Engines,
@@ -204,6 +222,7 @@ impl Group {
         Group::Hardware,
         Group::Customers,
         Group::Capabilities,
+        Group::Outputs,
         Group::Program,
     ];
 
@@ -217,6 +236,7 @@ impl Group {
             Group::Hardware => "Declared hardware (each overrides what is detected)",
             Group::Customers => "Customers",
             Group::Capabilities => "What the worker tells about itself for matching",
+            Group::Outputs => "Outputs",
             Group::Program => "Folders, log and dashboard",
         }
     }

@@ -13,17 +13,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
+use url::Url;
 
 /// The outputs of one attempt.
 pub struct LocalStore {
     folder: PathBuf,
+    /// What stands for the folder in results, if others can reach it.
+    shown_at: Option<Url>,
     taken: Mutex<BTreeSet<String>>,
 }
 
 impl LocalStore {
     /// Outputs of this attempt of this job; the folder is made with the first of them.
     pub fn new(root: &Path, job: &str, attempt: u64) -> Self {
-        Self { folder: root.join(job).join(attempt.to_string()), taken: Mutex::default() }
+        Self { folder: root.join(job).join(attempt.to_string()), shown_at: None, taken: Mutex::default() }
+    }
+
+    /// The same, named in results as what lies below this address.
+    pub fn shown_at(self, base: Option<&Url>) -> Self {
+        let place: Vec<_> =
+            self.folder.components().rev().take(2).map(|part| part.as_os_str().to_string_lossy()).collect();
+        let shown_at = base
+            .zip(place.first().zip(place.get(1)))
+            .and_then(|(base, (attempt, job))| Url::parse(&super::place::url(base, &format!("{job}/{attempt}"))).ok());
+        Self { shown_at, ..self }
     }
 }
 
@@ -72,6 +85,7 @@ impl OutputStore for LocalStore {
             file: Some(File::from_std(file)),
             part,
             path,
+            shown_at: self.shown_at.clone(),
             name: chosen,
             kind: kind.to_owned(),
             claimed: claimed.map(str::to_owned),
@@ -96,6 +110,7 @@ struct LocalWriter {
     file: Option<File>,
     part: PartFile,
     path: PathBuf,
+    shown_at: Option<Url>,
     name: String,
     kind: String,
     claimed: Option<String>,
@@ -129,7 +144,10 @@ impl OutputWriter for LocalWriter {
         tokio::fs::rename(&self.part.0, &self.path).await.map_err(|error| failed(&error))?;
         reach(Point::OutputRenamed);
         let absolute = std::path::absolute(&self.path).map_err(|error| failed(&error))?;
-        let url = url::Url::from_file_path(&absolute).map(String::from).unwrap_or_default();
+        let url = match &self.shown_at {
+            Some(base) => super::place::url(base, &self.name),
+            None => Url::from_file_path(&absolute).map(String::from).unwrap_or_default(),
+        };
         Ok(StoredOutput {
             media_type: media_type::of(&self.head, self.claimed.as_deref(), &self.name),
             name: self.name.clone(),

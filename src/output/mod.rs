@@ -1,8 +1,20 @@
-//! Where outputs go: streamed to a folder of this box, never whole in memory.
-//! In: chunks from a connector. Out: a stored file with size, hash and sniffed media type.
+//! Where outputs go: streamed to a folder of this box or into a bucket, never whole in memory.
+//! In: chunks from a connector. Out: a stored file or object with size, hash, sniffed media type and URL.
 
+mod bucket;
+mod cloud;
+mod described;
 mod local;
 mod media_type;
 mod name;
+mod outputs;
+mod place;
+mod preview;
+mod refusal;
+mod upload;
+mod wire;
 
-pub use local::{LocalStore, try_storing};
+pub use described::without_credentials;
+pub use outputs::Outputs;
+pub use preview::{PreviewFolder, forget_previews};
+pub use wire::Patience;

@@ -25,7 +25,16 @@ pub fn safe(suggested: &str) -> String {
 
 /// The same, changed if it is taken already.
 pub fn unique(suggested: &str, taken: &mut BTreeSet<String>) -> String {
-    let name = safe(suggested);
+    free(safe(suggested), taken)
+}
+
+/// The name that a job asked for, with the extension of what the engine made if it has none, changed if it is taken.
+pub fn asked(name: &str, suggested: &str, taken: &mut BTreeSet<String>) -> String {
+    let extension = if split(name).1.is_empty() { split(suggested).1 } else { "" };
+    free(format!("{name}{extension}"), taken)
+}
+
+fn free(name: String, taken: &mut BTreeSet<String>) -> String {
     if taken.insert(name.clone()) {
         return name;
     }
@@ -78,6 +87,14 @@ mod tests {
         }
         let long = safe(&format!("{}.png", "ü".repeat(300)));
         assert!(long.len() <= LONGEST && long.ends_with(".png"), "{long}");
+    }
+
+    #[test]
+    fn a_name_that_was_asked_for_is_kept_and_gets_an_extension() {
+        let mut taken = BTreeSet::new();
+        let names = [("portrait", "x.png"), ("portrait", "y.png"), ("a.webp", "x.png"), ("v1.5 final", "noext")];
+        let names: Vec<String> = names.iter().map(|(name, suggested)| asked(name, suggested, &mut taken)).collect();
+        assert_eq!(names, ["portrait.png", "portrait-2.png", "a.webp", "v1.5 final"]);
     }
 
     #[test]

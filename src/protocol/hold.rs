@@ -60,6 +60,8 @@ pub struct ProgressNote {
     pub node: String,
     /// Step and number of steps.
     pub step: Option<(u64, u64)>,
+    /// Where a new picture of the work is, and its media type.
+    pub preview: Option<(String, String)>,
 }
 
 /// What came of taking a job over from an earlier process.
@@ -115,6 +117,7 @@ impl Space {
         claim: &Claim,
         note: &ProgressNote,
     ) -> RedisResult<Hold> {
+        let (preview_url, preview_media_type) = note.preview.clone().unwrap_or_default();
         let (step, steps) = note.step.map(|(a, b)| (a.to_string(), b.to_string())).unwrap_or_default();
         let reply = self
             .call(&PROGRESS)
@@ -125,6 +128,8 @@ impl Space {
             .arg(&note.node)
             .arg(step)
             .arg(steps)
+            .arg(preview_url)
+            .arg(preview_media_type)
             .send(con)
             .await?;
         Hold::of(&reply.text(0), &reply)

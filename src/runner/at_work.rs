@@ -16,13 +16,13 @@ use super::fetch::Fetched;
 use super::job::{Run, STOP_GRACE};
 use super::ledger::RedisLedger;
 use super::progress::{Sink, forward};
+use super::shared::Limits;
 use super::stuck::Watch;
 use super::tokens::Tokens;
-use crate::output::LocalStore;
+use crate::output::{PreviewFolder, forget_previews, without_credentials};
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
-use connectors::conformance::NoInputs;
-use connectors::contract::{Outcome, RunContext, RunError};
+use connectors::contract::{Job, Outcome, Preview, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
 use std::sync::{Arc, PoisonError};
@@ -33,6 +33,9 @@ const STUCK_GRACE: Duration = Duration::from_secs(5);
 
 /// A job that was stuck is tried elsewhere so often without charge.
 const STUCK_ELSEWHERE: usize = 2;
+
+/// A job in whose run the engine ended is tried again so often without charge: from then on the job is suspected.
+const ENDED_ELSEWHERE: usize = 1;
 
 /// The same for an engine whose GPU has failed.
 const FENCED_GRACE: Duration = Duration::from_secs(3);
@@ -53,23 +56,35 @@ impl Run<'_> {
         {
             return self.failed(&refused, Some(&fetched), began);
         }
+        let outputs = match self.shared.outputs.of(&fetched.job) {
+            Ok(outputs) => outputs,
+            Err(failure) => return self.failed(&failure, Some(&fetched), began),
+        };
         let ledger = Arc::new(RedisLedger::new(self.shared.clone(), self.hold.clone(), resume.clone()));
         let watch = Arc::new(Watch::new(engine.paces.clone()));
-        let (sink, reports) = Sink::new(watch.clone());
+        let show = {
+            let (shared, worker, job) = (self.shared.clone(), self.worker.to_owned(), fetched.job.id.clone());
+            move |preview: &Preview| shared.previews.show(&worker, &job, preview)
+        };
+        let (sink, reports) = Sink::new(watch.clone(), show);
+        let Limits { output_dir, preview_retention, .. } = &self.shared.limits;
+        let wants_previews = fetched.job.wants_previews();
+        let pictures = wants_previews.then(|| PreviewFolder::new(output_dir, &fetched.job.id, *preview_retention));
         let tokens = Arc::new(Tokens::new(&fetched.job));
         let context = RunContext {
             cancel: self.hold.engine_signal(),
             progress: sink,
             ledger: ledger.clone(),
-            inputs: Arc::new(NoInputs),
-            outputs: Arc::new(LocalStore::new(&self.shared.limits.output_dir, &fetched.job.id, fetched.job.attempt)),
+            inputs: self.shared.inputs.clone(),
+            outputs,
             tokens: tokens.clone(),
         };
-        let (connector, job) = (engine.connector.clone(), fetched.job.clone());
+        let ctx = without_credentials(&fetched.job.ctx);
+        let (connector, job) = (engine.connector.clone(), Job { ctx, ..fetched.job.clone() });
         // A task of its own: a connector that panics fails one job, not the agent.
         let mut work = tokio::spawn(carry_out(connector, job, context, resume));
         let abandon = work.abort_handle();
-        let forwarding = forward(self.shared, self.hold, reports);
+        let forwarding = forward(self.shared, self.hold, reports, pictures);
         let mut stuck = None;
         let working = async {
             let ended = tokio::time::timeout(fetched.timeout, async {
@@ -118,6 +133,10 @@ impl Run<'_> {
             *self.untold.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
         }
         reach(Point::RunEnded);
+        self.shared.previews.clear(self.worker);
+        if wants_previews && matches!(result, Some(Ok(Ok(_)))) {
+            forget_previews(output_dir, &fetched.job.id).await;
+        }
         if self.may_have_left_work(&result)
             && let Some(id) = ledger.service_job_id()
         {
@@ -143,6 +162,7 @@ impl Run<'_> {
                 if let Some(reason) = self.gpu_to_blame(engine, &failure).await {
                     return Ended::released(false, fenced_words(&reason));
                 }
+                let failure = of_the_job_if_again(failure, &fetched);
                 engine.failed(&failure, &asked());
                 let failure = self.without_false_hope(failure, &fetched).await;
                 self.failed(&failure, Some(&fetched), began)
@@ -212,6 +232,12 @@ impl Run<'_> {
     async fn stop_signal(&self) {
         self.hold.signal().cancelled().await;
     }
+}
+
+/// An engine that ends at work is at fault itself, once; of a job that was handed on before it is told what it does.
+fn of_the_job_if_again(failure: Failure, fetched: &Fetched) -> Failure {
+    let hosts_fault = failure.hosts_fault && !(failure.ended_engine && handed_on(fetched) >= ENDED_ELSEWHERE);
+    Failure { hosts_fault, ..failure }
 }
 
 /// How often the job was handed on without charge.

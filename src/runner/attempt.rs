@@ -2,7 +2,7 @@
 //! In: a job, what an earlier process left. Out: the connector's last word.
 
 use crate::telemetry::{Notice, tell};
-use connectors::contract::{Connector, Job, Outcome, Reattached, RunContext, RunError};
+use connectors::contract::{Connector, Freed, Job, Outcome, Reattached, RunContext, RunError};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +21,12 @@ pub(super) async fn carry_out(
             if failure.hosts_fault && failure.is_out_of_memory() && !context.cancel.is_cancelled() =>
         {
             // What earlier jobs left on the card may have been too much; this job alone may not be.
+            let freed = tokio::time::timeout(FREE_DEADLINE, connector.free_memory()).await;
+            if matches!(freed, Ok(Ok(Freed::NotSupported))) {
+                // Nothing has changed: it would run out again.
+                return Err(RunError::Failed(failure));
+            }
             tell(Notice::OutOfMemory { job: &job.id, message: &failure.message });
-            let _ = tokio::time::timeout(FREE_DEADLINE, connector.free_memory()).await;
             connector.run(&job, &context).await
         }
         ended => ended,

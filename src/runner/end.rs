@@ -50,7 +50,8 @@ impl Run<'_> {
             Some(Stop::Lost | Stop::Moved) => Ended::ThrownAway,
             Some(Stop::Released) => Ended::released(false, "the worker is stopping"),
             Some(Stop::Fenced) => {
-                let fences = self.engines.iter().filter_map(|engine| engine.fence()?.fenced());
+                let engines = self.engines.borrow().clone();
+                let fences = engines.iter().filter_map(|engine| engine.fence()?.fenced());
                 let reason = fences.map(|fenced| fenced.reason.clone()).next();
                 Ended::released(false, fenced_words(reason.as_deref().unwrap_or("a fault that has passed")))
             }

@@ -15,6 +15,7 @@ use crate::queue::link::unless;
 use crate::telemetry::{Notice, tell};
 use connectors::contract::{Connector, Health, Interrupted, Probe};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -44,6 +45,19 @@ pub struct Engine {
     jam: Mutex<Option<Option<u64>>>,
     news: Notify,
     fence: OnceLock<Arc<Fence>>,
+    /// Runs at work in it.
+    runs: watch::Sender<usize>,
+    /// Another one takes its place, or nobody does: what is at work ends, and nothing more begins.
+    retired: AtomicBool,
+}
+
+/// A run at work in an engine, for as long as this lives.
+pub struct AtWork<'a>(&'a Engine);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.runs.send_modify(|runs| *runs -= 1);
+    }
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -63,7 +77,31 @@ impl Engine {
             jam: Mutex::default(),
             news: Notify::new(),
             fence: OnceLock::new(),
+            runs: watch::Sender::new(0),
+            retired: AtomicBool::new(false),
         }
+    }
+
+    /// Counts a run until what this answers is dropped.
+    pub fn enter(&self) -> AtWork<'_> {
+        self.runs.send_modify(|runs| *runs += 1);
+        AtWork(self)
+    }
+
+    /// How many runs are at work in it.
+    pub fn runs(&self) -> usize {
+        *self.runs.borrow()
+    }
+
+    /// Takes it out of the offer for good; what is at work goes on.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.offer_changed();
+    }
+
+    /// Waits until nothing is at work in it.
+    pub async fn idle(&self) {
+        let _ = self.runs.subscribe().wait_for(|runs| *runs == 0).await;
     }
 
     /// The latest probe.
@@ -77,7 +115,7 @@ impl Engine {
             let breakers = locked(&self.breakers);
             breakers.is_open(&Part::Whole) || breakers.is_open(&Part::Runs)
         };
-        self.probe.borrow().is_healthy() && !rests && !self.is_fenced()
+        self.probe.borrow().is_healthy() && !rests && !self.is_fenced() && !self.retired.load(Ordering::Relaxed)
     }
 
     /// Says which GPU it works on; one that is never told works on none.

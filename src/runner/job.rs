@@ -17,6 +17,7 @@ use super::end::Ended;
 use super::engine::Engine;
 use super::fetch::{NotHere, fetch};
 use super::shared::Shared;
+use super::slot::Engines;
 use super::tokens::Tokens;
 use crate::capabilities::Capabilities;
 use crate::protocol::claim::ClaimedJob;
@@ -46,7 +47,7 @@ pub struct Run<'a> {
     /// The worker's id.
     pub worker: &'a str,
     /// Its engines, in the order of preference.
-    pub engines: &'a [Arc<Engine>],
+    pub engines: &'a Engines,
     /// What it offers.
     pub capabilities: &'a Capabilities,
     /// The hold on the job.
@@ -80,16 +81,18 @@ impl Run<'_> {
         if earlier.is_some() {
             self.engines_awake(&serves).await;
         }
-        let Some(engine) = self.engines.iter().find(serves) else {
+        let engines = self.engines.borrow().clone();
+        let Some(engine) = engines.iter().find(serves) else {
             // Cancelled while an engine was waited for, or none came: an earlier process's work must not go on for nobody.
             if let Some(id) = earlier.and_then(|earlier| earlier.service_job_id.as_deref())
                 && self.hold.why() != Some(Stop::Moved)
             {
-                let stopping = self.engines.iter().map(|engine| engine.connector.interrupt(id));
+                let stopping = engines.iter().map(|engine| engine.connector.interrupt(id));
                 let _ = tokio::time::timeout(STOP_GRACE, futures_util::future::join_all(stopping)).await;
             }
             return Ended::released(false, "no engine of this worker can take it now");
         };
+        let _at_work = engine.enter();
         self.run(engine, fetched, earlier.and_then(|earlier| earlier.service_job_id.clone())).await
     }
 
@@ -97,8 +100,8 @@ impl Run<'_> {
     async fn engines_awake(&self, serves: &impl Fn(&&Arc<Engine>) -> bool) {
         let waiting = async {
             // Nobody knows when a fence ends: others take the job meanwhile.
-            let is_hopeless = || self.engines.iter().any(|engine| engine.is_fenced());
-            while !self.engines.iter().any(|engine| serves(&engine)) && !is_hopeless() {
+            let is_hopeless = || self.engines.borrow().iter().any(|engine| engine.is_fenced());
+            while !self.engines.borrow().iter().any(|engine| serves(&engine)) && !is_hopeless() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };

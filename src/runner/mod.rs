@@ -14,6 +14,7 @@ mod idle;
 mod job;
 mod ledger;
 pub mod pace;
+pub mod previews;
 mod progress;
 mod reference;
 pub mod retry;

@@ -1,12 +1,15 @@
 //! Progress of one run on its way to Redis: thinned out, never falling, the last one always sent.
-//! In: reports as often as the engine likes. Out: at most ten events a second and `EVENTS_MAX` in all.
+//! In: reports as often as the engine likes. Out: at most ten events a second and `EVENTS_MAX` in all. A new picture is
+//! named by the next event that goes.
 
+use super::previews::{Reference, store};
 use super::shared::Shared;
 use super::stuck::Watch;
+use crate::output::PreviewFolder;
 use crate::protocol::hold::{Hold as Answer, ProgressNote};
 use crate::queue::holds::{Hold, Stop};
 use crate::queue::lease;
-use connectors::contract::{Progress, ProgressSink};
+use connectors::contract::{Preview, Progress, ProgressSink};
 use failpoints::{Point, reach};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,14 +20,23 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// What a connector reports to.
 pub struct Sink {
     latest: watch::Sender<Option<Progress>>,
+    pictures: watch::Sender<Option<Preview>>,
     watch: Arc<Watch>,
+    show: Box<dyn Fn(&Preview) -> bool + Send + Sync>,
+}
+
+/// What reads a sink.
+pub struct Reports {
+    latest: watch::Receiver<Option<Progress>>,
+    pictures: watch::Receiver<Option<Preview>>,
 }
 
 impl Sink {
-    /// A sink and what reads it. `watch` hears of every report, however many come at once.
-    pub fn new(watch: Arc<Watch>) -> (Arc<Self>, watch::Receiver<Option<Progress>>) {
-        let (latest, receiver) = watch::channel(None);
-        (Arc::new(Self { latest, watch }), receiver)
+    /// A sink and what reads it. `watch` hears of every report, `show` of every picture, however many come at once;
+    /// pictures for which it says `false` go no further.
+    pub fn new(watch: Arc<Watch>, show: impl Fn(&Preview) -> bool + Send + Sync + 'static) -> (Arc<Self>, Reports) {
+        let ((latest, reports), (pictures, shown)) = (watch::channel(None), watch::channel(None));
+        (Arc::new(Self { latest, pictures, watch, show: Box::new(show) }), Reports { latest: reports, pictures: shown })
     }
 }
 
@@ -36,6 +48,12 @@ impl ProgressSink for Sink {
             let fraction = if progress.fraction.is_finite() { progress.fraction.clamp(0.0, 1.0) } else { before };
             *latest = Some(Progress { fraction: fraction.max(before), ..progress });
         });
+    }
+
+    fn preview(&self, preview: Preview) {
+        if (self.show)(&preview) {
+            self.pictures.send_replace(Some(preview));
+        }
     }
 }
 
@@ -59,17 +77,38 @@ impl Budget {
     }
 }
 
-/// Sends progress until the sink is gone.
-pub async fn forward(shared: &Shared, hold: &Hold, mut reports: watch::Receiver<Option<Progress>>) {
+/// Sends progress until the sink is gone. Pictures go into `folder` if the job wants to hear of them.
+pub async fn forward(shared: &Shared, hold: &Hold, reports: Reports, folder: Option<PreviewFolder>) {
+    let (stored, references) = watch::channel(None);
+    tokio::join!(store(folder, reports.pictures, stored), send_all(shared, hold, reports.latest, references));
+}
+
+async fn send_all(
+    shared: &Shared,
+    hold: &Hold,
+    mut reports: watch::Receiver<Option<Progress>>,
+    mut references: watch::Receiver<Option<Reference>>,
+) {
     let most = shared.limits.events_max.max(1);
     let mut budget = Budget { left: most, most, last_fraction: -1.0 };
-    let mut unsent = None;
+    let (mut unsent, mut picture, mut pictures_come) = (None, None, true);
     loop {
-        let open = reports.changed().await.is_ok();
+        let open = tokio::select! {
+            changed = reports.changed() => changed.is_ok(),
+            changed = references.changed(), if pictures_come => {
+                pictures_come = changed.is_ok();
+                if !pictures_come {
+                    continue;
+                }
+                // It is not to wait for the next step; whether the run goes on shows the next time round.
+                picture = references.borrow_and_update().clone();
+                true
+            }
+        };
         let latest = reports.borrow_and_update().clone();
         if let Some(progress) = latest.filter(|_| open) {
             if budget.allows(progress.fraction) {
-                send(shared, hold, &progress).await;
+                send(shared, hold, &progress, picture.take()).await;
                 budget.spend(progress.fraction);
                 unsent = None;
                 pause(&mut reports).await;
@@ -81,7 +120,7 @@ pub async fn forward(shared: &Shared, hold: &Hold, mut reports: watch::Receiver<
             let newest = reports.borrow().clone();
             let missed = newest.filter(|progress| progress.fraction > budget.last_fraction).or(unsent);
             if let Some(progress) = missed.filter(|_| budget.left > 0) {
-                send(shared, hold, &progress).await;
+                send(shared, hold, &progress, None).await;
             }
             return;
         }
@@ -102,12 +141,13 @@ async fn pause(reports: &mut watch::Receiver<Option<Progress>>) {
     }
 }
 
-async fn send(shared: &Shared, hold: &Hold, progress: &Progress) {
+async fn send(shared: &Shared, hold: &Hold, progress: &Progress, picture: Option<Reference>) {
     let note = ProgressNote {
         percent: progress.fraction * 100.0,
         message: progress.message.clone().unwrap_or_default(),
         node: progress.node.clone().unwrap_or_default(),
         step: progress.step,
+        preview: picture.map(|picture| (picture.url, picture.media_type.to_owned())),
     };
     // Lost progress is no loss: the next report replaces it.
     match shared.link.call(async |con| shared.space.progress(con, &hold.claim, &note).await).await {
@@ -130,7 +170,9 @@ mod tests {
     use std::sync::Mutex;
 
     fn unwatched() -> (Arc<Sink>, watch::Receiver<Option<Progress>>) {
-        Sink::new(Arc::new(Watch::new(Arc::new(Mutex::new(Paces::new(Duration::ZERO))))))
+        let (sink, reports) =
+            Sink::new(Arc::new(Watch::new(Arc::new(Mutex::new(Paces::new(Duration::ZERO))))), |_| true);
+        (sink, reports.latest)
     }
 
     #[test]

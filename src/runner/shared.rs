@@ -1,15 +1,19 @@
 //! What all slots of an agent share.
 //! In: limits and the way to Redis. Out: one place to reach both.
 
+use super::previews::Previews;
+use crate::output::Outputs;
 use crate::protocol::Space;
 use crate::queue::announce;
 use crate::queue::holds::Holds;
 use crate::queue::journal::Journal;
 use crate::queue::link::Link;
 use crate::service::shutdown::Shutdown;
+use connectors::contract::InputSource;
 use failpoints::{Point, reach};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -30,8 +34,10 @@ pub struct Limits {
     pub retry_backoff: Duration,
     /// Progress events of one attempt.
     pub events_max: u32,
-    /// Where outputs go.
+    /// Where pictures of work that goes on lie.
     pub output_dir: PathBuf,
+    /// How long pictures of jobs that did not end well are kept.
+    pub preview_retention: Duration,
 }
 
 /// What all slots of an agent share.
@@ -42,10 +48,16 @@ pub struct Shared {
     pub space: Space,
     /// What this process holds.
     pub holds: Holds,
+    /// Where jobs' inputs come from.
+    pub inputs: Arc<dyn InputSource>,
     /// Ends of jobs that Redis has not confirmed.
     pub journal: Journal,
     /// Times and sizes.
     pub limits: Limits,
+    /// Where outputs go.
+    pub outputs: Outputs,
+    /// What jobs look like while they are at work.
+    pub previews: Previews,
     /// Orders to stop.
     pub shutdown: Shutdown,
     /// This machine's id.

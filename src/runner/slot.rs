@@ -40,6 +40,9 @@ const WAIT_LONGEST: Duration = Duration::from_secs(20);
 /// Tokens that nobody takes vanish after 60 s; up to here they can be relied upon.
 const TOKENS_LAST: Duration = Duration::from_secs(30);
 
+/// The engines of a slot, in the order of preference.
+pub type Engines = watch::Sender<Arc<[Arc<Engine>]>>;
+
 /// One worker.
 pub struct Slot {
     /// What all slots share.
@@ -48,8 +51,8 @@ pub struct Slot {
     pub worker: String,
     /// The fence of its GPU; `None`: it has none.
     pub fence: Option<Arc<Fence>>,
-    /// Its engines.
-    pub engines: Vec<Arc<Engine>>,
+    /// Its engines, which come and go with their files.
+    pub engines: Engines,
     /// What it offers now.
     pub capabilities: watch::Sender<Arc<Capabilities>>,
     /// Somebody wants it to claim no more for now.
@@ -75,14 +78,14 @@ impl Slot {
         shared: Arc<Shared>,
         worker: String,
         fence: Option<Arc<Fence>>,
-        engines: Vec<Arc<Engine>>,
+        engines: Arc<[Arc<Engine>]>,
         capabilities: Capabilities,
     ) -> Self {
         Self {
             shared,
             worker,
             fence,
-            engines,
+            engines: watch::Sender::new(engines),
             capabilities: watch::Sender::new(Arc::new(capabilities)),
             paused: watch::Sender::new(false),
             instance: watch::Sender::new(String::new()),
@@ -103,7 +106,7 @@ impl Slot {
     /// Whether it can do nothing because its GPU may not work. With an engine that needs no GPU it still can.
     pub fn is_fenced(&self) -> bool {
         let fenced = self.fence.as_ref().is_some_and(|fence| fence.fenced().is_some());
-        fenced && !self.engines.iter().any(|engine| engine.is_healthy())
+        fenced && !self.engines.borrow().iter().any(|engine| engine.is_healthy())
     }
 
     /// The job at work.
@@ -210,8 +213,9 @@ impl Slot {
 
     /// An engine has fallen ill since the offer was made: a new offer is on its way.
     fn offers_too_much(&self, capabilities: &Capabilities) -> bool {
+        let engines = self.engines.borrow();
         let is_served = |service: &String| {
-            self.engines.iter().any(|engine| engine.is_healthy() && engine.connector.services().contains(service))
+            engines.iter().any(|engine| engine.is_healthy() && engine.connector.services().contains(service))
         };
         !capabilities.services().iter().all(is_served)
     }
@@ -256,7 +260,8 @@ impl Slot {
 
     /// The engine may still be at work for a job that has gone to somebody else.
     async fn stop_orphan(&self, Orphan { job, service_job_id }: Orphan) {
-        for engine in &self.engines {
+        let engines = self.engines.borrow().clone();
+        for engine in engines.iter() {
             // Ids are unique: an engine that does not know this one has nothing to stop.
             let stopped = tokio::time::timeout(STOP_GRACE, engine.connector.interrupt(&service_job_id)).await;
             if matches!(stopped, Ok(Ok(Interrupted::Stopped))) {

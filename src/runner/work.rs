@@ -8,7 +8,6 @@ use super::shared::{Announcement, Shared};
 use super::slot::Slot;
 use super::tokens::Tokens;
 use crate::capabilities::Capabilities;
-use crate::output::try_storing;
 use crate::protocol::claim::ClaimedJob;
 use crate::protocol::hold::Claim;
 use crate::protocol::outcome::Settled;
@@ -62,7 +61,7 @@ impl Slot {
         self.shared.holds.add(hold.clone());
         tell(Notice::Claimed { worker: &self.worker, job: &claimed.id, attempt: claimed.attempt });
         self.now_doing(None, Some(&claimed.id));
-        let (shared, worker, engines) = (&self.shared, &*self.worker, &*self.engines);
+        let (shared, worker, engines) = (&self.shared, &*self.worker, &self.engines);
         let run = Run { shared, worker, engines, capabilities, hold: &hold, untold: Mutex::default() };
         let ended = beating(beat, Box::pin(run.live(claimed, earlier.as_ref()))).await;
         let untold = run.untold.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +77,8 @@ impl Slot {
         self.now_doing(Some(&claimed.id), None);
         if out_of_memory {
             // What the failed run left on the card would fail the next one.
-            let freeing = self.engines.iter().map(|engine| engine.connector.free_memory());
+            let engines = self.engines.borrow().clone();
+            let freeing = engines.iter().map(|engine| engine.connector.free_memory());
             let _ = tokio::time::timeout(FREE_DEADLINE, futures_util::future::join_all(freeing)).await;
             reach(Point::MemoryFreed);
         }
@@ -87,7 +87,8 @@ impl Slot {
         }
         // A dead engine must not run through the queue, and one that goes on with what it was told to stop must not be
         // given more: it is asked before the next claim, not at the next interval.
-        let to_ask = self.engines.iter().filter(|engine| blames_us || engine.has_leftovers());
+        let engines = self.engines.borrow().clone();
+        let to_ask = engines.iter().filter(|engine| blames_us || engine.has_leftovers());
         if self.shared.shutdown.drain.is_cancelled() {
             return after;
         }
@@ -95,18 +96,13 @@ impl Slot {
         after
     }
 
-    /// A full disk must not run through the queue either.
+    /// A full disk, or a bucket that takes nothing, must not run through the queue either.
     async fn until_outputs_can_be_stored(&self, beat: &Beat) {
-        let folder = &self.shared.limits.output_dir;
-        let trying = || {
-            let folder = folder.clone();
-            // The disk may hang; the leases live on this thread.
-            tokio::task::spawn_blocking(move || try_storing(&folder))
-        };
+        let outputs = &self.shared.outputs;
         let mut told = false;
-        while let Ok(Err(error)) = trying().await {
+        while let Err(failure) = beating(beat, outputs.try_storing()).await {
             if !std::mem::replace(&mut told, true) {
-                tell(Notice::CannotStore { folder, error: error.to_string() });
+                tell(Notice::CannotStore { place: &outputs.shown(), error: &failure.message });
             }
             beat.tick();
             if unless(&self.shared.shutdown.drain, tokio::time::sleep(BEAT)).await.is_none() {

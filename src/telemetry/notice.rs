@@ -53,7 +53,9 @@ pub enum Notice<'a> {
     /// A job's result was accepted.
     Completed { worker: &'a str, job: &'a str, outputs: usize, took: Duration },
     /// Outputs cannot be stored: the worker claims nothing until they can.
-    CannotStore { folder: &'a std::path::Path, error: String },
+    CannotStore { place: &'a str, error: &'a str },
+    /// An upload that came to nothing could not be cleaned away.
+    UploadLeft { message: &'a str },
     /// An attempt failed.
     Failed { worker: &'a str, job: &'a str, kind: &'a str, reason: &'a str, message: &'a str, then: String },
     /// A job was stopped because somebody cancelled it.
@@ -74,6 +76,12 @@ pub enum Notice<'a> {
     Hardware { note: &'a str },
     /// Something about an engine that is a file of CONNECTORS_DIR.
     EngineFile { file: &'a str, note: &'a str },
+    /// An engine that is a file is in use, or the changed file is.
+    EngineFileInUse { file: &'a str, services: String, changed: bool },
+    /// A file cannot be used. `kept`: the engine that it was before goes on.
+    EngineFileFault { file: &'a str, fault: &'a str, kept: bool },
+    /// The engine that a file was is out of the offer; its runs may end.
+    EngineFileRetired { engine: &'a str, why: &'a str, runs: usize },
     /// A GPU may not work any more; its workers claim nothing that needs it.
     GpuFenced { gpu: u32, reason: &'a str, remedy: &'a str },
     /// A GPU may work again. `check`: what was made sure of.
@@ -121,11 +129,14 @@ pub fn tell(notice: Notice<'_>) {
         OnTrial { engine, part } => info!(engine, part, "offered again, on trial"),
         TrustedAgain { engine, part } => info!(engine, part, "works again"),
         OutOfMemory { job, message } => {
-            warn!(job, message, "out of memory: freeing the engine's, then trying once more");
+            warn!(job, message, "out of memory: the engine was asked to free its own; trying once more");
         }
         Claimed { worker, job, attempt } => info!(worker, job, attempt, "claimed"),
-        CannotStore { folder, error } => {
-            warn!(folder = %folder.display(), error, "outputs cannot be stored; no jobs are claimed until they can");
+        UploadLeft { message } => {
+            warn!(message, "an unfinished upload stays in its bucket until a lifecycle rule of the bucket removes it");
+        }
+        CannotStore { place, error } => {
+            warn!(place, error, "outputs cannot be stored; no jobs are claimed until they can");
         }
         TakenUp { worker, job, started } => info!(worker, job, started, "taken up after a restart"),
         OrphanStopped { worker, job, engine } => {
@@ -152,6 +163,14 @@ pub fn tell(notice: Notice<'_>) {
         }
         Hardware { note } => info!(note, "hardware"),
         EngineFile { file, note } => warn!(file, note, "engine of CONNECTORS_DIR"),
+        EngineFileInUse { file, services, changed } => {
+            info!(file, services, changed, "engine of CONNECTORS_DIR is in use");
+        }
+        EngineFileFault { file, fault, kept: false } => warn!(file, fault, "engine of CONNECTORS_DIR is not used"),
+        EngineFileFault { file, fault, kept: true } => {
+            warn!(file, fault, "changed engine of CONNECTORS_DIR cannot be used: what it was before stays in use");
+        }
+        EngineFileRetired { engine, why, runs } => info!(engine, why, runs, "out of the offer; its runs may end"),
         GpuFenced { gpu, reason, remedy } => {
             error!(gpu, reason, remedy, "GPU fenced: no jobs that need it are claimed");
         }

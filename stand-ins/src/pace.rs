@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 
-pub(crate) struct Pace {
+pub struct Pace {
     stepped: AtomicBool,
     permits: Semaphore,
     /// Steps asked for less steps allowed.

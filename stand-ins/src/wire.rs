@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Shared by the listener, all streams and the handle.
-pub(crate) struct Wire {
+pub struct Wire {
     frozen: watch::Sender<bool>,
     stalled: Mutex<Vec<Waker>>,
     connections: Mutex<CancellationToken>,
@@ -76,7 +76,7 @@ impl Wire {
 }
 
 /// Accepts connections while the server is up and not frozen; binds the same port again after a time down.
-pub(crate) struct Door {
+pub struct Door {
     wire: Arc<Wire>,
     listener: Option<TcpListener>,
     address: SocketAddr,
@@ -140,7 +140,7 @@ impl Listener for Door {
 }
 
 /// One connection.
-pub(crate) struct Line {
+pub struct Line {
     stream: TcpStream,
     token: CancellationToken,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,

@@ -15,6 +15,7 @@ mod indexing;
 mod latency;
 mod memory;
 mod orphans;
+mod output;
 mod stage;
 #[path = "../it/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests need more of it")]
@@ -24,8 +25,8 @@ mod yardstick;
 
 use table::Table;
 
-const SECTIONS: [&str; 10] =
-    ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel", "orphans", "back"];
+const SECTIONS: [&str; 11] =
+    ["claim", "indexing", "latency", "crowd", "cycles", "idle", "memory", "cancel", "orphans", "back", "output"];
 
 async fn run(section: &str, table: &mut Table) {
     match section {
@@ -38,6 +39,7 @@ async fn run(section: &str, table: &mut Table) {
         "memory" => memory::run(table).await,
         "cancel" => cancel::run(table).await,
         "orphans" => orphans::run(table).await,
+        "output" => Box::pin(output::run(table)).await,
         _ => Box::pin(back::run(table)).await,
     }
 }

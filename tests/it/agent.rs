@@ -9,6 +9,7 @@ mod ending;
 mod engine_faults;
 mod openai;
 mod outages;
+mod previews;
 mod sharing;
 mod stopping;
 mod suiting;

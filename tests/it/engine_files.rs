@@ -1,12 +1,15 @@
 //! Engines of one's own, as their owner meets them: the guide's ten lines, the commands, the agent with CONNECTORS_DIR.
 //! In: files written as the guide says. Out: jobs from queue to output; sentences about what is wrong.
 
+mod changing;
+mod crashing;
+
 use crate::support::agent::command;
 use crate::support::{Agent, Queue, RedisServer, until};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 const GUIDE: &str = include_str!("../../connectors/README.md");
@@ -32,6 +35,12 @@ impl Engines {
         std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    /// The same in one step, as careful editors do it: nobody sees half a file.
+    fn replace(&self, name: &str, text: &str, mode: u32) {
+        self.write(".fresh", text, mode);
+        std::fs::rename(self.path(".fresh"), self.path(name)).unwrap();
+    }
+
     /// `gpu-worker connectors …` in the folder; no Redis is there.
     fn cli(&self, words: &[&str], input: &str) -> Output {
         let mut command = command("redis://127.0.0.1:1", self.folder.path(), &[("CONNECTORS_DIR", ".")]);
@@ -47,9 +56,16 @@ impl Engines {
     }
 
     async fn agent_with(&self, server: &RedisServer, more: &[(&str, &str)]) -> Agent {
+        self.agent_on(server, "box", more).await
+    }
+
+    /// An agent `box`, one of whose workers is this one.
+    async fn agent_on(&self, server: &RedisServer, worker: &str, more: &[(&str, &str)]) -> Agent {
         let dir = self.folder.path().to_str().unwrap();
         let env = [&[("CONNECTORS_DIR", dir), ("HEALTH_CHECK_INTERVAL_SECONDS", "0.2")], more].concat();
-        Agent::start(server, "box", &env).await
+        let agent = Agent::spawn(server, "box", &env);
+        agent.registered(server, worker).await;
+        agent
     }
 }
 
@@ -188,7 +204,7 @@ async fn nothing_of_an_engine_outlives_a_killed_agent_and_the_next_one_runs_the_
 }
 
 #[tokio::test]
-async fn the_log_tells_of_collisions_faults_new_files_and_lost_ones() {
+async fn the_log_tells_of_collisions_and_faults() {
     let server = RedisServer::start().await;
     let engines = Engines::new();
     let hello = std::fs::read_to_string(engines.path("hello.py")).unwrap();
@@ -204,28 +220,18 @@ async fn the_log_tells_of_collisions_faults_new_files_and_lost_ones() {
     agent.logged("the service simulation is simulation's already").await;
     agent.logged("other engines offer all of its services").await;
     agent.logged("2:7: must be like http").await;
-    engines.write("fresh.toml", "services = ['fresh']\nurl = 'http://127.0.0.1:1'\n[submit]\npath = '/'\n", 0o644);
-    agent.logged("new or mended: restart the agent to use it").await;
-    std::fs::remove_file(engines.path("late.py")).unwrap();
-    agent.logged("gone or unusable").await;
 }
 
 #[tokio::test]
 async fn an_engine_that_is_mended_after_the_start_is_taken_up() {
     let server = RedisServer::start().await;
     let (engines, queue) = (Engines::new(), Queue::of(&server));
-    let path = engines.path("hello.py");
-    let hello = std::fs::read_to_string(&path).unwrap();
-    let replace = |path: &Path, text: &str| {
-        engines.write("fresh", text, 0o644);
-        std::fs::set_permissions(engines.path("fresh"), std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::rename(engines.path("fresh"), path).unwrap();
-    };
-    replace(&path, "#!/bin/sh\nexit 5\n");
+    let hello = std::fs::read_to_string(engines.path("hello.py")).unwrap();
+    engines.replace("hello.py", "#!/bin/sh\nexit 5\n", 0o755);
     let agent = engines.agent(&server).await;
     agent.logged("exit code 5").await;
     let id = queue.submit(json!({"service_required": "hello", "payload": {"name": "Ada", "seconds": 0}})).await;
-    replace(&path, &hello);
+    engines.replace("hello.py", &hello, 0o755);
     queue.reaches(&id, "completed").await;
 }
 

@@ -26,6 +26,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("queue", &["protocol", "config", "telemetry"]),
     // It implements the output store of the connectors' contract.
     ("output", &["protocol", "config", "telemetry", CONNECTORS]),
+    // It implements the input source of the connectors' contract.
+    ("input", &["config", CONNECTORS]),
     ("runner", &["protocol", "capabilities", "queue", "output", CONNECTORS, "telemetry", "service"]),
     ("hub", &["protocol", "config", "capabilities", "queue", "output", "telemetry", "service"]),
     // It shows snapshots and passes on commands that are handed to it.

@@ -17,6 +17,7 @@ mod fencing;
 mod hardware;
 mod hostile;
 mod imports;
+mod outputs;
 mod panicking;
 mod poison;
 mod protocol;

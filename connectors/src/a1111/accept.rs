@@ -3,7 +3,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::flight::Picture;
-use super::http::Trouble;
+use super::http::{ENGINE, Trouble};
 use super::payload::{self, Plan};
 use super::progress::Tracker;
 use super::run::Attempt;
@@ -25,7 +25,8 @@ impl Attempt<'_> {
     ) -> Result<Outcome, RunError> {
         let mut data = json!({ "task_id": self.id });
         if plan.kind.is_generation() {
-            let info = Info::read(fields.get("info")).ok_or_else(|| Trouble::Nonsense.failure("reading the result"))?;
+            let info = Info::read(fields.get("info"))
+                .ok_or_else(|| Trouble::Nonsense.failure(ENGINE, "reading the result"))?;
             self.undisturbed(&info, tracker).await?;
             info.check(plan, checkpoint)?;
             if let Some(version) = info.version() {

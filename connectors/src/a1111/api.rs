@@ -3,8 +3,10 @@
 //!
 //! Forks answer with more or fewer fields: what is missing reads as zero, a list that a fork has no route for is `None`.
 
+use super::base64;
 use super::http::{Http, Trouble};
 use super::settings::Timing;
+use crate::contract::Preview;
 use serde_json::{Map, Value, json};
 
 /// Where a task is, by its id.
@@ -58,28 +60,40 @@ pub(super) struct Api {
 
 impl Api {
     pub async fn task(&self, id: &str) -> Result<Task, Trouble> {
-        let question = json!({ "id_task": id, "id_live_preview": -1, "live_preview": false });
+        self.ask_task(id, None).await.map(|(task, _)| task)
+    }
+
+    /// The same, with the picture of the task that is at work if there is one newer than the one that was `seen`. The
+    /// server makes it for the question, every `show_progress_every_n_steps`.
+    pub async fn task_with_picture(&self, id: &str, seen: i64) -> Result<(Task, Option<(i64, Preview)>), Trouble> {
+        self.ask_task(id, Some(seen)).await
+    }
+
+    async fn ask_task(&self, id: &str, seen: Option<i64>) -> Result<(Task, Option<(i64, Preview)>), Trouble> {
+        let question = json!({ "id_task": id, "id_live_preview": seen.unwrap_or(-1), "live_preview": seen.is_some() });
         let answer = self.http.post("internal/progress", &question, self.timing.request).await?;
         if matches!(answer.status, 404 | 405) {
-            return Ok(Task::NoRoute);
+            return Ok((Task::NoRoute, None));
         }
         let said: Value = answer.success()?.json()?;
+        let picture = || Some((said["id_live_preview"].as_i64()?, picture(said["live_preview"].as_str()?)?));
         let is = |name: &str| said.get(name).and_then(Value::as_bool);
         let (Some(active), Some(queued), Some(completed)) = (is("active"), is("queued"), is("completed")) else {
             return Err(Trouble::Nonsense);
         };
-        Ok(match () {
+        let task = match () {
             () if active => Task::Active { fraction: said["progress"].as_f64().unwrap_or(0.0) },
             () if queued => Task::Queued(said["textinfo"].as_str().map(str::to_owned)),
             () if completed => Task::Completed,
             () => Task::Unknown,
-        })
+        };
+        Ok((task, active.then(picture).flatten()))
     }
 
     pub async fn state(&self, limit: std::time::Duration) -> Result<State, Trouble> {
         // Without the picture, which would be encoded anew for each question.
-        let path = "sdapi/v1/progress?skip_current_image=true";
-        let said: Value = self.http.get(path, limit).await?.success()?.json()?;
+        let bare = [("skip_current_image", "true")];
+        let said: Value = self.http.get_where("sdapi/v1/progress", &bare, limit).await?.success()?.json()?;
         let state = said.get("state").filter(|state| state.is_object()).ok_or(Trouble::Nonsense)?;
         let is = |name: &str| state[name].as_bool().unwrap_or(false);
         Ok(State {
@@ -142,5 +156,32 @@ impl Api {
         answer.success()?;
         // Without any model it answers 500: there was nothing to put back.
         self.http.post("sdapi/v1/reload-checkpoint", &json!({}), self.timing.load).await.map(|_| true)
+    }
+}
+
+/// `data:image/png;base64,…`; what the bytes are is told by the bytes.
+fn picture(said: &str) -> Option<Preview> {
+    let bytes = base64::decode(said)?;
+    let media_type = match &*bytes {
+        [0xFF, 0xD8, 0xFF, ..] => "image/jpeg",
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        _ => return None,
+    };
+    Some(Preview { media_type, bytes, node: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_what_its_bytes_say() {
+        let png = picture("data:image/png;base64,iVBORw0KGgo=").unwrap();
+        assert_eq!((png.media_type, &*png.bytes), ("image/png", &b"\x89PNG\r\n\x1a\n"[..]));
+        // Said to be a PNG, but a JPEG.
+        assert_eq!(picture("data:image/png;base64,/9j/4A==").unwrap().media_type, "image/jpeg");
+        for nothing in ["", "data:image/png;base64,", "data:image/png;base64,????", "data:,text"] {
+            assert_eq!(picture(nothing), None, "{nothing}");
+        }
     }
 }

@@ -82,3 +82,10 @@ impl Base64 {
         Ok(self.out.freeze())
     }
 }
+
+/// A whole text at once, with or without a data prefix; `None` if it is no base64.
+pub(super) fn decode(text: &str) -> Option<Bytes> {
+    let mut letters = Base64::default();
+    text.bytes().try_for_each(|byte| letters.push(byte)).ok()?;
+    letters.finish().ok()
+}

@@ -5,6 +5,7 @@
 //! the current checkpoint, and a part of a name by whatever contains it.
 
 use super::api::Api;
+use super::http::ENGINE;
 use super::payload::short;
 use super::refusal;
 use crate::failure::{Failure, Reason};
@@ -59,7 +60,7 @@ pub(super) fn read_all(list: &Value) -> Vec<Checkpoint> {
 }
 
 async fn all(api: &Api) -> Result<Vec<Checkpoint>, Failure> {
-    let list = api.list("sd-models").await.map_err(|trouble| trouble.failure("listing checkpoints"))?;
+    let list = api.list("sd-models").await.map_err(|trouble| trouble.failure(ENGINE, "listing checkpoints"))?;
     Ok(read_all(&list.unwrap_or_default()))
 }
 
@@ -69,7 +70,7 @@ pub(super) async fn find(api: &Api, name: &str) -> Result<Checkpoint, Failure> {
     if let Some(found) = find(&all(api).await?) {
         return Ok(found);
     }
-    api.refresh_checkpoints().await.map_err(|trouble| trouble.failure("having it look for new checkpoints"))?;
+    api.refresh_checkpoints().await.map_err(|trouble| trouble.failure(ENGINE, "having it look for new checkpoints"))?;
     let list = all(api).await?;
     find(&list).ok_or_else(|| {
         let mut there: Vec<_> = list.iter().take(8).map(|one| short(one.bare_title())).collect();
@@ -90,7 +91,7 @@ pub(super) async fn switch(api: &Api, wanted: &Checkpoint) -> Result<(), Failure
     tracing::info!(checkpoint = wanted.bare_title(), "switching AUTOMATIC1111's checkpoint");
     let options = Map::from_iter([("sd_model_checkpoint".to_owned(), json!(wanted.title))]);
     let answer = api.set_options(&options, api.timing.load).await;
-    let answer = answer.map_err(|trouble| trouble.failure("switching the checkpoint"))?;
+    let answer = answer.map_err(|trouble| trouble.failure(ENGINE, "switching the checkpoint"))?;
     if answer.status != 200 {
         let failure = refusal::failure(&answer, "switching the checkpoint", &[]);
         let failure = Failure { hosts_fault: true, ..failure };
@@ -108,7 +109,7 @@ pub(super) async fn switch(api: &Api, wanted: &Checkpoint) -> Result<(), Failure
 }
 
 async fn is_set(api: &Api, wanted: &Checkpoint) -> Result<bool, Failure> {
-    let options = api.options().await.map_err(|trouble| trouble.failure("reading its options"))?;
+    let options = api.options().await.map_err(|trouble| trouble.failure(ENGINE, "reading its options"))?;
     let set = options.get("sd_model_checkpoint").and_then(Value::as_str).unwrap_or_default();
     Ok(wanted.is(set))
 }

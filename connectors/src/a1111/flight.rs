@@ -13,14 +13,13 @@
 
 use super::answer::{Piece, Scanner};
 use super::api::Api;
-use super::http::{self, Answer, Trouble};
+use super::http::{Answer, Body, Trouble};
 use super::overrides::Before;
 use super::payload::Kind;
 use super::stop::Chase;
 use super::verdict;
 use crate::contract::{OutputStore, OutputWriter};
 use crate::failure::{Failure, Reason};
-use futures_util::StreamExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -102,7 +101,10 @@ impl Flight {
                 landing = &mut fetching => landing,
                 trouble = self.stopped(&mut chase) => Landing::Lost(trouble),
             };
-            if matches!(landing, Landing::Lost(Trouble::Broken | Trouble::Silent | Trouble::Nonsense)) {
+            if matches!(
+                landing,
+                Landing::Lost(Trouble::Broken | Trouble::Silent | Trouble::TooLarge | Trouble::Nonsense)
+            ) {
                 // The run goes on without its client, and its result is lost.
                 if let Err(trouble) = chase.until_gone().await {
                     tracing::warn!(task = self.beacon.id, ?trouble, "AUTOMATIC1111 may still be at work on a lost run");
@@ -139,19 +141,18 @@ impl Flight {
         };
         let stalled = self.api.timing.stalled_answer;
         if response.status() != 200 {
-            return match timeout(stalled, http::whole(response)).await.unwrap_or(Err(Trouble::Silent)) {
+            return match timeout(stalled, self.api.http.whole(response)).await.unwrap_or(Err(Trouble::Silent)) {
                 Ok(answer) => Landing::Refused(answer),
                 Err(trouble) => Landing::Lost(trouble),
             };
         }
         let mut shelf = Shelf::new(self);
-        let (mut scanner, mut parts) = (Scanner::new(), response.bytes_stream());
+        let (mut scanner, mut body) = (Scanner::new(), Body::of(response, stalled));
         loop {
-            let part = match timeout(stalled, parts.next()).await {
-                Ok(Some(Ok(part))) => part,
-                Ok(Some(Err(error))) => return Landing::Lost(error.into()),
+            let part = match body.next().await {
+                Ok(Some(part)) => part,
                 Ok(None) => break,
-                Err(_) => return Landing::Lost(Trouble::Silent),
+                Err(trouble) => return Landing::Lost(trouble),
             };
             let Ok(pieces) = scanner.feed(&part) else { return garbled() };
             for piece in pieces {

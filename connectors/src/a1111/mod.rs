@@ -29,7 +29,7 @@ use crate::failure::Failure;
 use api::Api;
 use async_trait::async_trait;
 use flight::{Bay, Beacon};
-use http::Http;
+use http::{ENGINE, Http};
 use run::Attempt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -107,11 +107,11 @@ impl Connector for A1111 {
         let plan = payload::Plan::read(&job.payload)?;
         // Never used twice: a failed task of this id would look active.
         let id = plan.kind.new_id();
-        Attempt { server: self, ctx, id: &id }.run(plan).await
+        Attempt { server: self, ctx, id: &id, shows: job.wants_previews() }.run(plan).await
     }
 
     async fn reattach(&self, _: &Job, service_job_id: &str, ctx: &RunContext) -> Result<Reattached, RunError> {
-        Attempt { server: self, ctx, id: service_job_id }.reattach().await
+        Attempt { server: self, ctx, id: service_job_id, shows: false }.reattach().await
     }
 
     async fn interrupt(&self, service_job_id: &str) -> Result<Interrupted, Failure> {
@@ -128,7 +128,7 @@ impl Connector for A1111 {
     async fn free_memory(&self) -> Result<Freed, Failure> {
         // Nothing is at work meanwhile, and nothing begins.
         let _bay = self.bay.lock().await;
-        let freed = self.api.free().await.map_err(|trouble| trouble.failure("asking it to free memory"))?;
+        let freed = self.api.free().await.map_err(|trouble| trouble.failure(ENGINE, "asking it to free memory"))?;
         Ok(if freed { Freed::Requested } else { Freed::NotSupported })
     }
 }

@@ -2,7 +2,7 @@
 //! In: a plan. Out: the same with names as the server writes them, or a failure that says what there is.
 
 use super::api::Api;
-use super::http::Trouble;
+use super::http::{ENGINE, Trouble};
 use super::payload::{Kind, Plan, short};
 use crate::failure::{Failure, Reason};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub(super) async fn check(api: &Api, plan: &mut Plan) -> Result<(), Failure> {
 }
 
 fn asking(trouble: &Trouble) -> Failure {
-    trouble.failure("reading its lists")
+    trouble.failure(ENGINE, "reading its lists")
 }
 
 async fn list(api: &Api, name: &str) -> Result<Option<Vec<Value>>, Failure> {

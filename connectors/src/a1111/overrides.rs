@@ -6,6 +6,7 @@
 //! owed: no further run begins before it is paid.
 
 use super::api::Api;
+use super::http::ENGINE;
 use super::payload::short;
 use crate::failure::{Failure, Reason};
 use serde_json::{Map, Value};
@@ -19,7 +20,7 @@ pub(super) async fn pin(api: &Api, overrides: &Map<String, Value>) -> Result<Bef
     if overrides.is_empty() {
         return Ok(Before::default());
     }
-    let options = api.options().await.map_err(|trouble| trouble.failure("reading its options"))?;
+    let options = api.options().await.map_err(|trouble| trouble.failure(ENGINE, "reading its options"))?;
     let mut before = Map::new();
     for name in overrides.keys() {
         let Some(value) = options.get(name) else {
@@ -35,7 +36,7 @@ pub(super) async fn pin(api: &Api, overrides: &Map<String, Value>) -> Result<Bef
 async fn set(api: &Api, options: &Map<String, Value>) -> Result<(), Failure> {
     // A VAE among them is loaded before the answer.
     let answer = api.set_options(options, api.timing.load).await.and_then(super::http::Answer::success);
-    answer.map(drop).map_err(|trouble| trouble.failure("setting options"))
+    answer.map(drop).map_err(|trouble| trouble.failure(ENGINE, "setting options"))
 }
 
 impl Before {
@@ -71,7 +72,7 @@ impl Before {
     }
 
     async fn changed(&self, api: &Api) -> Result<Map<String, Value>, Failure> {
-        let now = api.options().await.map_err(|trouble| trouble.failure("reading its options"))?;
+        let now = api.options().await.map_err(|trouble| trouble.failure(ENGINE, "reading its options"))?;
         let same = |one: &Value, other: &Value| one == other || (one.is_number() && one.as_f64() == other.as_f64());
         let changed = self.0.iter().filter(|(name, value)| !now.get(*name).is_some_and(|now| same(now, value)));
         Ok(changed.map(|(name, value)| (name.clone(), value.clone())).collect())

@@ -113,6 +113,8 @@ fn remedy(trouble: &Trouble, settings: &Settings) -> String {
             format!("{at} has no API; start AUTOMATIC1111 with --api, or correct the address")
         }
         Trouble::Status { status, .. } => format!("{at} answered {status}; is it AUTOMATIC1111's address?"),
-        Trouble::Nonsense => format!("what answers at {at} is not AUTOMATIC1111; correct the address"),
+        Trouble::Nonsense | Trouble::TooLarge => {
+            format!("what answers at {at} is not AUTOMATIC1111; correct the address")
+        }
     }
 }

@@ -17,11 +17,13 @@ pub(super) struct Tracker<'a> {
     pub started: Option<Instant>,
     /// Somebody skipped a picture of ours: no answer says so.
     pub skipped: bool,
+    /// Number of the newest picture that was shown; `None`: nobody wants to see any.
+    seen: Option<i64>,
 }
 
 impl<'a> Tracker<'a> {
-    pub fn new(sink: &'a dyn ProgressSink) -> Self {
-        Self { sink, best: 0.0, work: Stage::Unseen, started: None, skipped: false }
+    pub fn new(sink: &'a dyn ProgressSink, shows: bool) -> Self {
+        Self { sink, best: 0.0, work: Stage::Unseen, started: None, skipped: false, seen: shows.then_some(-1) }
     }
 
     pub fn say(&mut self, stage: Stage, fraction: f64, message: impl Into<String>) {
@@ -91,7 +93,18 @@ impl<'a> Tracker<'a> {
         alone: bool,
         since: Instant,
     ) -> Result<(), Trouble> {
-        match api.task(id).await? {
+        let task = match self.seen {
+            None => api.task(id).await?,
+            Some(seen) => {
+                let (task, picture) = api.task_with_picture(id, seen).await?;
+                if let Some((number, preview)) = picture {
+                    self.seen = Some(number);
+                    self.sink.preview(preview);
+                }
+                task
+            }
+        };
+        match task {
             Task::Active { fraction } => {
                 knows_ids.store(true, Ordering::Relaxed);
                 let state = api.state(api.timing.request).await?;

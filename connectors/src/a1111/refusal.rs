@@ -4,7 +4,7 @@
 //! Two shapes: `{detail: [{loc, msg}]}` for fields of the wrong type, `{error, detail, errors}` with a Python class for
 //! all else. 500 is both parties' fault, so the class and the text decide.
 
-use super::http::{Answer, Trouble};
+use super::http::{Answer, ENGINE, Trouble};
 use super::payload::short;
 use crate::failure::{Failure, Reason};
 use serde_json::Value;
@@ -16,13 +16,13 @@ pub(super) fn failure(answer: &Answer, doing: &str, texts: &[&str]) -> Failure {
     let text = |name: &str| said[name].as_str().unwrap_or_default();
     match answer.status {
         // Before the body is looked at: it is the door that speaks.
-        401 | 403 | 407 | 408 | 413 | 429 => return plain.failure(doing),
+        401 | 403 | 407 | 408 | 413 | 429 => return plain.failure(ENGINE, doing),
         422 if said["detail"].is_array() => return fields(&said["detail"]),
         _ => {}
     }
     let (class, words) = (short(text("error")), format!("{}\n{}", text("detail"), text("errors")));
     if class.is_empty() {
-        return plain.failure(doing);
+        return plain.failure(ENGINE, doing);
     }
     let shown = presentable(&words, texts);
     let colon = if shown.is_empty() { "" } else { ": " };

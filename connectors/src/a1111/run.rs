@@ -14,7 +14,7 @@ use super::A1111;
 use super::accept::interrupted;
 use super::checkpoint::{self, Checkpoint};
 use super::flight::{Bay, Beacon, Flight, Landing};
-use super::http::Trouble;
+use super::http::{ENGINE, Trouble};
 use super::overrides::{self, Before};
 use super::payload::Plan;
 use super::progress::Tracker;
@@ -35,6 +35,8 @@ pub(super) struct Attempt<'a> {
     pub ctx: &'a RunContext,
     /// Sent as `force_task_id`, and recorded before.
     pub id: &'a str,
+    /// The job's owner wants to see pictures of the work while it goes on.
+    pub shows: bool,
 }
 
 /// What was done before a request is sent.
@@ -62,7 +64,7 @@ impl Attempt<'_> {
         self.unless_cancelled(names::check(&self.server.api, &mut plan)).await?;
         self.ctx.ledger.record_service_job(self.id).await?;
         let asked = Instant::now();
-        let mut tracker = Tracker::new(&*self.ctx.progress);
+        let mut tracker = Tracker::new(&*self.ctx.progress, self.shows);
         let prepared = self.unless_cancelled(self.prepare(&plan, &mut tracker)).await?;
         let prepared_ms = ms(asked.elapsed());
         let handed_over = Instant::now();
@@ -80,7 +82,7 @@ impl Attempt<'_> {
                 let texts: Vec<&str> = ["prompt", "negative_prompt"].into_iter().filter_map(text).collect();
                 return Err(refusal::failure(&answer, "running the job", &texts).into());
             }
-            Landing::Lost(trouble) => return Err(trouble.failure("waiting for the result").into()),
+            Landing::Lost(trouble) => return Err(trouble.failure(ENGINE, "waiting for the result").into()),
             Landing::Failed(failure) => return Err(failure.into()),
         };
         let mut outcome = self.accept(&plan, checkpoint.as_ref(), pictures, &fields, &mut tracker).await?;
@@ -117,8 +119,11 @@ impl Attempt<'_> {
         }
         let before = overrides::pin(api, &plan.overrides).await?;
         // Asked last: what begins after this, and is not known by an id, is taken to be ours.
-        let alone =
-            api.state(api.timing.request).await.map_err(|trouble| trouble.failure("asking what it does"))?.is_idle();
+        let alone = api
+            .state(api.timing.request)
+            .await
+            .map_err(|trouble| trouble.failure(ENGINE, "asking what it does"))?
+            .is_idle();
         Ok(Prepared { bay, checkpoint, before, alone })
     }
 
@@ -131,7 +136,7 @@ impl Attempt<'_> {
                 Ok(state) if state.is_idle() || since.elapsed() >= api.timing.idle_patience => return Ok(()),
                 Ok(_) => tracker.say(Stage::Waiting, 0.0, "waiting: the server is at work for somebody else"),
                 Err(Trouble::Silent | Trouble::Broken) if since.elapsed() < api.timing.unreachable => {}
-                Err(trouble) => return Err(trouble.failure("asking what it does")),
+                Err(trouble) => return Err(trouble.failure(ENGINE, "asking what it does")),
             }
             sleep(api.timing.poll).await;
         }
@@ -196,7 +201,7 @@ impl Attempt<'_> {
     pub async fn reattach(&self) -> Result<Reattached, RunError> {
         let api = &self.server.api;
         let mut chase = Chase::new(api, self.id, &self.server.knows_ids, None);
-        let mut tracker = Tracker::new(&*self.ctx.progress);
+        let mut tracker = Tracker::new(&*self.ctx.progress, false);
         let mut asked = None;
         let mut alive = Instant::now();
         loop {
@@ -217,7 +222,7 @@ impl Attempt<'_> {
                     tracker.say(Stage::Unseen, 0.0, "stopping an earlier run of this job, whose result is lost");
                 }
                 Err(trouble) if alive.elapsed() >= api.timing.unreachable => {
-                    return Err(trouble.failure("looking for an earlier run").into());
+                    return Err(trouble.failure(ENGINE, "looking for an earlier run").into());
                 }
                 Err(_) => {}
             }

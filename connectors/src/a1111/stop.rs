@@ -12,7 +12,7 @@
 //! ```
 
 use super::api::{Api, Task};
-use super::http::Trouble;
+use super::http::{ENGINE, Trouble};
 use super::payload;
 use crate::contract::Interrupted;
 use crate::failure::Failure;
@@ -141,6 +141,6 @@ pub(super) async fn stop(api: &Api, id: &str, knows_ids: &AtomicBool) -> Result<
         (Ok(()), _) if chase.seen_alive => Ok(Interrupted::Stopped),
         (Ok(()), _) => Ok(Interrupted::NothingToStop),
         (Err(_), Ok(_)) => Ok(Interrupted::StillRunning),
-        (Err(_), Err(trouble)) => Err(trouble.failure("stopping a run")),
+        (Err(_), Err(trouble)) => Err(trouble.failure(ENGINE, "stopping a run")),
     }
 }

@@ -3,13 +3,15 @@
 //!
 //! Queue first, history second, always: the other order misses a prompt that ends between the two.
 
+use super::features::{Features, Known};
 use super::http::{Http, Trouble};
+use super::settings::Timing;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a prompt is.
@@ -26,6 +28,8 @@ pub(super) enum Place {
 /// A history entry, without the graph in it.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Entry {
+    #[serde(default, rename = "prompt")]
+    submission: Submission,
     /// Node id → kind → items.
     #[serde(default)]
     pub outputs: BTreeMap<String, Value>,
@@ -42,24 +46,39 @@ pub(super) struct Status {
 }
 
 impl Entry {
+    /// When it came in, in ms of the server's clock; servers before 0.3.69 do not tell.
+    pub fn submitted_at(&self) -> Option<u64> {
+        self.submission.create_time
+    }
+
+    /// The messages of this name, in their order.
+    pub fn messages(&self, name: &'static str) -> impl DoubleEndedIterator<Item = &Value> {
+        let all = self.status.iter().flat_map(|status| &status.messages);
+        all.filter(move |(event, _)| event == name).map(|(_, data)| data)
+    }
+
     /// The last message of this name.
-    pub fn message(&self, name: &str) -> Option<&Value> {
-        let messages = &self.status.as_ref()?.messages;
-        messages.iter().rev().find(|(event, _)| event == name).map(|(_, data)| data)
+    pub fn message(&self, name: &'static str) -> Option<&Value> {
+        self.messages(name).next_back()
     }
 }
 
 /// The server, asked about prompts.
 pub(super) struct Api {
     pub http: Http,
+    pub known: Known,
     limit: Duration,
-    /// Set once the server has said that it lacks `/api/jobs/{id}/cancel` (before 0.26).
-    lacks_job_cancel: AtomicBool,
+    probe: Duration,
 }
 
 impl Api {
-    pub fn new(http: Http, limit: Duration) -> Self {
-        Self { http, limit, lacks_job_cancel: AtomicBool::new(false) }
+    pub fn new(http: Http, timing: &Timing) -> Self {
+        Self { http, known: Known::default(), limit: timing.request, probe: timing.probe }
+    }
+
+    /// What the server can do; `None` if it does not say.
+    pub async fn features(&self) -> Option<Arc<Features>> {
+        self.known.of(&self.http, self.probe).await.ok()
     }
 
     pub async fn history(&self, id: &str) -> Result<Option<Entry>, Trouble> {
@@ -90,12 +109,10 @@ impl Api {
 
     /// Cancels by the route that handles waiting and running alike. `false`: this server has no such route.
     pub async fn cancel_job(&self, id: &str) -> Result<bool, Trouble> {
-        if self.lacks_job_cancel.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
         let answer = self.http.post(&["api", "jobs", id, "cancel"], &json!({}), self.limit).await?;
         if matches!(answer.status, 404 | 405) {
-            self.lacks_job_cancel.store(true, Ordering::Relaxed);
+            // Another release than the one that was asked.
+            self.known.forget();
             return Ok(false);
         }
         answer.success().map(|_| true)
@@ -114,6 +131,35 @@ impl Api {
     pub async fn free(&self) -> Result<(), Trouble> {
         let body = json!({ "unload_models": true, "free_memory": true });
         self.http.post(&["free"], &body, self.limit).await?.success().map(drop)
+    }
+}
+
+/// `[number, id, graph, extra_data, output ids …]`, of which the time is kept.
+#[derive(Debug, Default)]
+struct Submission {
+    create_time: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for Submission {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Submission;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a submission: a list of number, id, graph and extra data")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Submission, A::Error> {
+                list.next_element::<IgnoredAny>()?;
+                list.next_element::<IgnoredAny>()?;
+                list.next_element::<IgnoredAny>()?;
+                let extra: Option<Value> = list.next_element()?;
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Submission { create_time: extra.and_then(|extra| extra.get("create_time")?.as_u64()) })
+            }
+        }
+        deserializer.deserialize_seq(Reader)
     }
 }
 

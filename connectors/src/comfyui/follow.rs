@@ -13,7 +13,7 @@
 //! ```
 
 use super::api::{Api, Entry, Place};
-use super::http::Trouble;
+use super::http::{ENGINE, Trouble};
 use super::message::Message;
 use super::progress::Tracker;
 use super::settings::Timing;
@@ -88,6 +88,12 @@ impl<'a, 'g> Follow<'a, 'g> {
                 biased;
                 event = next(&mut self.socket) => match event {
                     Event::Ours(message) => self.hear(&message),
+                    Event::Preview => {
+                        self.alive = Instant::now();
+                        if let Some(preview) = self.socket.as_ref().and_then(Socket::take_preview) {
+                            self.tracker.show(preview);
+                        }
+                    }
                     Event::Alive => self.alive = Instant::now(),
                     Event::Closed => self.reconnect().await,
                 },
@@ -195,7 +201,7 @@ impl<'a, 'g> Follow<'a, 'g> {
             _ => now - *self.useless_since.get_or_insert(now),
         };
         if useless_for >= self.timing.refused {
-            return Err(self.doubt.take().unwrap_or_else(|| trouble.failure("asking for the run")));
+            return Err(self.doubt.take().unwrap_or_else(|| trouble.failure(ENGINE, "asking for the run")));
         }
         if now - self.alive >= self.timing.unreachable {
             let waited = self.timing.unreachable.as_secs();

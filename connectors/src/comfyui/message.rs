@@ -63,6 +63,15 @@ impl Message {
     }
 }
 
+impl Message {
+    /// The server's answer to our first message: pictures come with a description from now on.
+    pub fn describes_previews(text: &str) -> bool {
+        let Ok(message) = serde_json::from_str::<Value>(text) else { return false };
+        let answer = message.get("type").and_then(Value::as_str) == Some("feature_flags");
+        answer && message.pointer("/data/supports_preview_metadata").and_then(Value::as_bool) == Some(true)
+    }
+}
+
 impl NodeState {
     fn read(id: &str, state: &Value) -> Self {
         let finished = state.get("state").and_then(Value::as_str) == Some("finished");

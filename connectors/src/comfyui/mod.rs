@@ -4,7 +4,9 @@
 //! The websocket is a hint and history is the truth; every prompt has an id that was made durable before it was sent.
 
 mod api;
+mod features;
 mod follow;
+mod frame;
 mod free;
 mod graph;
 mod http;
@@ -19,6 +21,7 @@ mod socket;
 mod stop;
 mod submit;
 mod verdict;
+mod wishes;
 
 pub use settings::{Settings, Timing};
 
@@ -26,8 +29,9 @@ use crate::contract::{Connector, Freed, Interrupted, Job, Outcome, Probe, Reatta
 use crate::failure::Failure;
 use api::Api;
 use async_trait::async_trait;
-use http::Http;
+use http::ENGINE;
 use run::Attempt;
+use wishes::Wishes;
 
 /// What the registry calls it, and the service that it serves by default.
 pub const NAME: &str = "comfyui";
@@ -45,7 +49,7 @@ impl ComfyUi {
     /// # Errors
     /// `system_error/config_error` if no HTTP client can be set up (no usable root certificates).
     pub fn new(settings: Settings) -> Result<Self, Failure> {
-        let api = Api::new(Http::new(&settings)?, settings.timing.request);
+        let api = Api::new(http::open(&settings)?, &settings.timing);
         Ok(Self { settings, api, shelf: probe::Shelf::default() })
     }
 }
@@ -71,13 +75,13 @@ impl Connector for ComfyUi {
     async fn run(&self, job: &Job, ctx: &RunContext) -> Result<Outcome, RunError> {
         // Never used twice: the server does not notice a second submission of an id, it runs both.
         let id = uuid::Uuid::new_v4().to_string();
-        let graph = run::marked(job, &id)?;
-        Attempt { comfy: self, job, ctx, id: &id, graph: &graph }.run().await
+        let (graph, wishes) = (run::marked(job, &id)?, Wishes::read(job)?);
+        Attempt { comfy: self, job, ctx, id: &id, graph: &graph, wishes: &wishes }.run().await
     }
 
     async fn reattach(&self, job: &Job, service_job_id: &str, ctx: &RunContext) -> Result<Reattached, RunError> {
-        let graph = run::marked(job, service_job_id)?;
-        Attempt { comfy: self, job, ctx, id: service_job_id, graph: &graph }.reattach().await
+        let (graph, wishes) = (run::marked(job, service_job_id)?, Wishes::read(job)?);
+        Attempt { comfy: self, job, ctx, id: service_job_id, graph: &graph, wishes: &wishes }.reattach().await
     }
 
     async fn interrupt(&self, service_job_id: &str) -> Result<Interrupted, Failure> {
@@ -86,6 +90,6 @@ impl Connector for ComfyUi {
 
     async fn free_memory(&self) -> Result<Freed, Failure> {
         let freed = free::free(&self.api, &self.settings.timing).await;
-        freed.map(|()| Freed::Requested).map_err(|trouble| trouble.failure("asking it to free memory"))
+        freed.map(|()| Freed::Requested).map_err(|trouble| trouble.failure(ENGINE, "asking it to free memory"))
     }
 }

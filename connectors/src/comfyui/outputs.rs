@@ -6,16 +6,14 @@
 
 use super::api::{Api, Entry};
 use super::graph::unmarked;
-use super::http::Trouble;
+use super::http::{Body, ENGINE, Trouble, content_type, head};
 use super::settings::Timing;
 use crate::contract::{Job, OutputStore, StoredOutput};
 use crate::failure::{Failure, Reason};
-use futures_util::StreamExt;
-use reqwest::{Method, header};
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::time::timeout;
 
 /// Inline texts of one run, in bytes.
 const TEXTS_MAX: usize = 4096;
@@ -78,6 +76,11 @@ fn in_order(entry: &Entry) -> Vec<(&str, &Map<String, Value>)> {
 }
 
 impl File {
+    /// It was saved, and not only shown.
+    pub fn is_saved(&self) -> bool {
+        self.place == "output"
+    }
+
     fn read(kind: &str, item: &Value) -> Option<Self> {
         let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
         Some(Self {
@@ -116,7 +119,9 @@ pub(super) async fn fetch(
             }
             Err(Miss::Server(Trouble::Broken | Trouble::Silent)) if tries < TRIES => tries += 1,
             Err(Miss::Length) if tries < TRIES => tries += 1,
-            Err(Miss::Server(trouble)) => return Err(trouble.failure(&format!("downloading the output `{name}`"))),
+            Err(Miss::Server(trouble)) => {
+                return Err(trouble.failure(ENGINE, &format!("downloading the output `{name}`")));
+            }
             Err(Miss::Length) => {
                 let what = format!("the output `{name}` has another length than ComfyUI announced");
                 return Err(Failure::of_host(Reason::CorruptedData, what));
@@ -139,25 +144,19 @@ async fn copy(
     name: &str,
 ) -> Result<StoredOutput, Miss> {
     let query = [("filename", &*file.name), ("subfolder", &file.subfolder), ("type", &file.place)];
-    let sent = api.http.request(Method::GET, &["view"], &query).send();
-    let silent = |_| Miss::Server(Trouble::Silent);
-    let failed = |error: reqwest::Error| Miss::Server(error.into());
-    let response = timeout(timing.stalled_download, sent).await.map_err(silent)?.map_err(failed)?;
+    let request = api.http.request(Method::GET, &["view"], &query);
+    let response = head(request, timing.stalled_download).await.map_err(Miss::Server)?;
     if !response.status().is_success() {
         let status = response.status().as_u16();
         return Err(Miss::Server(Trouble::Status { status, retry_after: None }));
     }
-    let announced = response.content_length();
-    let claim = response.headers().get(header::CONTENT_TYPE).and_then(|claim| claim.to_str().ok()).map(str::to_owned);
+    let claim = content_type(&response);
     let mut output = store.create(name, &file.kind, claim.as_deref()).await.map_err(Miss::Store)?;
-    let mut parts = response.bytes_stream();
-    let mut written = 0;
-    while let Some(part) = timeout(timing.stalled_download, parts.next()).await.map_err(silent)? {
-        let part = part.map_err(failed)?;
-        written += part.len() as u64;
+    let mut body = Body::of(response, timing.stalled_download);
+    while let Some(part) = body.next().await.map_err(Miss::Server)? {
         output.write(part).await.map_err(Miss::Store)?;
     }
-    if announced.is_some_and(|announced| announced != written) {
+    if !body.is_complete() {
         return Err(Miss::Length);
     }
     output.finish().await.map_err(Miss::Store)

@@ -2,6 +2,7 @@
 //! In: a few small questions with short limits. Out: a probe; whatever is wrong is said with its remedy.
 
 use super::api::Api;
+use super::features::{OLDEST, Release, version_of};
 use super::http::Trouble;
 use super::settings::Settings;
 use crate::contract::{Health, Probe};
@@ -10,9 +11,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-
-/// The first release that takes over a prompt id chosen by the client, without which no run can be found again.
-const OLDEST: (u64, u64, u64) = (0, 3, 45);
 
 type Models = BTreeMap<String, Vec<String>>;
 
@@ -24,36 +22,30 @@ pub(super) async fn probe(api: &Api, settings: &Settings, shelf: &Shelf) -> Prob
     let limit = settings.timing.probe;
     let stats = match api.http.get(&["system_stats"], limit).await.and_then(|answer| answer.success()?.json()) {
         Ok(stats) => stats,
-        Err(trouble) => return Probe::unhealthy(remedy(&trouble, settings)),
+        Err(trouble) => {
+            // What answers next may be another one.
+            api.known.forget();
+            return Probe::unhealthy(remedy(&trouble, settings));
+        }
     };
     let version = version_of(&stats);
     if !stats.get("system").is_some_and(Value::is_object) {
+        api.known.forget();
         return Probe::unhealthy(remedy(&Trouble::Nonsense, settings));
     }
-    if let Some(found) = version.as_deref().and_then(parse).filter(|found| *found < OLDEST) {
-        let (major, minor, patch) = found;
+    if let Some(found) = version.as_deref().and_then(Release::read).filter(|found| *found < OLDEST) {
+        let Release(major, minor, patch) = found;
         let why = format!("ComfyUI {major}.{minor}.{patch} ignores prompt ids; update it to 0.3.45 or newer");
         return Probe { version, ..Probe::unhealthy(why) };
     }
-    let (queue_remaining, models) = tokio::join!(api.queue_remaining(limit), shelf.models(api, settings));
+    let (queue_remaining, models, features) =
+        tokio::join!(api.queue_remaining(limit), shelf.models(api, settings), api.known.seen(&api.http, &stats, limit));
+    // Without them it is met as one of which nothing is known.
+    drop(features);
     match queue_remaining {
         Ok(remaining) => Probe { health: Health::Healthy, version, models, queue_remaining: Some(remaining) },
         Err(trouble) => Probe { version, models, ..Probe::unhealthy(remedy(&trouble, settings)) },
     }
-}
-
-fn version_of(stats: &Value) -> Option<String> {
-    stats.pointer("/system/comfyui_version").and_then(Value::as_str).map(str::to_owned)
-}
-
-/// `0.27.0`, perhaps with a `v` or a suffix; forks with other words are taken as they are.
-fn parse(version: &str) -> Option<(u64, u64, u64)> {
-    let mut parts = version.trim_start_matches('v').splitn(3, '.');
-    let mut number = || {
-        let part = parts.next()?;
-        part[..part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len())].parse().ok()
-    };
-    Some((number()?, number()?, number()?))
 }
 
 impl Shelf {
@@ -101,6 +93,6 @@ fn remedy(trouble: &Trouble, settings: &Settings) -> String {
             format!("ComfyUI at {at} refuses us; check user name, password or key of this engine")
         }
         Trouble::Status { status, .. } => format!("{at} answered {status} to /system_stats; is it ComfyUI's address?"),
-        Trouble::Nonsense => format!("what answers at {at} is not ComfyUI; correct the address"),
+        Trouble::Nonsense | Trouble::TooLarge => format!("what answers at {at} is not ComfyUI; correct the address"),
     }
 }

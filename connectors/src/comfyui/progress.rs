@@ -6,7 +6,7 @@
 
 use super::graph::Graph;
 use super::message::Message;
-use crate::contract::{Progress, ProgressSink, Stage};
+use crate::contract::{Preview, Progress, ProgressSink, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
@@ -101,6 +101,12 @@ impl<'a> Tracker<'a> {
             Message::Over | Message::Error => return,
         }
         self.report();
+    }
+
+    /// A picture that names no node is of the node at work.
+    pub fn show(&self, preview: Preview) {
+        let node = preview.node.or_else(|| self.at.clone());
+        self.sink.preview(Preview { node, ..preview });
     }
 
     fn done(&mut self, node: &str, part: f64) {

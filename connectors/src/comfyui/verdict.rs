@@ -6,10 +6,16 @@ use super::graph::Graph;
 use crate::failure::{Failure, Reason};
 use serde_json::Value;
 
+/// More blocked branches than this are not told of.
+const BLOCKS_SHOWN: usize = 4;
+
 /// How it ended.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    Success,
+    /// It ran to its end. A node may have blocked a branch and said why: that is no failure.
+    Success {
+        blocked: Vec<String>,
+    },
     /// Somebody stopped it.
     Interrupted,
     Failed(Failure),
@@ -18,9 +24,12 @@ pub(super) enum Verdict {
 pub(super) fn read(entry: &Entry, graph: Option<&Graph>) -> Verdict {
     // A blocked branch leaves an error message in a run that ends in success: the status decides.
     match entry.status.as_ref().map(|status| status.status_str.as_str()) {
-        Some("success") => Verdict::Success,
+        Some("success") => {
+            let blocks = entry.messages("execution_error").take(BLOCKS_SHOWN);
+            Verdict::Success { blocked: blocks.map(|block| of_error(block, graph).message).collect() }
+        }
         // Older servers and forks have no status; they make entries of finished runs alone.
-        None if !entry.outputs.is_empty() => Verdict::Success,
+        None if !entry.outputs.is_empty() => Verdict::Success { blocked: Vec::new() },
         _ => match (entry.message("execution_interrupted"), entry.message("execution_error")) {
             (Some(_), _) => Verdict::Interrupted,
             (None, Some(error)) => Verdict::Failed(of_error(error, graph)),

@@ -2,7 +2,7 @@
 //! In: a wish to speak to it. Out: a process that has described itself, or why there is none.
 //!
 //! ```text
-//!   asleep ─needed─▶ starting ─described─▶ up ─file changed, nothing at work─▶ ended ─▶ starting
+//!   asleep ─needed─▶ starting ─described─▶ up ─ended for good─▶ closed
 //!                       │ fails             │ dies
 //!                       └───────▶ resting (1 s, 2 s … 60 s) ─needed after that─▶ starting
 //! ```
@@ -32,6 +32,7 @@ struct State {
     stamp: Option<Stamp>,
     deaths: u32,
     resting: Option<(Instant, String)>,
+    closed: bool,
 }
 
 impl Instance {
@@ -64,24 +65,32 @@ impl Instance {
         }
     }
 
+    /// Ends it for good, and waits until nothing of it is left.
+    pub async fn close(&self, why: &str) {
+        let mut state = self.state.lock().await;
+        state.closed = true;
+        if let Some(session) = state.session.take() {
+            session.end(why);
+            session.gone().await;
+        }
+    }
+
     async fn up_here(&self) -> Result<Arc<Session>, Failure> {
         let mut state = self.state.lock().await;
+        if state.closed {
+            return Err(Failure::of_host(Reason::ServiceDown, format!("{} is not used any more", self.settings.name)));
+        }
         let fresh = Stamp::of(&self.settings.path).await;
         if let Some(session) = state.session.clone() {
             match session.is_gone() {
-                None if session.is_busy() || state.stamp == fresh => return Ok(session),
-                None => {
-                    tracing::info!(engine = self.settings.name, "its file has changed: it is started again");
-                    session.end("its file has changed");
-                    session.gone().await;
-                    // Somebody mended it.
-                    (state.deaths, state.resting) = (0, None);
-                }
+                // A changed file is a new engine's: this process goes on as it is.
+                None => return Ok(session),
                 Some(_) if session.ended_on_purpose() => {}
                 Some(gone) => self.died(&mut state, session.born, gone),
             }
             state.session = None;
         }
+        // Somebody mended it.
         if state.stamp != fresh {
             state.resting = None;
         }
@@ -153,6 +162,6 @@ impl Instance {
         if planned(first) == planned(&described) {
             return Ok(());
         }
-        Err("its services, `gpu` or `concurrency` have changed: restart the agent to take that up".to_owned())
+        Err("it says other services, `gpu` or `concurrency` than when it was taken up".to_owned())
     }
 }

@@ -61,24 +61,19 @@ const fn yes() -> bool {
 
 impl Process {
     /// Nothing is started yet: that happens when it is described, probed or given work.
-    ///
-    /// # Errors
-    /// `system_error/config_error` if its scratch folder cannot be emptied.
-    pub fn new(settings: Settings) -> Result<Self, Failure> {
-        match std::fs::remove_dir_all(&settings.scratch) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                let said = format!("{} cannot be emptied: {}", settings.scratch.display(), error.kind());
-                return Err(Failure::of_host(Reason::ConfigError, said));
-            }
-            _ => {}
-        }
-        Ok(Self {
+    pub fn new(settings: Settings) -> Self {
+        Self {
             instance: Arc::new(Instance::new(settings)),
             services: OnceLock::new(),
             places: OnceLock::new(),
             live: Arc::default(),
             misses: AtomicU32::new(0),
-        })
+        }
+    }
+
+    /// Ends the process for good, and waits until nothing of it is left.
+    pub async fn close(&self, why: &str) {
+        self.instance.close(why).await;
     }
 
     /// What it says of itself; starts it if need be.

@@ -5,7 +5,7 @@
 //!   recorded ─▶ waits for its place ─▶ process up ─▶ `run` ─▶ answer ─▶ files stored ─▶ Outcome
 //!                                                     │ stop: `cancel` ─answer─▶ Stopped
 //!                                                     │        └ 8 s ─▶ the process is ended ─▶ Stopped
-//!                                                     └ the process dies ─▶ Failure
+//!                                                     └ the process dies ─▶ Failure::of_ended_engine
 //! ```
 
 use super::instance::Instance;
@@ -92,7 +92,7 @@ impl Run {
             }
         };
         drop(working);
-        let answer = read(answered)?;
+        let answer = read(answered, &session)?;
         if answer.unknown {
             return Ok(None);
         }
@@ -139,14 +139,18 @@ async fn stop(
     }
 }
 
-fn read(answered: Result<Value, Unanswered>) -> Result<Answer, Failure> {
+fn read(answered: Result<Value, Unanswered>, session: &Session) -> Result<Answer, Failure> {
     let value = match answered {
         Ok(Value::Null) => json!({}),
         Ok(value) => value,
         Err(Unanswered::Refused(refused)) => return Err(Refused::failure(&refused)),
-        // The job may well be why: it is charged, so that it does not go round for ever.
+        // Ended because another run did not stop, or it was not heard of any more: this job has no part in it.
+        Err(Unanswered::Gone(why)) if session.was_dismissed() => {
+            return Err(Failure::of_host(Reason::ServiceDown, format!("the engine process was ended at work: {why}")));
+        }
+        // The job may well be why: it is tried again, but not for ever.
         Err(Unanswered::Gone(why)) => {
-            return Err(Failure::new(Reason::ServiceDown, format!("the engine process went away at work: {why}")));
+            return Err(Failure::of_ended_engine(format!("the engine process went away at work: {why}")));
         }
     };
     let answer: Answer = serde_json::from_value(value).map_err(|error| {

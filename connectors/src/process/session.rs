@@ -42,6 +42,7 @@ struct Talk {
     gone: watch::Sender<Option<Gone>>,
     guard: Mutex<Option<Pid>>,
     on_purpose: AtomicBool,
+    dismissed: AtomicBool,
     stop: watch::Sender<Option<String>>,
 }
 
@@ -98,6 +99,7 @@ impl Session {
             gone: watch::Sender::new(None),
             guard: Mutex::new(pid),
             on_purpose: AtomicBool::new(false),
+            dismissed: AtomicBool::new(false),
             stop: watch::Sender::new(None),
         });
         let (lines, to_write) = mpsc::channel(UNREAD_MAX);
@@ -162,8 +164,16 @@ impl Session {
         gone.wait_for(Option::is_some).await.ok().and_then(|gone| gone.clone()).map(|gone| gone.why).unwrap_or_default()
     }
 
+    /// Whether it had to go for reasons that its runs have no part in.
+    pub fn was_dismissed(&self) -> bool {
+        self.talk.dismissed.load(Ordering::Relaxed)
+    }
+
     /// Ends it and everything that it started.
     pub fn end(&self, why: &str) {
+        if self.is_gone().is_none() {
+            self.talk.dismissed.store(true, Ordering::Relaxed);
+        }
         self.talk.end(why);
     }
 }

@@ -16,7 +16,7 @@ pub struct Settings {
     pub guard: Vec<OsString>,
     /// Its whole environment; nothing of the agent's own goes to it.
     pub env: Vec<(String, String)>,
-    /// Folder for the files of its runs; emptied when the connector is built.
+    /// Folder for the files of its runs.
     pub scratch: PathBuf,
     /// The GPU that this instance is to use.
     pub gpu: Option<Gpu>,

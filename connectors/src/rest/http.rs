@@ -4,15 +4,12 @@
 use super::definition::{Call, Explain};
 use super::template::{Fill, Text};
 use crate::failure::{Failure, Reason};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+pub(super) use crate::http::{Answer, Body, Trouble, content_type};
+use crate::http::{Engine, Policy, client, head, read};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
-use std::error::Error;
-use std::io;
 use std::time::Duration;
-use tokio::time::timeout;
 use url::Url;
 
 /// Longest answer: pictures come as base64 in it.
@@ -21,39 +18,25 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// A download on which nothing moves for this long is dead.
 pub(super) const STALLED: Duration = Duration::from_secs(60);
 
+/// How this engine is spoken of; statuses are explained by the definition, see [`of_status`].
+const ENGINE: &Engine = &Engine {
+    name: "the engine",
+    forbidden: "check the credentials in [headers]",
+    too_large: "the request is larger than the engine accepts",
+};
+
 /// Why a call has no answer.
 #[derive(Debug, Clone)]
-pub(super) enum Trouble {
-    /// Nobody listens there.
-    Refused,
-    /// No way there.
-    Unreachable,
-    /// No answer in time.
-    Silent,
-    /// The connection ended before the answer did.
-    Broken,
-    /// The answer is larger than an answer may be.
-    TooLarge,
+pub(super) enum Unanswered {
+    /// It was made, or could not be.
+    Wire(Trouble),
     /// The request cannot be made of this job.
     Job(Failure),
 }
 
-/// An answer, read to its end.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub status: u16,
-    pub retry_after: Option<Duration>,
-    pub content_type: Option<String>,
-    pub body: Bytes,
-}
-
-impl Answer {
-    pub fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
-    }
-
-    pub fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
+impl From<Trouble> for Unanswered {
+    fn from(trouble: Trouble) -> Self {
+        Self::Wire(trouble)
     }
 }
 
@@ -64,19 +47,8 @@ pub(super) struct Http {
 
 impl Http {
     pub fn new(base: &Url) -> Result<Self, Failure> {
-        // The client refuses to be built without a provider; a second installation is refused and does no harm.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            // A redirect would carry payloads and credentials to whoever is named there.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_secs(15))
-            .build()
-            .map_err(|error| Failure::of_host(Reason::ConfigError, format!("cannot set up HTTP: {error}")))?;
-        Ok(Self { client, base: base.clone() })
+        let policy = Policy { connect: CONNECT, keepalive: None, reuse: true, answer_max: ANSWER_MAX };
+        Ok(Self { client: client(&policy)?, base: base.clone() })
     }
 
     /// One call, within the time that its definition allows.
@@ -86,7 +58,7 @@ impl Http {
         headers: &[(HeaderName, Text)],
         more: Option<(&HeaderName, &str)>,
         fill: &Fill<'_>,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, Unanswered> {
         let url = self.address(&call.path, fill)?;
         let mut request = self.client.request(call.method.clone(), url).headers(filled(headers, fill)?);
         if let Some((name, value)) = more
@@ -95,10 +67,9 @@ impl Http {
             request = request.header(name, value);
         }
         if let Some(body) = &call.body {
-            request = request.json(&body.render(fill).map_err(Trouble::Job)?.unwrap_or_default());
+            request = request.json(&body.render(fill).map_err(Unanswered::Job)?.unwrap_or_default());
         }
-        let whole = async { read(request.send().await?).await };
-        timeout(call.timeout, whole).await.unwrap_or(Err(Trouble::Silent))
+        Ok(read(request, call.timeout, ANSWER_MAX).await?)
     }
 
     /// The beginning of a download from this server and no other.
@@ -107,8 +78,8 @@ impl Http {
         place: &str,
         headers: &[(HeaderName, Text)],
         fill: &Fill<'_>,
-    ) -> Result<(Response, String), Trouble> {
-        let wrong = |said: &str| Trouble::Job(Failure::of_host(Reason::InvalidResponseFormat, said));
+    ) -> Result<(Response, String), Unanswered> {
+        let wrong = |said: &str| Unanswered::Job(Failure::of_host(Reason::InvalidResponseFormat, said));
         let base = format!("{}/", self.base.as_str().trim_end_matches('/'));
         let url = Url::parse(&base).and_then(|base| base.join(place)).map_err(|_| wrong("an output has no address"))?;
         let ours = url.origin() == self.base.origin() && url.username().is_empty() && url.password().is_none();
@@ -117,16 +88,15 @@ impl Http {
         }
         let name = url.path_segments().and_then(|mut path| path.next_back().map(str::to_owned)).unwrap_or_default();
         let request = self.client.request(Method::GET, url).headers(filled(headers, fill)?);
-        let response = timeout(STALLED, request.send()).await.map_err(|_| Trouble::Silent)??;
-        Ok((response, name))
+        Ok((head(request, STALLED).await?, name))
     }
 
-    fn address(&self, path: &Text, fill: &Fill<'_>) -> Result<Url, Trouble> {
-        let path = path.text(fill, segment).map_err(Trouble::Job)?;
+    fn address(&self, path: &Text, fill: &Fill<'_>) -> Result<Url, Unanswered> {
+        let path = path.text(fill, segment).map_err(Unanswered::Job)?;
         let base = self.base.as_str().trim_end_matches('/');
         let outside = || {
             let said = "the payload leads to an address outside of the engine's";
-            Trouble::Job(Failure::new(Reason::InvalidPayload, said))
+            Unanswered::Job(Failure::new(Reason::InvalidPayload, said))
         };
         // What was written is what is asked for: nothing in it may climb.
         let climbs = path.split(['/', '?', '#']).any(|part| matches!(part, "." | ".."));
@@ -148,13 +118,13 @@ fn segment(text: &str) -> String {
     encoded
 }
 
-fn filled(headers: &[(HeaderName, Text)], fill: &Fill<'_>) -> Result<HeaderMap, Trouble> {
+fn filled(headers: &[(HeaderName, Text)], fill: &Fill<'_>) -> Result<HeaderMap, Unanswered> {
     let mut map = HeaderMap::new();
     for (name, text) in headers {
-        let text = text.text(fill, str::to_owned).map_err(Trouble::Job)?;
+        let text = text.text(fill, str::to_owned).map_err(Unanswered::Job)?;
         let Ok(mut value) = HeaderValue::try_from(text) else {
             let said = format!("the value of the header {name} holds what no header may hold");
-            return Err(Trouble::Job(Failure::new(Reason::InvalidPayload, said)));
+            return Err(Unanswered::Job(Failure::new(Reason::InvalidPayload, said)));
         };
         value.set_sensitive(true);
         map.insert(name, value);
@@ -162,60 +132,15 @@ fn filled(headers: &[(HeaderName, Text)], fill: &Fill<'_>) -> Result<HeaderMap, 
     Ok(map)
 }
 
-async fn read(response: Response) -> Result<Answer, Trouble> {
-    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    // The seconds form alone: the date form needs a clock that agrees with the server's.
-    let retry_after = header(header::RETRY_AFTER).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-    let (status, content_type) = (response.status().as_u16(), header(header::CONTENT_TYPE));
-    let mut body = BytesMut::new();
-    let mut parts = response.bytes_stream();
-    while let Some(part) = parts.next().await {
-        let part = part?;
-        if body.len() + part.len() > ANSWER_MAX {
-            return Err(Trouble::TooLarge);
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(Answer { status, retry_after, content_type, body: body.freeze() })
-}
-
-impl From<reqwest::Error> for Trouble {
-    fn from(error: reqwest::Error) -> Self {
-        match () {
-            () if error.is_timeout() => Self::Silent,
-            () if refused(&error) => Self::Refused,
-            () if error.is_connect() => Self::Unreachable,
-            () => Self::Broken,
-        }
-    }
-}
-
-fn refused(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(at) = cause {
-        if at.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
-            return error.is_connect();
-        }
-        cause = at.source();
-    }
-    false
-}
-
-impl Trouble {
-    /// The failure of a run that this trouble ended while we were `doing` something.
+impl Unanswered {
+    /// The failure of a run that this ended while we were `doing` something.
     pub fn failure(self, doing: &str) -> Failure {
-        let host = |reason, said: &str| Failure::of_host(reason, format!("{said} ({doing})"));
         match self {
-            Self::Refused => host(Reason::ServiceDown, "the engine refuses connections; start it and look at its log"),
-            Self::Unreachable => {
-                host(Reason::ConnectionFailed, "the engine cannot be reached; check name, route and certificate")
-            }
-            Self::Silent => host(Reason::NetworkTimeout, "the engine gave no answer in time"),
-            Self::Broken => host(Reason::ConnectionFailed, "the connection to the engine broke"),
-            Self::TooLarge => Failure::new(
+            Self::Wire(Trouble::TooLarge) => Failure::new(
                 Reason::InvalidResponseFormat,
                 format!("the engine's answer is larger than {} MiB ({doing}); use `as = \"url\"`", ANSWER_MAX >> 20),
             ),
+            Self::Wire(trouble) => trouble.failure(ENGINE, doing),
             Self::Job(failure) => failure,
         }
     }
@@ -224,7 +149,7 @@ impl Trouble {
 /// What a status that is no success stands for; the engine's own words, if the definition says where they are.
 pub(super) fn of_status(answer: &Answer, explain: &Explain, doing: &str) -> Failure {
     let said = format!("the engine answered {} ({doing})", answer.status);
-    let body = answer.json().unwrap_or_default();
+    let body: Value = answer.json().unwrap_or_default();
     let words = words(&body, explain);
     let with = |said: String| words.as_ref().map_or(said.clone(), |words| format!("{said}: {words}"));
     let failure = match answer.status {

@@ -5,7 +5,9 @@ mod definition;
 mod faults;
 mod http;
 mod outputs;
+mod reading;
 mod run;
+mod sections;
 mod table;
 mod template;
 
@@ -16,14 +18,12 @@ pub use template::{SECRET_PREFIX, Secrets};
 use crate::contract::{Connector, Freed, Health, Interrupted, Job, Outcome, Probe, Reattached, RunContext, RunError};
 use crate::failure::{Failure, Reason};
 use crate::live::Live;
-use crate::stamp::Stamp;
 use async_trait::async_trait;
 use http::{Http, of_status};
 use run::{Run, Server};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use template::Fill;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -31,30 +31,11 @@ use tokio::time::timeout;
 /// One server of one definition.
 pub struct Rest {
     name: &'static str,
-    source: Source,
+    server: Arc<Server>,
     /// What is left of the defined services once other engines have theirs.
     services: OnceLock<Vec<String>>,
-    state: Mutex<State>,
     places: Arc<Semaphore>,
-    concurrency: usize,
     live: Arc<Live>,
-}
-
-/// Where the definition comes from.
-pub struct Source {
-    /// The file, which is read again when it changes.
-    pub path: PathBuf,
-    /// Which of its addresses this is.
-    pub address: usize,
-    /// What it may refer to.
-    pub secrets: Secrets,
-}
-
-struct State {
-    server: Arc<Server>,
-    stamp: Option<Stamp>,
-    /// What is wrong with the file as it is now; the last good one stays in force.
-    fault: Option<String>,
 }
 
 impl Rest {
@@ -62,13 +43,10 @@ impl Rest {
     ///
     /// # Errors
     /// `system_error/config_error` if there is no such address.
-    pub async fn new(name: &'static str, source: Source, definition: Definition) -> Result<Self, Failure> {
-        let stamp = Stamp::of(&source.path).await;
+    pub fn new(name: &'static str, definition: Definition, address: usize) -> Result<Self, Failure> {
         let places = Arc::new(Semaphore::new(definition.concurrency));
-        let concurrency = definition.concurrency;
-        let server = Arc::new(Server::at(definition, source.address)?);
-        let state = Mutex::new(State { server, stamp, fault: None });
-        Ok(Self { name, source, services: OnceLock::new(), state, places, concurrency, live: Arc::default() })
+        let server = Arc::new(Server::at(definition, address)?);
+        Ok(Self { name, server, services: OnceLock::new(), places, live: Arc::default() })
     }
 
     /// Offers these services from now on. The first call counts.
@@ -86,47 +64,9 @@ impl Rest {
         self.ours(service_job_id).is_some_and(|id| self.live.knows(&id.whole))
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The definition as the file has it now. A file that has become wrong changes nothing until it is right again.
-    async fn server(&self) -> Arc<Server> {
-        let fresh = Stamp::of(&self.source.path).await;
-        if self.state().stamp == fresh {
-            return self.state().server.clone();
-        }
-        let read = tokio::fs::read_to_string(&self.source.path).await.map_err(|error| error.to_string());
-        let read = read.and_then(|text| {
-            let found = Definition::read(&text, &self.source.secrets);
-            let found = found.map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())?;
-            let now = self.state().server.clone();
-            let planned = |d: &Definition| (d.services.clone(), d.gpu, d.concurrency, d.urls.len());
-            if planned(&now.definition) != planned(&found) {
-                let said = "its services, `gpu`, `concurrency` or the number of addresses have changed: restart the \
-                            agent to take that up";
-                return Err(said.to_owned());
-            }
-            Server::at(found, self.source.address).map_err(|failure| failure.message)
-        });
-        let mut state = self.state();
-        state.stamp = fresh;
-        match read {
-            Ok(server) => {
-                tracing::info!(engine = self.name, "its file has changed and is in force");
-                (state.server, state.fault) = (Arc::new(server), None);
-            }
-            Err(why) => {
-                tracing::error!(engine = self.name, why, "its changed file cannot be used; the earlier one stays");
-                state.fault = Some(why);
-            }
-        }
-        state.server.clone()
-    }
-
-    fn run_of(&self, server: Arc<Server>, id: &Id, job: &Job, ctx: &RunContext) -> Run {
+    fn run_of(&self, id: &Id, job: &Job, ctx: &RunContext) -> Run {
         Run {
-            server,
+            server: self.server.clone(),
             places: self.places.clone(),
             live: self.live.clone(),
             job: job.clone(),
@@ -184,14 +124,11 @@ impl Connector for Rest {
     }
 
     fn concurrency(&self) -> usize {
-        self.concurrency
+        self.server.definition.concurrency
     }
 
     async fn probe(&self) -> Probe {
-        let server = self.server().await;
-        if let Some(fault) = self.state().fault.clone() {
-            tracing::warn!(engine = self.name, fault, "its changed file cannot be used; the earlier one is in force");
-        }
+        let server = &self.server;
         let queue_remaining = Some(self.live.count() as u64);
         let healthy = Probe { health: Health::Healthy, version: None, models: BTreeMap::new(), queue_remaining };
         let Some(health) = &server.definition.health else { return healthy };
@@ -210,19 +147,18 @@ impl Connector for Rest {
         if ctx.cancel.is_cancelled() {
             return Err(RunError::Cancelled);
         }
-        let server = self.server().await;
         let run = uuid::Uuid::now_v7().to_string();
         let id = Id { whole: format!("{}/{run}", self.name), run, engine: None };
         ctx.ledger.record_service_job(&id.whole).await?;
-        let run = self.run_of(server, &id, job, ctx);
+        let run = self.run_of(&id, job, ctx);
         self.live.attend(&id.whole, ctx, |asked| run.run(asked)).await
     }
 
     async fn reattach(&self, job: &Job, service_job_id: &str, ctx: &RunContext) -> Result<Reattached, RunError> {
-        let server = self.server().await;
+        let server = &self.server;
         let Some(id) = self.ours(service_job_id) else { return Ok(Reattached::Unknown) };
         let Some(engine_id) = id.at(&server.definition) else { return Ok(Reattached::Unknown) };
-        let run = self.run_of(server, &id, job, ctx);
+        let run = self.run_of(&id, job, ctx);
         let found = self.live.attend(&id.whole, ctx, |asked| run.reattach(engine_id, asked)).await?;
         Ok(found.map_or(Reattached::Unknown, Reattached::Done))
     }
@@ -232,7 +168,7 @@ impl Connector for Rest {
         if self.live.knows(&id.whole) {
             return Ok(self.live.stop(&id.whole, run::STOP).await);
         }
-        let server = self.server().await;
+        let server = &self.server;
         let Some(engine_id) = id.at(&server.definition) else { return Ok(Interrupted::NothingToStop) };
         let job = nobody();
         let fill = Fill { job: &job, run_id: &id.run, engine_id: &engine_id };
@@ -240,6 +176,14 @@ impl Connector for Rest {
     }
 
     async fn free_memory(&self) -> Result<Freed, Failure> {
-        Ok(Freed::NotSupported)
+        let Some(free) = &self.server.definition.free else { return Ok(Freed::NotSupported) };
+        let (job, definition) = (nobody(), &self.server.definition);
+        let fill = Fill { job: &job, run_id: "", engine_id: "" };
+        let answer = self.server.http.call(free, &definition.headers, None, &fill).await;
+        let answer = answer.map_err(|trouble| trouble.failure("asking it to free memory"))?;
+        if answer.is_success() {
+            return Ok(Freed::Requested);
+        }
+        Err(of_status(&answer, &definition.failure, "asking it to free memory"))
     }
 }

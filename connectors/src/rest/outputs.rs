@@ -2,7 +2,7 @@
 //! In: the last answer. Out: stored outputs, in the order of the definition.
 
 use super::definition::{Form, Output};
-use super::http::{Answer, STALLED, Trouble};
+use super::http::{Answer, Body, STALLED, Trouble, Unanswered, content_type};
 use super::run::Server;
 use super::template::Fill;
 use crate::contract::{OutputStore, StoredOutput};
@@ -10,11 +10,8 @@ use crate::failure::{Failure, Reason};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use futures_util::StreamExt;
-use reqwest::header;
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::time::timeout;
 
 /// Outputs of one run.
 const OUTPUTS_MAX: usize = 1000;
@@ -33,7 +30,7 @@ pub(super) async fn store(
     store: &Arc<dyn OutputStore>,
 ) -> Result<Vec<StoredOutput>, Failure> {
     let definition = &server.definition;
-    let json = answer.json();
+    let json: Option<Value> = answer.json().ok();
     let mut stored = Vec::new();
     for output in &definition.outputs {
         let kind = &output.kind;
@@ -107,8 +104,8 @@ async fn fetch(
     let mut tries = 1;
     loop {
         match copy(server, fill, output, place, store).await {
-            Err(Miss::Trouble(Trouble::Broken | Trouble::Silent)) if tries < TRIES => tries += 1,
-            Err(Miss::Trouble(trouble)) => return Err(trouble.failure("downloading an output")),
+            Err(Miss::Call(Unanswered::Wire(Trouble::Broken | Trouble::Silent))) if tries < TRIES => tries += 1,
+            Err(Miss::Call(unanswered)) => return Err(unanswered.failure("downloading an output")),
             Err(Miss::Failure(failure)) => return Err(failure),
             Ok(stored) => return Ok(stored),
         }
@@ -116,13 +113,13 @@ async fn fetch(
 }
 
 enum Miss {
-    Trouble(Trouble),
+    Call(Unanswered),
     Failure(Failure),
 }
 
-impl From<Trouble> for Miss {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
+impl<U: Into<Unanswered>> From<U> for Miss {
+    fn from(unanswered: U) -> Self {
+        Self::Call(unanswered.into())
     }
 }
 
@@ -145,18 +142,15 @@ async fn copy(
         let said = format!("the engine names an output, but answers {status} when it is fetched");
         return Err(Failure::new(Reason::MissingExpectedData, said).into());
     }
-    let announced = response.content_length();
-    let claim = response.headers().get(header::CONTENT_TYPE).and_then(|claim| claim.to_str().ok()).map(str::to_owned);
+    let claim = content_type(&response);
     let name = output.name.clone().unwrap_or(name);
     let claim = output.media_type.as_deref().or(claim.as_deref());
     let mut writer = store.create(if name.is_empty() { "output" } else { &name }, &output.kind, claim).await?;
-    let (mut parts, mut written) = (response.bytes_stream(), 0);
-    while let Some(part) = timeout(STALLED, parts.next()).await.map_err(|_| Trouble::Silent)? {
-        let part = part.map_err(Trouble::from)?;
-        written += part.len() as u64;
+    let mut body = Body::of(response, STALLED);
+    while let Some(part) = body.next().await? {
         writer.write(part).await?;
     }
-    if announced.is_some_and(|announced| announced != written) {
+    if !body.is_complete() {
         return Err(Trouble::Broken.into());
     }
     Ok(writer.finish().await?)

@@ -11,7 +11,7 @@
 //! ```
 
 use super::definition::{Call, Definition, Poll};
-use super::http::{Answer, Http, Trouble, of_status, reason, words};
+use super::http::{Answer, Http, Trouble, Unanswered, of_status, reason, words};
 use super::outputs;
 use super::template::Fill;
 use crate::contract::{Interrupted, Job, Ledger, Outcome, OutputStore, Progress, ProgressSink, Stage};
@@ -102,7 +102,9 @@ impl Run {
             Some(Ok(answer)) if !stopped => return Err(of_status(&answer, &definition.failure, "submitting").into()),
             Some(Err(trouble)) if !stopped => {
                 // It may have arrived all the same; where the id is ours, it can be stopped.
-                if !matches!(trouble, Trouble::Job(_) | Trouble::Refused) && !definition.server_names_runs() {
+                if !matches!(trouble, Unanswered::Job(_) | Unanswered::Wire(Trouble::Refused))
+                    && !definition.server_names_runs()
+                {
                     let _ = timeout(STOP, self.server.stop(&fill)).await;
                 }
                 return Err(trouble.failure("submitting").into());
@@ -253,7 +255,7 @@ impl Run {
         let data = match &self.server.definition.data {
             None => json!({}),
             Some(at) => {
-                let found = answer.json().and_then(|json| json.pointer(at).cloned());
+                let found = answer.json().ok().and_then(|json: Value| json.pointer(at).cloned());
                 found.ok_or_else(|| {
                     Failure::new(Reason::MissingExpectedData, format!("the engine's answer has nothing at `{at}`"))
                 })?
@@ -282,7 +284,7 @@ impl Run {
 }
 
 fn engine_id(answer: &Answer, at: &str) -> Result<String, Failure> {
-    let json = answer.json();
+    let json: Option<Value> = answer.json().ok();
     let id = json.as_ref().and_then(|json| json.pointer(at)).and_then(|id| match id {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -304,7 +306,7 @@ impl Server {
             return Err(of_status(&answer, &self.definition.failure, "asking how a run is"));
         }
         let wrong = |said: String| Failure::of_host(Reason::InvalidResponseFormat, said);
-        let json = answer.json().ok_or_else(|| wrong("the engine's answer to a poll is not JSON".to_owned()))?;
+        let json: Value = answer.json().map_err(|_| wrong("the engine's answer to a poll is not JSON".to_owned()))?;
         let state = json.pointer(&poll.state);
         let state = state.filter(|state| !state.is_null() && !state.is_object() && !state.is_array());
         let state = state.ok_or_else(|| wrong(format!("the engine's answer has no state at `{}`", poll.state)))?;

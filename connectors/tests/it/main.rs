@@ -16,6 +16,7 @@ mod comfyui_refusals;
 mod comfyui_trouble;
 mod comfyui_wire;
 mod conformance;
+mod hazards;
 mod openai;
 mod points;
 mod process;
@@ -23,6 +24,7 @@ mod process_hostile;
 #[path = "../../../tests/it/support/proxy.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
 mod proxy;
+mod recordings;
 mod replay;
 mod replayed;
 mod rest;

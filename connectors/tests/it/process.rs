@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use connectors::conformance::{Bench, Subject, job};
 use connectors::contract::{Connector, Interrupted, Job, Reattached, RunError};
 use connectors::failure::FailureType;
+use connectors::files::Surroundings;
 use connectors::process::{Gpu, Process, Settings, Timing};
+use connectors::rest::Secrets;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -48,7 +50,7 @@ impl Lab {
     }
 
     pub fn engine(&self) -> Arc<Process> {
-        let engine = Process::new(self.settings.clone()).unwrap();
+        let engine = Process::new(self.settings.clone());
         engine.offer(vec!["hello".to_owned()]);
         Arc::new(engine)
     }
@@ -208,7 +210,7 @@ async fn an_engine_that_has_died_comes_back_after_a_rest_that_grows() {
     let mut settings = lab.settings.clone();
     settings.timing.pause_first = Duration::from_millis(40);
     settings.timing.pause_longest = Duration::from_secs(3600);
-    let engine = Process::new(settings).unwrap();
+    let engine = Process::new(settings);
     let starts = || std::fs::read_to_string(lab.path("starts")).unwrap_or_default().lines().count();
     let said = engine.describe(SOON).await.unwrap_err().message;
     assert!(said.contains("exit code 7"), "{said}");
@@ -224,7 +226,7 @@ async fn an_engine_that_has_died_comes_back_after_a_rest_that_grows() {
     let mut settings = lab.settings.clone();
     settings.timing.pause_first = Duration::from_secs(3600);
     settings.timing.pause_longest = Duration::from_secs(3600);
-    let engine = Process::new(settings).unwrap();
+    let engine = Process::new(settings);
     engine.describe(SOON).await.unwrap_err();
     assert!(engine.describe(SOON).await.unwrap_err().message.contains("next start"), "it rests");
     write_program(&lab.settings.path, &python("pass"));
@@ -232,19 +234,19 @@ async fn an_engine_that_has_died_comes_back_after_a_rest_that_grows() {
 }
 
 #[tokio::test]
-async fn a_changed_program_is_taken_up_before_the_next_job() {
+async fn a_process_that_runs_goes_on_as_it_is_when_its_file_changes_until_it_is_closed() {
     let lab = Lab::new(&python("return {'version': 1}"));
     let engine = lab.engine();
     let run = async || {
         let bench = Bench::new();
-        within("a run", engine.run(&job("j", "hello", json!({})), &bench.ctx)).await.unwrap().data
+        within("a run", engine.run(&job("j", "hello", json!({})), &bench.ctx)).await
     };
-    assert_eq!(run().await, json!({ "version": 1 }));
+    assert_eq!(run().await.unwrap().data, json!({ "version": 1 }));
     write_program(&lab.settings.path, &python("return {'version': 2}"));
-    assert_eq!(run().await, json!({ "version": 2 }));
-    write_program(&lab.settings.path, &python("pass").replace("['hello']", "['other']"));
-    let probe = within("a probe", engine.probe()).await;
-    assert!(format!("{:?}", probe.health).contains("restart the agent"), "{:?}", probe.health);
+    assert_eq!(run().await.unwrap().data, json!({ "version": 1 }));
+    within("its end", engine.close("it was replaced")).await;
+    let said = run().await.unwrap_err().to_string();
+    assert!(said.contains("not used any more"), "{said}");
 }
 
 #[tokio::test]
@@ -296,13 +298,15 @@ async fn nothing_of_an_engine_outlives_it() {
 #[tokio::test]
 async fn scratch_folders_are_gone_with_their_runs() {
     let lab = Lab::new(&python("job.output('a/b.txt').write_text('x')\n(job.scratch / 'left').write_text('y')"));
-    let stale = lab.settings.scratch.join("of-an-earlier-agent");
-    std::fs::create_dir_all(&stale).unwrap();
     let (engine, bench) = (lab.engine(), Bench::new());
-    assert!(!stale.exists());
     let outcome = within("the run", engine.run(&job("j", "hello", json!({})), &bench.ctx)).await.unwrap();
     assert_eq!(outcome.outputs[0].name, "b.txt");
     assert_eq!(std::fs::read_dir(&lab.settings.scratch).unwrap().count(), 0);
+    std::fs::create_dir_all(lab.settings.scratch.join("of-an-earlier-agent")).unwrap();
+    let (scratch, memory) = (lab.settings.scratch.clone(), None);
+    let around = Surroundings { guard: Vec::new(), env: Vec::new(), secrets: Secrets::new(), scratch, memory };
+    (0..2).for_each(|_| around.clear().unwrap());
+    assert!(!lab.settings.scratch.exists());
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 //!     ─▶ before the run's last frame: history has the entry ─▶ last frame
 //!     ─▶ recorded end of the socket: ended without close frame
 //! ```
+//!
+//! Where nobody asked for the history of a run when it was recorded, its entry is made of the frames that tell of it.
 
 use axum::Router;
 use axum::body::Body;
@@ -44,6 +46,8 @@ pub struct Replay {
 struct Stage {
     steps: Vec<Value>,
     cut: Cut,
+    /// What this release says of itself.
+    about: Vec<Value>,
     /// Index of the recorded submission, and the id that it got.
     submission: usize,
     recorded_id: String,
@@ -64,7 +68,8 @@ struct Told {
 }
 
 pub fn recording(name: &str) -> Value {
-    let path = format!("{}/tests/recordings/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    // One copy for two crates: the stand-in is held against the same recordings.
+    let path = format!("{}/../stand-ins/tests/recordings/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_slice(&std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))).unwrap()
 }
 
@@ -83,9 +88,11 @@ impl Replay {
         let submission = (0..steps.len()).filter(|at| is_post(&steps[*at])).nth(nth).unwrap();
         let answer = &steps[submission]["response"]["body"];
         let recorded_id = answer["prompt_id"].as_str().unwrap_or("no run came of this").to_owned();
+        let release = name.split_once('/').unwrap().0;
         let stage = Arc::new(Stage {
             steps,
             cut,
+            about: recording(&format!("{release}/info-endpoints"))["steps"].as_array().unwrap().clone(),
             is_older: name.starts_with("0.3.64"),
             submission,
             recorded_id,
@@ -121,6 +128,20 @@ impl Replay {
         self.stage.state.lock().unwrap().requests.iter().map(|(path, _)| path.clone()).collect()
     }
 
+    /// How the played run ended when it was recorded; `None` if nobody saw it end.
+    pub fn recorded_end(&self) -> Option<String> {
+        self.stage.end()
+    }
+
+    /// The played run's entry named no output at all.
+    pub fn names_no_output(&self) -> bool {
+        let told = self.stage.recorded("GET", &format!("/history/{}", self.stage.recorded_id));
+        let entry = told.map(|step| step["response"]["body"].clone()).or_else(|| self.stage.entry_by_frames());
+        entry.is_some_and(|entry| {
+            entry[&self.stage.recorded_id]["outputs"].as_object().is_some_and(|outputs| outputs.is_empty())
+        })
+    }
+
     /// Ends the run by hand, once it has been submitted; for plays without a socket.
     pub async fn end(&self) {
         let _ = self.stage.posted.subscribe().wait_for(Option::is_some).await;
@@ -146,6 +167,56 @@ impl Stage {
         let own = later.take_while(|step| step["request"]["path"] != "/prompt");
         own.filter(|step| step["request"]["method"] == method && step["request"]["path"] == path)
             .find(|step| step["response"]["body"].as_object().is_none_or(|body| !body.is_empty()))
+    }
+
+    /// The run's frames as history would tell of them; `None` if no frame tells how it ended.
+    fn entry_by_frames(&self) -> Option<Value> {
+        let own = self.steps.iter().filter(|step| step["data"]["data"]["prompt_id"] == *self.recorded_id);
+        let (mut outputs, mut messages) = (serde_json::Map::new(), Vec::new());
+        for step in own {
+            let (kind, data) = (step["data"]["type"].as_str().unwrap(), &step["data"]["data"]);
+            if kind == "executed" && !data["output"].is_null() {
+                outputs.insert(data["node"].as_str().unwrap().to_owned(), data["output"].clone());
+            } else if kind.starts_with("execution_") {
+                messages.push(json!([kind, data]));
+            }
+        }
+        let status = match messages.last()?[0].as_str().unwrap() {
+            "execution_success" => "success",
+            "execution_error" | "execution_interrupted" => "error",
+            _ => return None,
+        };
+        let status = json!({ "status_str": status, "completed": status == "success", "messages": messages });
+        Some(json!({ &self.recorded_id: { "outputs": outputs, "status": status } }))
+    }
+
+    /// How the run that is played ended, by history or else by its frames: `success`, `error` or `interrupted`.
+    fn end(&self) -> Option<String> {
+        let path = format!("/history/{}", self.recorded_id);
+        let told = self.recorded("GET", &path).map(|step| step["response"]["body"].clone());
+        let status = told.or_else(|| self.entry_by_frames())?[&self.recorded_id]["status"].clone();
+        let interrupted = status["messages"].as_array()?.iter().any(|message| message[0] == "execution_interrupted");
+        Some(if interrupted { "interrupted".to_owned() } else { status["status_str"].as_str()?.to_owned() })
+    }
+
+    /// Frames were cut after their first bytes; what they say of themselves and their lengths are as recorded.
+    fn frame(&self, step: &Value) -> Vec<u8> {
+        let mut frame = unhex(step["head_hex"].as_str().unwrap());
+        let mut picture = 0;
+        if step["event_type"] == 4 {
+            let metadata = self.ours(&step["metadata"]);
+            frame.truncate(4);
+            frame.extend((metadata.len() as u32).to_be_bytes());
+            frame.extend(metadata.as_bytes());
+            picture = frame.len();
+            frame.extend(unhex(step["image_magic"].as_str().unwrap()));
+        }
+        let length = step["image_len"].as_u64().map_or(step["len"].as_u64().unwrap(), |image| match picture {
+            0 => step["len"].as_u64().unwrap(),
+            before => before as u64 + image,
+        });
+        frame.resize(length as usize, 0);
+        frame
     }
 }
 
@@ -184,11 +255,24 @@ async fn answer_any(State(stage): State<Arc<Stage>>, request: Request) -> Respon
             let recorded = stage.recorded("GET", &format!("/history/{}", stage.recorded_id));
             match recorded.filter(|_| told.over && told.history_asked > stage.cut.history_after) {
                 Some(step) => replayed(&stage, &step["response"]),
-                None => axum::Json(json!({})).into_response(),
+                None => {
+                    let made = stage.entry_by_frames().filter(|_| recorded.is_none() && told.over);
+                    let made = made.filter(|_| told.history_asked > stage.cut.history_after);
+                    stage.ours(&made.unwrap_or_else(|| json!({}))).into_response()
+                }
             }
         }
         (Method::POST, at) if at.starts_with("/api/jobs/") && stage.is_older => {
             StatusCode::METHOD_NOT_ALLOWED.into_response()
+        }
+        (Method::POST, at)
+            if at.starts_with("/api/jobs/") && stage.posted.borrow().as_ref().is_none_or(|id| !at.contains(id)) =>
+        {
+            axum::Json(json!({ "cancelled": false })).into_response()
+        }
+        (Method::GET, "/system_stats" | "/features") => {
+            let step = stage.about.iter().find(|step| step["request"]["path"] == path);
+            replayed(&stage, &step.unwrap()["response"])
         }
         (Method::POST, at) if at == "/interrupt" || at.starts_with("/api/jobs/") => {
             stage.state.lock().unwrap().over = true;
@@ -251,7 +335,7 @@ async fn play(stage: Arc<Stage>, nth: usize, mut socket: WebSocket) {
             let _ = stage.posted.subscribe().wait_for(Option::is_some).await;
         }
         match step["kind"].as_str().unwrap() {
-            "marker" if step["text"].as_str().unwrap().starts_with("signal SIGKILL") && mine_alive(&stage) => {
+            "marker" if step["text"].as_str().unwrap().starts_with("signal ") && mine_alive(&stage) => {
                 // What comes after is a fresh server: nothing is known there.
                 stage.state.lock().unwrap().over = true;
                 return;
@@ -263,7 +347,8 @@ async fn play(stage: Arc<Stage>, nth: usize, mut socket: WebSocket) {
             "ws_end" if mine && nth + 1 < conns.len() => return,
             "ws_text" if mine => {
                 // Frames of earlier runs in the same session are not this run's.
-                if at < stage.submission && step["data"]["type"] != "status" {
+                if at < stage.submission && step["data"]["type"] != "status" && step["data"]["type"] != "feature_flags"
+                {
                     continue;
                 }
                 let (kind, data) = (step["data"]["type"].as_str().unwrap(), &step["data"]["data"]);
@@ -288,9 +373,7 @@ async fn play(stage: Arc<Stage>, nth: usize, mut socket: WebSocket) {
                 }
             }
             "ws_binary" if mine && at > stage.submission => {
-                let mut frame = unhex(step["head_hex"].as_str().unwrap());
-                frame.resize(step["len"].as_u64().unwrap() as usize, 0);
-                if socket.send(Message::Binary(frame.into())).await.is_err() {
+                if socket.send(Message::Binary(stage.frame(step).into())).await.is_err() {
                     return;
                 }
             }
@@ -301,6 +384,10 @@ async fn play(stage: Arc<Stage>, nth: usize, mut socket: WebSocket) {
             stage.state.lock().unwrap().over = true;
             return;
         }
+    }
+    if nth == 0 {
+        // Whatever else was to be seen of it was seen by others.
+        stage.state.lock().unwrap().over = true;
     }
     // Reading answers pings; it ends with the client.
     while let Some(Ok(_)) = socket.recv().await {}

@@ -6,11 +6,10 @@ use crate::process::within;
 use crate::rest_engine::Server;
 use async_trait::async_trait;
 use connectors::conformance::{Bench, MemoryLedger, Subject, job};
-use connectors::contract::{Connector, Interrupted, Job, Outcome, Reattached, RunError};
+use connectors::contract::{Connector, Freed, Interrupted, Job, Outcome, Reattached, RunError};
 use connectors::failure::{FailureType, Reason};
-use connectors::rest::{Definition, Rest, Secrets, Source};
+use connectors::rest::{Definition, Rest, Secrets};
 use serde_json::{Value, json};
-use std::path::Path;
 use std::sync::Arc;
 
 pub const ASYNC: &str = r#"
@@ -93,9 +92,8 @@ impl Lab {
         let text = definition.replace("URL", &server.url);
         std::fs::write(&path, &text).unwrap();
         let read = Definition::read(&text, &secrets()).unwrap_or_else(|faults| panic!("{faults:?}"));
-        let source = Source { path, address: 0, secrets: secrets() };
         let services = read.services.clone();
-        let rest = Arc::new(Rest::new("draw", source, read).await.unwrap());
+        let rest = Arc::new(Rest::new("draw", read, 0).unwrap());
         rest.offer(services);
         Self { server, rest, folder }
     }
@@ -362,25 +360,15 @@ async fn an_engine_that_is_away_is_unhealthy_and_its_jobs_are_handed_on() {
     drop(folder);
 }
 
-fn rewrite(path: &Path, text: &str) {
-    let fresh = path.with_extension("fresh");
-    std::fs::write(&fresh, text).unwrap();
-    std::fs::rename(fresh, path).unwrap();
-}
-
 #[tokio::test]
-async fn a_changed_file_is_in_force_for_the_next_job_and_a_broken_one_is_not() {
-    let lab = Lab::new(ASYNC).await;
-    let path = lab.folder.path().join("draw.toml");
-    let good = ASYNC.replace("URL", &lab.server.url);
-    rewrite(&path, &good.replace("/result/facts", "/note"));
-    assert_eq!(lab.run(json!({})).await.0.unwrap().data, json!("at it"));
-    for broken in ["not = [toml", &good.replace("[submit]", "[submitt]"), &good.replace("\"draw\"", "\"paint\"")] {
-        rewrite(&path, broken);
-        assert_eq!(lab.run(json!({})).await.0.unwrap().data, json!("at it"), "the last good one stays in force");
-    }
-    rewrite(&path, &good);
-    assert_eq!(lab.run(json!({})).await.0.unwrap().data, json!({ "steps": 3 }));
+async fn memory_is_asked_back_where_the_definition_says_how() {
+    let lab = Lab::new(SYNC).await;
+    assert_eq!(lab.rest.free_memory().await.unwrap(), Freed::NotSupported);
+    let lab = Lab::new(&format!("{ASYNC}\n[free]\npath = \"/free/204\"\n")).await;
+    assert_eq!(lab.rest.free_memory().await.unwrap(), Freed::Requested);
+    assert_eq!(lab.server.requests("/free")[0].1["x-key"], "Bearer word");
+    let lab = Lab::new(&format!("{ASYNC}\n[free]\npath = \"/free/503\"\n")).await;
+    assert!(lab.rest.free_memory().await.unwrap_err().hosts_fault);
 }
 
 #[test]

@@ -47,6 +47,7 @@ impl Server {
             .route("/base/jobs/{id}", get(poll).delete(cancel))
             .route("/base/files/{id}", get(file))
             .route("/base/sync", post(sync))
+            .route("/base/free/{status}", post(free))
             .route("/base/echo/{*rest}", post(echo))
             .with_state(engine.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -170,4 +171,9 @@ async fn echo(State(engine): State<Arc<Engine>>, Path(rest): Path<String>, Json(
     engine.note(&format!("POST /echo/{rest}"), HeaderMap::new(), body);
     tokio::time::sleep(Duration::ZERO).await;
     Json(json!({ "rest": rest }))
+}
+
+async fn free(State(engine): State<Arc<Engine>>, Path(status): Path<u16>, headers: HeaderMap) -> StatusCode {
+    engine.note("POST /free", headers, Value::Null);
+    StatusCode::from_u16(status).unwrap()
 }

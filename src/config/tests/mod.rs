@@ -7,6 +7,7 @@ mod grammar;
 mod known_names;
 mod loading;
 mod naming;
+mod outputs;
 mod redis_addresses;
 mod secrets;
 mod values;

@@ -177,7 +177,6 @@ fn the_environment_warns_of_near_misses_alone() {
         "NODE_VERSION",
         "PYTHON_VERSION",
         "CUDA_VERSION",
-        "AWS_REGION",
         "GOOGLE_REGION",
         "LOG_FILE",
         "LOGLEVEL",

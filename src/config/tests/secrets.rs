@@ -18,6 +18,11 @@ fn a_good_configuration_shows_none() {
         ("A1111_PASSWORD", WORD),
         ("OPENAI_API_KEY", WORD),
         ("HUB_AUTH_TOKEN", WORD),
+        ("OUTPUT_STORE", "s3://pictures"),
+        ("AWS_ACCESS_KEY_ID", "me"),
+        ("AWS_SECRET_ACCESS_KEY", WORD),
+        ("AWS_SESSION_TOKEN", WORD),
+        ("AZURE_STORAGE_KEY", WORD),
     ]);
     let loaded = load(&sources).unwrap();
     assert_eq!(loaded.config.redis.url.expose_secret(), "redis://user:hunter2@host:6379/1");
@@ -46,6 +51,9 @@ fn a_report_shows_none() {
         "HUB_REDIS_URL=redis://host/zero?password=hunter2\n",
         "HUB_REDIS_URL=redis://:hunter2@a\nREDIS_URL=redis://:hunter2@b\n",
         "HUB_REDIS_URL=redis://a\n:hunter2@b=\n",
+        "OUTPUT_STORE=s3://me:hunter2@bucket\n",
+        "OUTPUT_PUBLIC_URL=https://cdn?sig=hunter2\n",
+        "AWS_ENDPOINT_URL=https://me:hunter2@h\n",
         "COMFYUI_URL=http://me:hunter2@h/path\n",
         "COMFYUI_URL=me:hunter2@h\n",
         "COMFYUI_URL=http://me:a,hunter2@h,http://b\n",

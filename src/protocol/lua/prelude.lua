@@ -257,12 +257,15 @@ end
 
 local function forget_start(id, token) redis.call('HDEL', started_key(worker_of(token)), id) end
 
--- One entry of a text's stream: kept for those who come later, published for those who listen.
-local function say_token(session, text)
-  local stream = key('ai:stream:' .. session)
-  -- A foreign value under the stream's name must not stop the transition, hence pcall.
-  redis.pcall('XADD', stream, 'MAXLEN', '~', TOKENS_MAX, '*', 'data', text)
-  redis.call('PUBLISH', stream, text)
+-- Entries of a text's stream: kept for those who come later, published for those who listen.
+local function say_tokens(session, texts, ttl)
+  local stream, added = key('ai:stream:' .. session), nil
+  for _, text in ipairs(texts) do
+    -- A foreign value under the stream's name must not stop the transition, hence pcall.
+    added = redis.pcall('XADD', stream, 'MAXLEN', '~', TOKENS_MAX, '*', 'data', text)
+    redis.call('PUBLISH', stream, text)
+  end
+  if type(added) == 'string' then redis.call('EXPIRE', stream, ttl) end
 end
 
 -- The last entry of a text, if the job has begun one: how it ended, whoever ended it.
@@ -280,8 +283,7 @@ local function end_text(id, job, state, extra)
   end
   local text = json_object(last)
   if state == 'completed' and known[2] then text = string.sub(text, 1, -2) .. ',' .. string.sub(known[2], 2) end
-  say_token(job.token_session, text)
-  redis.call('EXPIRE', key('ai:stream:' .. job.token_session), EVENTS_TTL_ENDED)
+  say_tokens(job.token_session, { text }, EVENTS_TTL_ENDED)
 end
 
 local STAMP = { completed = 'completed_at', failed = 'failed_at', cancelled = 'cancelled_at' }

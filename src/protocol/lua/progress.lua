@@ -1,5 +1,6 @@
 -- Records how far the work is.
--- ARGV: 6 id, 7 token, 8 progress 0-100, 9 message, 10 node or '', 11 step or '', 12 steps or ''
+-- ARGV: 6 id, 7 token, 8 progress 0-100, 9 message, 10 node or '', 11 step or '', 12 steps or '',
+-- 13 URL of a new picture or '', 14 its media type or ''
 -- Answers: {'ok'} | {'cancel'} | {'moved'} | {'lost'}
 local id, token, progress, message = ARGV[6], ARGV[7], tonumber(ARGV[8]) or 0, ARGV[9]
 local job = load(id)
@@ -8,11 +9,11 @@ redis.call('HSET', job_key(id), 'progress', json_text(progress), 'progress_messa
 local known = redis.call('HMGET', job_key(id), 'takeovers', 'takeovers_at')
 if known[1] and progress > (number(known[2]) or 0) then redis.call('HDEL', job_key(id), 'takeovers') end
 local extra = { 'progress', progress, 'message', message }
-for i, name in ipairs({ 'node', 'step', 'steps' }) do
+for i, name in ipairs({ 'node', 'step', 'steps', 'preview_url', 'preview_media_type' }) do
   local value = ARGV[9 + i]
   if value ~= '' then
     extra[#extra + 1] = name
-    extra[#extra + 1] = name == 'node' and value or tonumber(value) or value
+    extra[#extra + 1] = (name == 'step' or name == 'steps') and tonumber(value) or value
   end
 end
 event(job, 'progress', extra)

@@ -7,17 +7,18 @@ local job = load(id)
 if not job or not held(job, token) then return { loss(job, token) } end
 local known = redis.call('HMGET', job_key(id), 'token_run', 'token_next')
 local next = number(known[2]) or 0
+local texts = {}
 if known[1] ~= run then
   if next > 0 then
-    say_token(session, json_object({ 'restart', { json = 'true' }, 'attempt', job.attempts, 'job_id', id }))
+    texts[1] = json_object({ 'restart', { json = 'true' }, 'attempt', job.attempts, 'job_id', id })
   end
   next = 0
 end
 for i = 12, #ARGV do
-  if first + i - 12 >= next then say_token(session, ARGV[i]) end
+  if first + i - 12 >= next then texts[#texts + 1] = ARGV[i] end
 end
+say_tokens(session, texts, EVENTS_TTL)
 redis.call('HSET', job_key(id), 'token_session', session, 'token_run', run,
   'token_next', int(math.max(next, first + math.max(0, #ARGV - 11))))
 if facts ~= '' then redis.call('HSET', job_key(id), 'token_end', facts) end
-redis.call('EXPIRE', key('ai:stream:' .. session), EVENTS_TTL)
 return { job.cancel_requested and 'cancel' or 'ok' }

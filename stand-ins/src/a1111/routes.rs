@@ -251,7 +251,7 @@ async fn reload(State(server): App) -> Response {
 
 async fn kill(State(server): App) -> Response {
     server.wire.go_down();
-    server.lose_everything();
+    server.forget();
     std::future::pending().await
 }
 

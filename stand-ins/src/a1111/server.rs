@@ -25,13 +25,14 @@ pub struct Execution {
     pub outcome: &'static str,
 }
 
-pub(crate) struct Server {
-    pub options: Options,
-    pub wire: Arc<Wire>,
-    pub pace: Pace,
+/// The server's state.
+pub struct Server {
+    pub(crate) options: Options,
+    pub(crate) wire: Arc<Wire>,
+    pub(crate) pace: Pace,
     /// Requests are served in order of arrival under one lock.
-    pub lock: tokio::sync::Mutex<()>,
-    pub threads: Semaphore,
+    pub(crate) lock: tokio::sync::Mutex<()>,
+    pub(crate) threads: Semaphore,
     life: Mutex<CancellationToken>,
     progress: Mutex<Progress>,
     settings: Mutex<Settings>,
@@ -87,7 +88,7 @@ impl Server {
     }
 
     /// What dies with the process: everything but the stored configuration.
-    pub(crate) fn lose_everything(&self) {
+    pub(crate) fn forget(&self) {
         std::mem::take(&mut *locked(&self.life)).cancel();
         *self.progress() = Progress::default();
         for run in self.executions().iter_mut().filter(|run| run.outcome == "running") {

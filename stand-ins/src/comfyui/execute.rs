@@ -65,7 +65,7 @@ pub(crate) async fn execute(server: &Server, item: &Item) -> Option<Ended> {
         }
         Err((_, Stop::Exit)) => {
             server.wire.go_down();
-            server.lose_everything();
+            server.forget();
             return None;
         }
         Err((node, stop)) => {

@@ -1,66 +1,16 @@
-//! The handle of a stand-in started by a test or a demo: where it is, what it did, and what shall go wrong with it.
-//! In: calls while the server runs. Out: its URL, its doings, its faults.
+//! What a test or a demo asks of this engine's server beyond what every stand-in can do (`crate::handle`).
+//! In: calls while the server runs. Out: its doings, its files, its quirks.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-
-use super::options::{Options, Quirks};
+use super::options::Quirks;
 use super::server::{Execution, Server};
-use super::wire::Door;
+use crate::handle::Running;
+use std::io;
+use std::path::PathBuf;
 
 /// A running server; it ends when this is dropped or stopped.
-pub struct StandIn {
-    address: SocketAddr,
-    server: Arc<Server>,
-    shutdown: CancellationToken,
-    task: Option<JoinHandle<io::Result<()>>>,
-}
+pub type StandIn = Running<Server>;
 
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-    }
-}
-
-impl StandIn {
-    /// Starts on a free port of 127.0.0.1.
-    ///
-    /// # Errors
-    /// If no port can be bound or the folders cannot be made.
-    pub async fn start(options: Options) -> io::Result<StandIn> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let server = Server::new(options)?;
-        let door = Door::new(listener, server.wire.clone())?;
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(super::attend(server.clone(), door, shutdown.clone()));
-        Ok(StandIn { address, server, shutdown, task: Some(task) })
-    }
-
-    /// Ends the server and waits until it has.
-    pub async fn stop(mut self) {
-        self.shutdown.cancel();
-        if let Some(task) = self.task.take() {
-            let _ = task.await;
-        }
-    }
-
-    /// Without a slash at the end.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// Where it listens, always on loopback.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
+impl Running<Server> {
     /// All runs since the start, restarts included, in order.
     pub fn executions(&self) -> Vec<Execution> {
         self.server.executions().clone()
@@ -98,37 +48,10 @@ impl StandIn {
         self.server.models().insert(folder.to_owned(), names.iter().map(|name| (*name).to_owned()).collect());
     }
 
-    /// Stops everything as SIGSTOP does: connections stay open and silent, new ones are taken by the kernel alone.
-    pub fn freeze(&self) {
-        self.server.wire.set_frozen(true);
-    }
-
-    /// Ends [`StandIn::freeze`].
-    pub fn thaw(&self) {
-        self.server.wire.set_frozen(false);
-    }
-
-    /// Ends every connection without a close frame; queue, history and the running prompt stay.
-    pub fn drop_connections(&self) {
-        self.server.wire.cut_all();
-    }
-
     /// A restart so quick that the port is never seen closed: queue, history and caches are empty, numbers begin at 0.
     pub fn restart(&self) {
         self.server.wire.set_frozen(false);
-        self.server.lose_everything();
-    }
-
-    /// Ends as SIGKILL does; the port is closed when this returns.
-    pub async fn kill(&self) {
-        self.server.wire.set_frozen(false);
-        self.server.wire.set_up(false).await;
-        self.server.lose_everything();
-    }
-
-    /// Opens the port again after `kill`, or after a node ended the process.
-    pub async fn revive(&self) {
-        self.server.wire.set_up(true).await;
+        self.server.forget();
     }
 
     /// Deletes all files in the output folder.
@@ -139,20 +62,5 @@ impl StandIn {
         let folder = self.server.folders.output();
         std::fs::remove_dir_all(&folder)?;
         std::fs::create_dir_all(&folder)
-    }
-
-    /// From now on each step of a node ends when it is allowed to, not by the clock.
-    pub fn step_by_hand(&self, by_hand: bool) {
-        self.server.pace.set_stepped(by_hand);
-    }
-
-    /// Lets this many steps pass while they are stepped by hand.
-    pub fn allow_steps(&self, steps: u32) {
-        self.server.pace.allow(steps);
-    }
-
-    /// Returns when a node waits for a step that has not been allowed.
-    pub async fn starving(&self) {
-        self.server.pace.starving().await;
     }
 }

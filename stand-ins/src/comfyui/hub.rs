@@ -151,7 +151,8 @@ async fn listen(server: &Server, sid: &str, sink: &Sink, mut stream: SplitStream
             continue;
         };
         let message: Value = serde_json::from_str(&text).unwrap_or_default();
-        if std::mem::take(&mut first) && message["type"] == "feature_flags" {
+        let deaf = server.quirks().ignores_feature_flags;
+        if std::mem::take(&mut first) && message["type"] == "feature_flags" && !deaf {
             server.hub.negotiate(sid, &message["data"]);
             let flags = messages::text("feature_flags", info::features(&server.options));
             if sink.lock().await.send(flags).await.is_err() {

@@ -88,10 +88,11 @@ pub(crate) fn features(options: &Options) -> Value {
 
 async fn system_stats(State(server): App) -> Json<Value> {
     let new = server.options.release.is_new();
+    let version = server.quirks().version.clone().unwrap_or_else(|| server.options.release.version().to_owned());
     let free = RAM_FREE - if server.model_loaded.load(Ordering::SeqCst) { MODEL_SIZE } else { 0 };
     let mut system = json!({
         "os": if new { "linux" } else { "posix" }, "ram_total": RAM, "ram_free": free,
-        "comfyui_version": server.options.release.version(),
+        "comfyui_version": version,
         "required_frontend_version": if new { "1.45.20" } else { "1.27.10" },
         "installed_templates_version": "0.11.1", "required_templates_version": if new { "0.11.1" } else { "0.1.95" },
         "python_version": "3.11.7 (stand-in: no Python here)", "pytorch_version": "2.9.1+cu128", "embedded_python": false,

@@ -40,6 +40,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::handle::{self as shared, Served};
 use crate::{pace, picture, wire};
 
 pub use handle::StandIn;
@@ -53,21 +54,39 @@ use server::Server;
 /// # Errors
 /// If the listener is not on loopback or the folders cannot be made.
 pub async fn serve(listener: TcpListener, options: Options, shutdown: CancellationToken) -> io::Result<()> {
-    let server = Server::new(options)?;
-    let door = wire::Door::new(listener, server.wire.clone())?;
-    attend(server, door, shutdown).await
+    shared::serve::<Server>(listener, options, shutdown).await
 }
 
-async fn attend(server: Arc<Server>, door: wire::Door, shutdown: CancellationToken) -> io::Result<()> {
-    let router = routes::router(server.clone());
-    let ended = tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        served = axum::serve(door, router).into_future() => served,
-        () = run::run_forever(server.clone()) => Ok(()),
-        () = server.hub.deliver() => Ok(()),
-    };
-    server.wire.set_frozen(false);
-    server.lose_everything();
-    server.folders.leave();
-    ended
+impl Served for Server {
+    type Options = Options;
+
+    fn open(options: Options) -> io::Result<Arc<Server>> {
+        Server::new(options)
+    }
+
+    fn wire(&self) -> &Arc<wire::Wire> {
+        &self.wire
+    }
+
+    fn pace(&self) -> &pace::Pace {
+        &self.pace
+    }
+
+    fn lose_everything(&self) {
+        self.forget();
+    }
+
+    async fn attend(self: Arc<Server>, door: wire::Door, shutdown: CancellationToken) -> io::Result<()> {
+        let router = routes::router(self.clone());
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            served = axum::serve(door, router).into_future() => served,
+            () = run::run_forever(self.clone()) => Ok(()),
+            () = self.hub.deliver() => Ok(()),
+        };
+        self.wire.set_frozen(false);
+        self.forget();
+        self.folders.leave();
+        ended
+    }
 }

@@ -85,6 +85,14 @@ pub struct Quirks {
     pub missing_views: u32,
     /// History entries name no outputs.
     pub outputs_unnamed: bool,
+    /// The version that it tells, instead of its release's: one in between, or a fork's.
+    pub version: Option<String>,
+    /// Routes that it does not have, such as `"POST /jobs/{id}/cancel"`.
+    pub missing_routes: BTreeSet<String>,
+    /// Interrupts hit whatever runs, whichever prompt they name, as before 0.3.57.
+    pub interrupts_ignore_ids: bool,
+    /// Feature flags are not understood, so that pictures never name their prompt.
+    pub ignores_feature_flags: bool,
     /// The thread that runs prompts is dead: the queue only grows, while every route answers.
     pub queue_stands_still: bool,
 }

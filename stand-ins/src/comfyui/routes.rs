@@ -79,6 +79,10 @@ async fn guard(State(server): App, request: Request, next: Next) -> Response {
     if hangs {
         std::future::pending::<()>().await;
     }
+    let is_missing = server.quirks().missing_routes.iter().any(|route| is_route(route, &request));
+    if is_missing {
+        return unknown(request.method().clone()).await;
+    }
     next.run(request).await
 }
 
@@ -136,6 +140,7 @@ async fn edit_queue(State(server): App, body: Bytes) -> Response {
 async fn interrupt(State(server): App, body: Bytes) -> StatusCode {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let hit = match body["prompt_id"].as_str().filter(|id| !id.is_empty()) {
+        Some(_) if server.quirks().interrupts_ignore_ids => true,
         Some(id) => server.ledger().running().is_some_and(|item| item.id == id),
         None => true,
     };

@@ -35,15 +35,16 @@ pub(crate) struct Freeing {
     pub free_memory: bool,
 }
 
-pub(crate) struct Server {
-    pub options: Options,
-    pub wire: Arc<Wire>,
-    pub hub: Hub,
-    pub folders: Folders,
-    pub pace: Pace,
-    pub work: Notify,
-    pub interrupt: AtomicBool,
-    pub model_loaded: AtomicBool,
+/// The server's state.
+pub struct Server {
+    pub(crate) options: Options,
+    pub(crate) wire: Arc<Wire>,
+    pub(crate) hub: Hub,
+    pub(crate) folders: Folders,
+    pub(crate) pace: Pace,
+    pub(crate) work: Notify,
+    pub(crate) interrupt: AtomicBool,
+    pub(crate) model_loaded: AtomicBool,
     ledger: Mutex<Ledger>,
     quirks: Mutex<Quirks>,
     cache: Mutex<Cache>,
@@ -116,7 +117,7 @@ impl Server {
     }
 
     /// What dies with the process: queue, history, numbers, caches, the running prompt, sockets and temporary files.
-    pub(crate) fn lose_everything(&self) {
+    pub(crate) fn forget(&self) {
         std::mem::take(&mut *self.ledger()).end_life();
         self.cache().clear();
         *self.freeing() = Freeing::default();

@@ -244,6 +244,49 @@ async fn no_key_gets_into_redis_or_the_log() {
     assert!(holds(&stored, &wrong), "the snapshot can be read");
 }
 
+#[tokio::test]
+async fn a_server_that_does_several_things_at_once_is_given_them() {
+    let server = RedisServer::start().await;
+    let (queue, engine) = (Queue::of(&server), engine().await);
+    let url = engine.url();
+    engine.step_by_hand(true);
+    let mut env = env(&url);
+    env.push(("OPENAI_CONCURRENCY", "3"));
+    let agent = Agent::spawn(&server, "writer", &env);
+    agent.registered(&server, "writer-2").await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(queue.submit(text(5)).await);
+    }
+    until("three run at once", || async {
+        let running = engine.executions().iter().filter(|run| run.outcome == "running").count();
+        (running == 3).then_some(())
+    })
+    .await;
+    engine.step_by_hand(false);
+    for id in ids {
+        queue.reaches(&id, "completed").await;
+    }
+    assert_eq!(engine.executions().len(), 4, "{}", agent.log());
+}
+
+#[tokio::test]
+async fn a_model_that_this_server_lacks_is_named_and_costs_no_second_request() {
+    let server = RedisServer::start().await;
+    let (queue, engine) = (Queue::of(&server), engine().await);
+    let url = engine.url();
+    let _agent = Agent::start(&server, "writer", &env(&url)).await;
+    let mut job = text(5);
+    job["payload"]["model"] = json!("gpt-99");
+    let id = queue.submit(job).await;
+    let failed = queue.reaches(&id, "failed").await;
+    assert_eq!(failed["failure_reason"], "model_not_found");
+    assert!(failed["error"].contains("gpt-99"), "{}", failed["error"]);
+    assert_eq!(engine.executions().len(), 1, "there is nobody to hand it on to");
+    let good = queue.submit(text(5)).await;
+    queue.reaches(&good, "completed").await;
+}
+
 /// Subscribed to a channel.
 struct Ear(redis::aio::PubSub);
 

@@ -11,7 +11,8 @@ async fn start(scene: &Scene, claim: &Claim) -> Hold {
 }
 
 async fn progress(scene: &Scene, claim: &Claim, percent: f64) -> Hold {
-    let note = ProgressNote { percent, message: "sampling".to_owned(), node: "3".to_owned(), step: Some((4, 20)) };
+    let step = Some((4, 20));
+    let note = ProgressNote { percent, message: "sampling".to_owned(), node: "3".to_owned(), step, preview: None };
     scene.space.progress(&mut scene.con(), claim, &note).await.unwrap()
 }
 
@@ -41,6 +42,23 @@ async fn progress_lands_in_hash_and_log() {
     assert_eq!((&event["type"], &event["event_type"]), (&"progress".into(), &"progress".into()));
     assert_eq!((&event["progress"], &event["step"], &event["steps"]), (&41.5.into(), &4.into(), &20.into()));
     assert_eq!((&event["node"], &event["message"], &event["attempt"]), (&"3".into(), &"sampling".into(), &1.into()));
+    check(&scene).await;
+}
+
+#[tokio::test]
+async fn a_new_picture_is_named_by_the_event_and_by_nothing_else() {
+    let scene = Scene::start().await;
+    let claim = scene.held("a", "w1").await;
+    start(&scene, &claim).await;
+    let preview = Some(("file:///x/7.jpg".to_owned(), "image/jpeg".to_owned()));
+    let note = ProgressNote { percent: 10.0, preview, ..ProgressNote::default() };
+    assert_eq!(scene.space.progress(&mut scene.con(), &claim, &note).await.unwrap(), Hold::Ok);
+    let event = scene.last_event("a").await;
+    assert_eq!(event["preview_url"], "file:///x/7.jpg");
+    assert_eq!(event["preview_media_type"], "image/jpeg");
+    assert!(scene.hash("a").await.values().all(|value| !value.contains("7.jpg")));
+    progress(&scene, &claim, 20.0).await;
+    assert!(scene.last_event("a").await.get("preview_url").is_none());
     check(&scene).await;
 }
 

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod proxy;
 pub mod queue;
 pub mod redis_server;
+pub mod s3;
 pub mod sentinels;
 pub mod until;
 

@@ -91,6 +91,10 @@ struct State {
     traps: Mutex<Vec<(Vec<u8>, Then)>>,
     cut_after: Mutex<Option<(Way, usize, Cut)>>,
     cut_all: watch::Sender<(u64, Cut)>,
+    /// On a connection's direction: one bit is turned in so many-th byte, so often.
+    damage: Mutex<Option<(Way, usize, usize)>>,
+    damaged: AtomicU64,
+    until_damage: AtomicU64,
 }
 
 impl FaultProxy {
@@ -110,6 +114,9 @@ impl FaultProxy {
             traps: Mutex::default(),
             cut_after: Mutex::default(),
             cut_all: watch::Sender::new((0, Cut::Finish)),
+            damage: Mutex::default(),
+            damaged: AtomicU64::new(0),
+            until_damage: AtomicU64::new(0),
         });
         let door = AbortOnDropHandle::new(tokio::spawn(keep_door(address, waiting, state.clone())));
         let proxy = Self { address, state, _door: door };
@@ -152,6 +159,17 @@ impl FaultProxy {
         *lock(&self.state.cut_after) = Some((way, bytes, cut));
     }
 
+    /// Turns a bit of the byte at this place of a direction, counted from now and then from the last one, so often.
+    pub fn damage(&self, way: Way, place: usize, often: usize) {
+        *lock(&self.state.damage) = Some((way, place, often));
+        self.state.until_damage.store(place as u64, SeqCst);
+    }
+
+    /// How many bits have been turned.
+    pub fn damaged(&self) -> u64 {
+        self.state.damaged.load(SeqCst)
+    }
+
     /// Waits for a request with these bytes, once. Several wait for one each, in the order in which they were set.
     pub fn on(&self, request: &str, then: Then) {
         lock(&self.state.traps).push((request.as_bytes().to_vec(), then));
@@ -161,6 +179,7 @@ impl FaultProxy {
     pub async fn heal(&self) {
         lock(&self.state.traps).clear();
         *lock(&self.state.cut_after) = None;
+        *lock(&self.state.damage) = None;
         self.both(Fault::Pass);
         self.door(Door::Open).await;
     }
@@ -183,6 +202,24 @@ impl FaultProxy {
     /// How often [`FaultProxy::on`] and [`FaultProxy::cut_after`] have struck.
     pub fn sprung(&self) -> u64 {
         self.state.sprung.load(SeqCst)
+    }
+}
+
+impl State {
+    fn turn_a_bit(&self, way: Way, piece: &mut [u8]) {
+        let mut damage = lock(&self.damage);
+        let Some((_, place, often)) = damage.as_mut().filter(|(at, ..)| *at == way) else { return };
+        let left = self.until_damage.load(SeqCst) as usize;
+        let Some(byte) = piece.get_mut(left) else {
+            return self.until_damage.store((left - piece.len()) as u64, SeqCst);
+        };
+        *byte ^= 1;
+        self.damaged.fetch_add(1, SeqCst);
+        self.until_damage.store(*place as u64, SeqCst);
+        *often -= 1;
+        if *often == 0 {
+            *damage = None;
+        }
     }
 }
 

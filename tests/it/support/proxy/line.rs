@@ -66,7 +66,8 @@ async fn read(mut from: OwnedReadHalf, pieces: mpsc::UnboundedSender<Piece>) {
 
 impl Line {
     async fn write(&self, way: Way, to: &mut OwnedWriteHalf, mut pieces: mpsc::UnboundedReceiver<Piece>) {
-        while let Some((came, piece)) = pieces.recv().await {
+        while let Some((came, mut piece)) = pieces.recv().await {
+            self.state.turn_a_bit(way, &mut piece);
             let then = if way == Way::ToServer { self.trapped(&piece) } else { None };
             if let Some(Then::LoseRequest(cut)) = then {
                 return self.stop(Some(cut)).await;
