@@ -23,4 +23,5 @@ pub mod shared;
 pub mod slot;
 mod stuck;
 mod tokens;
+mod untold;
 mod work;

@@ -25,9 +25,7 @@ pub(super) const LARGE: usize = 128 << 20;
 pub(super) enum Trouble {
     /// Nobody listens there.
     Refused,
-    /// The name of the host is not known.
-    UnknownHost,
-    /// No way there: no route, a certificate that does not hold.
+    /// No way there: an unknown name, no route, a certificate that does not hold.
     Unreachable,
     /// No answer in time.
     Silent,
@@ -175,7 +173,6 @@ impl From<reqwest::Error> for Trouble {
         match () {
             () if error.is_timeout() => Self::Silent,
             () if refused(&error) => Self::Refused,
-            () if error.is_connect() && error.to_string().contains("dns") => Self::UnknownHost,
             () if error.is_connect() => Self::Unreachable,
             () => Self::Broken,
         }
@@ -202,7 +199,6 @@ impl Trouble {
                 Reason::ServiceDown,
                 "the server of the OpenAI API refuses connections; it has ended or is restarting: look at its log",
             ),
-            Self::UnknownHost => host(Reason::DnsResolution, "the host of OPENAI_URL is not known; correct its name"),
             Self::Unreachable => host(
                 Reason::ConnectionFailed,
                 "the server of the OpenAI API cannot be reached; check name, route and certificate of its address",

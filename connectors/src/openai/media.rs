@@ -45,28 +45,34 @@ pub(super) async fn input(ctx: &RunContext, source: &str) -> Result<Bytes, Failu
     read.map(Bytes::from).map_err(|_| Failure::of_host(Reason::InternalError, "a fetched picture cannot be read"))
 }
 
-/// Replaces `output:…` addresses in messages by the pictures themselves: no server can fetch them.
+/// Replaces `output:…` addresses in messages by the pictures themselves: no server can fetch them. Only where an address is
+/// expected: a text may begin with the same word.
 pub(super) async fn inline(ctx: &RunContext, body: &mut Value) -> Result<(), Failure> {
     let mut open = vec![body];
     while let Some(value) = open.pop() {
         match value {
-            Value::String(text) if text.starts_with("output:") => {
-                let bytes = input(ctx, text).await?;
-                let media_type = kind(&bytes).map_or("application/octet-stream", |(_, media_type)| media_type);
-                *text = format!("data:{media_type};base64,{}", LENIENT.encode(&bytes));
-            }
             Value::Array(items) => open.extend(items.iter_mut()),
-            // Only where an address is expected: a text may begin with the word.
-            Value::Object(members) => open.extend(
-                members
-                    .iter_mut()
-                    .filter(|(name, value)| matches!(name.as_str(), "url" | "image_url") || !value.is_string())
-                    .map(|(_, value)| value),
-            ),
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match value {
+                        Value::String(text) if is_address(name) && text.starts_with("output:") => {
+                            let bytes = input(ctx, text).await?;
+                            let media_type =
+                                kind(&bytes).map_or("application/octet-stream", |(_, media_type)| media_type);
+                            *text = format!("data:{media_type};base64,{}", LENIENT.encode(&bytes));
+                        }
+                        value => open.push(value),
+                    }
+                }
+            }
             _ => {}
         }
     }
     Ok(())
+}
+
+fn is_address(name: &str) -> bool {
+    matches!(name, "url" | "image_url")
 }
 
 /// Ending and media type by the first bytes.

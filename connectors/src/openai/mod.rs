@@ -5,7 +5,9 @@
 //! common ones would lose it. A text is streamed, and ends with its connection: hanging up is how it is stopped, and
 //! nothing of it can be taken up again. A response in the background can, by its id.
 
+mod background;
 mod draft;
+mod entire;
 mod flavour;
 mod http;
 mod lines;
@@ -20,7 +22,9 @@ mod refusal;
 mod responses;
 mod result;
 mod run;
+mod server;
 mod settings;
+mod sources;
 mod stream;
 
 pub use settings::{SERVICES, Settings, Timing};
@@ -30,14 +34,12 @@ use crate::failure::Failure;
 use crate::live::{Cut, Live};
 use async_trait::async_trait;
 use flavour::Flavour;
-use http::{Http, JobKey, Tree};
+use http::Tree;
 use payload::Plan;
 use run::Attempt;
 use serde_json::{Value, json};
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::time::{Instant, sleep};
+use server::Server;
+use std::sync::{Arc, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// What the registry calls it.
@@ -54,82 +56,14 @@ pub struct OpenAi {
     services: Vec<String>,
 }
 
-struct Server {
-    settings: Settings,
-    http: Http,
-    known: probe::Known,
-    /// It has refused `stream_options` once.
-    no_stream_options: AtomicBool,
-    flavour: AtomicU8,
-    /// Responses in the background that runs of this process wait for: the run's id and the job's key.
-    remote: Mutex<HashMap<String, (String, JobKey)>>,
-}
-
-const FLAVOURS: [Flavour; 5] = [Flavour::OpenAi, Flavour::Vllm, Flavour::LlamaCpp, Flavour::Ollama, Flavour::LmStudio];
-
-impl Server {
-    fn flavour(&self) -> Flavour {
-        FLAVOURS[usize::from(self.flavour.load(Ordering::Relaxed)) % FLAVOURS.len()]
-    }
-
-    async fn ask_flavour(&self) -> Result<Flavour, Failure> {
-        let asked = self.known.flavour(&self.http, &self.settings).await;
-        let flavour = asked.map_err(|trouble| trouble.failure("asking which server it is"))?;
-        let at = FLAVOURS.iter().position(|one| *one == flavour).unwrap_or_default();
-        self.flavour.store(at as u8, Ordering::Relaxed);
-        Ok(flavour)
-    }
-
-    fn remote(&self) -> MutexGuard<'_, HashMap<String, (String, JobKey)>> {
-        self.remote.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Cancels a response and sees that it is no longer made.
-    async fn cancel_response(&self, id: &str, key: &JobKey) -> Result<Interrupted, Failure> {
-        let timing = &self.settings.timing;
-        let doing = "cancelling a response";
-        let until = Instant::now() + timing.stop;
-        let path = format!("responses/{id}/cancel");
-        let mut asked = self.http.post(Tree::Api, &path, &json!({}), key, timing.request).await;
-        let mut was_at_work = false;
-        loop {
-            let answer = asked.map_err(|trouble| trouble.failure(doing))?;
-            let said = answer.said().unwrap_or_default();
-            if answer.status == 404 {
-                return Ok(Interrupted::NothingToStop);
-            }
-            if said["status"] == "cancelled" {
-                return Ok(Interrupted::Stopped);
-            }
-            if (200..300).contains(&answer.status) && !responses::goes_on(&said) {
-                return Ok(if was_at_work { Interrupted::Stopped } else { Interrupted::NothingToStop });
-            }
-            was_at_work = true;
-            if Instant::now() >= until {
-                return Ok(Interrupted::StillRunning);
-            }
-            sleep(timing.poll).await;
-            asked = self.http.get(Tree::Api, &format!("responses/{id}"), key, timing.request).await;
-        }
-    }
-}
-
 impl OpenAi {
     /// Contacts nobody yet.
     ///
     /// # Errors
     /// `system_error/config_error` if no HTTP client can be set up (no usable root certificates).
     pub fn new(settings: Settings) -> Result<Self, Failure> {
-        let server = Server {
-            http: Http::new(&settings)?,
-            settings,
-            known: probe::Known::default(),
-            no_stream_options: AtomicBool::default(),
-            flavour: AtomicU8::default(),
-            remote: Mutex::default(),
-        };
         let services = SERVICES.iter().map(|name| (*name).to_owned()).collect();
-        Ok(Self { server: Arc::new(server), live: Arc::default(), services })
+        Ok(Self { server: Arc::new(Server::new(settings)?), live: Arc::default(), services })
     }
 
     async fn plan(&self, job: &Job) -> Result<Plan, Failure> {

@@ -6,6 +6,7 @@
 use super::flavour::Flavour;
 use super::http::JobKey;
 use super::native;
+use super::sources::{IMAGES, MASKS, sources};
 use crate::contract::Job;
 use crate::failure::{Failure, Reason};
 use serde_json::{Map, Value, json};
@@ -67,10 +68,6 @@ const OURS: &[&str] = &[
     "system_prompt",
     "model_used",
 ];
-/// Where the pictures of an edit may stand.
-const IMAGES: &[&str] = &["image", "images", "image_url", "image_urls", "input_image", "input_images", "init_images"];
-const MASKS: &[&str] = &["mask", "mask_url", "mask_image"];
-
 fn missing(what: &str) -> Failure {
     Failure::new(Reason::MissingRequiredField, format!("the payload needs {what}"))
 }
@@ -243,21 +240,4 @@ fn pictures(op: Op, body: &mut Body, images: &[String]) -> Result<(), Failure> {
         body.entry("size").or_insert_with(|| json!(format!("{width}x{height}")));
     }
     Ok(())
-}
-
-/// Texts under these names, alone or in lists, or as `{url}`.
-fn sources(payload: &Value, names: &[&str]) -> Vec<String> {
-    fn each(value: &Value, into: &mut Vec<String>) {
-        match value {
-            Value::String(text) if !text.is_empty() => into.push(text.clone()),
-            Value::Array(items) => items.iter().for_each(|item| each(item, into)),
-            Value::Object(members) => {
-                ["url", "image_url"].iter().filter_map(|name| members.get(*name)).for_each(|inner| each(inner, into));
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    names.iter().filter_map(|name| payload.get(*name)).for_each(|value| each(value, &mut found));
-    found
 }

@@ -102,7 +102,6 @@ async fn ask(http: &Http, settings: &Settings, known: &Known) -> Probe {
 fn remedy(trouble: Trouble, at: &str) -> String {
     match trouble {
         Trouble::Refused => format!("nothing answers at {at}; start the server there, or correct OPENAI_URL"),
-        Trouble::UnknownHost => format!("the host of {at} is not known; correct OPENAI_URL"),
         Trouble::Unreachable => format!("{at} cannot be reached; check its name, the route and its certificate"),
         Trouble::Silent => format!("{at} does not answer in time; it is loading a model, overloaded or frozen"),
         Trouble::Broken => format!("{at} ends connections without an answer; it is restarting"),

@@ -18,15 +18,16 @@ use super::meter::Meter;
 use super::payload::{Op, Plan};
 use super::refusal::{self, Around};
 use super::responses::{self, Fault};
+use super::server::Server;
 use super::stream::{More, follow};
-use super::{Server, media, result};
+use super::{media, result};
 use crate::contract::{Outcome, RunContext, Stage};
-use crate::failure::{Failure, Reason};
+use crate::failure::Failure;
 use crate::live::Cut;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -67,7 +68,7 @@ impl From<Failure> for Fault {
 }
 
 impl Attempt {
-    fn with_around<T>(&self, use_it: impl FnOnce(&Around<'_>) -> T) -> T {
+    pub(super) fn with_around<T>(&self, use_it: impl FnOnce(&Around<'_>) -> T) -> T {
         let hidden: Vec<&str> =
             self.hidden.iter().map(String::as_str).chain(self.server.http.key(&self.plan.key)).collect();
         use_it(&Around {
@@ -103,7 +104,7 @@ impl Attempt {
         }
     }
 
-    fn route(&self) -> (Tree, &'static str) {
+    pub(super) fn route(&self) -> (Tree, &'static str) {
         match self.plan.op {
             Op::Chat => (Tree::Api, "chat/completions"),
             Op::Completion => (Tree::Api, "completions"),
@@ -117,7 +118,7 @@ impl Attempt {
     }
 
     /// Hands the work over; the head of a good answer. A server that does not know a field of ours is asked without it.
-    async fn post(&mut self, limit: Duration) -> Result<Response, Cut> {
+    pub(super) async fn post(&mut self, limit: Duration) -> Result<Response, Cut> {
         let (tree, path) = self.route();
         let mut reworded = 0;
         loop {
@@ -230,100 +231,6 @@ impl Attempt {
             Some(response) => Ok(self.with_around(|around| responses::finish(draft, &response, around))?),
             None => Ok(Vec::new()),
         }
-    }
-
-    /// A response that is made while nobody holds a connection open: any process may ask for it by its id.
-    async fn background(mut self) -> Result<Outcome, Cut> {
-        self.plan.body.remove("stream");
-        let limit = self.server.settings.timing.first;
-        let response = self.post(limit).await?;
-        let answer = timeout(limit, whole(response, LARGE)).await.map_err(|_| Trouble::Silent)??.json()?;
-        let Some(id) = answer["id"].as_str().map(str::to_owned) else { return Err(Trouble::Nonsense.into()) };
-        *self.remote.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.clone());
-        self.server.remote().insert(id.clone(), (self.id.clone(), self.plan.key.clone()));
-        // From here on it can be taken up again: its own id takes the place of ours.
-        if self.ctx.ledger.record_service_job(&id).await.is_err() {
-            let _ = self.server.cancel_response(&id, &self.plan.key).await;
-            return Err(Cut::Lost);
-        }
-        self.collect(id, answer).await
-    }
-
-    /// Waits for a response and takes it in.
-    async fn collect(self, id: String, mut answer: Value) -> Result<Outcome, Cut> {
-        let timing = &self.server.settings.timing;
-        let (began, mut alive) = (Instant::now(), Instant::now());
-        let sink = self.ctx.progress.clone();
-        let meter = Meter::new(&*sink, None);
-        while responses::goes_on(&answer) {
-            // Nothing tells how far it is; time alone would be made up.
-            meter.say(0.05, answer["status"].as_str().unwrap_or("in_progress"), Stage::Unseen);
-            if began.elapsed() >= timing.background {
-                let _ = self.server.cancel_response(&id, &self.plan.key).await;
-                let what = format!("the response took longer than {:.0} s", timing.background.as_secs_f64());
-                return Err(Failure::new(Reason::ProcessingTimeout, what).into());
-            }
-            tokio::time::sleep(timing.poll).await;
-            match self.server.http.get(Tree::Api, &format!("responses/{id}"), &self.plan.key, timing.request).await {
-                Ok(got) => match got.status {
-                    200..=299 => (answer, alive) = (got.json()?, Instant::now()),
-                    408 | 409 | 429 | 500..=599 if alive.elapsed() < timing.unreachable => {}
-                    status => {
-                        let refused =
-                            self.with_around(|around| refusal::failure(status, &got.headers, &got.body, around));
-                        return Err(refused.into());
-                    }
-                },
-                Err(_) if alive.elapsed() < timing.unreachable => {}
-                Err(trouble) => return Err(trouble.failure("asking for a response").into()),
-            }
-        }
-        let mut draft = Draft::default();
-        let pictures = self.with_around(|around| responses::finish(&mut draft, &answer, around))?;
-        draft.judge()?;
-        self.ctx.tokens.token(&draft.text, "text");
-        let run = began.elapsed();
-        result::text(&self, draft, pictures, run, None).await
-    }
-
-    async fn embeddings(mut self) -> Result<Outcome, Cut> {
-        let began = Instant::now();
-        let answer = self.whole_answer(None).await?;
-        result::embeddings(&self, &answer, began.elapsed()).await
-    }
-
-    async fn pictures(mut self) -> Result<Outcome, Cut> {
-        let began = Instant::now();
-        let form = match self.plan.op {
-            Op::Edits => Some(result::edit_form(&self).await?),
-            _ => None,
-        };
-        let answer = self.whole_answer(form).await?;
-        result::pictures(&self, &answer, began.elapsed()).await
-    }
-
-    /// Posts and reads an answer that comes whole.
-    async fn whole_answer(&mut self, form: Option<reqwest::multipart::Form>) -> Result<Value, Cut> {
-        let sink = self.ctx.progress.clone();
-        Meter::new(&*sink, None).say(0.05, "waiting for the answer", Stage::Unseen);
-        let limit = self.server.settings.timing.whole;
-        let response = match form {
-            None => self.post(limit).await?,
-            Some(form) => {
-                let (tree, path) = self.route();
-                let request = self.server.http.request(Method::POST, tree, path, &self.plan.key);
-                let request = request.header("x-request-id", &self.id).multipart(form);
-                timeout(limit, request.send()).await.map_err(|_| Trouble::Silent)?.map_err(Trouble::from)?
-            }
-        };
-        let answer = timeout(limit, whole(response, LARGE)).await.map_err(|_| Trouble::Silent)??;
-        if !(200..300).contains(&answer.status) {
-            return Err(self
-                .with_around(|around| refusal::failure(answer.status, &answer.headers, &answer.body, around))
-                .into());
-        }
-        Meter::new(&*sink, None).say(0.9, "storing what came", Stage::Fetching);
-        Ok(answer.json()?)
     }
 }
 

@@ -126,3 +126,46 @@ async fn openai_probe(openai: &OpenAi) {
     use connectors::contract::Connector;
     assert!(openai.probe().await.is_healthy());
 }
+
+#[tokio::test]
+async fn pictures_of_earlier_jobs_are_put_into_messages_and_texts_that_look_like_them_stay() {
+    use connectors::conformance::{Bench, job};
+    use connectors::contract::{Connector, Input, InputSource};
+    use std::sync::Arc;
+    struct Earlier(tempfile::TempDir);
+    struct Picture(std::path::PathBuf);
+    impl Input for Picture {
+        fn path(&self) -> &std::path::Path {
+            &self.0
+        }
+        fn bytes(&self) -> u64 {
+            8
+        }
+        fn sha256(&self) -> &str {
+            ""
+        }
+        fn media_type(&self) -> &str {
+            "image/png"
+        }
+    }
+    #[async_trait::async_trait]
+    impl InputSource for Earlier {
+        async fn fetch(&self, source: &str) -> Result<Box<dyn Input>, connectors::failure::Failure> {
+            assert_eq!(source, "output:job-0/fox.png");
+            let path = self.0.path().join("fox.png");
+            std::fs::write(&path, b"\x89PNG\r\n\x1a\n").unwrap();
+            Ok(Box::new(Picture(path)))
+        }
+    }
+    let server = stand_in_with(Options { models: vec!["m".into()], ..Options::default() }).await;
+    let mut bench = Bench::new();
+    bench.ctx.inputs = Arc::new(Earlier(tempfile::tempdir().unwrap()));
+    let content = json!([{"type": "text", "text": "output:job-0/fox.png"},
+                         {"type": "image_url", "image_url": {"url": "output:job-0/fox.png"}}]);
+    let payload = json!({"messages": [{"role": "user", "content": content}], "stop": ["output:x"], "model": "m"});
+    connector(&server.url()).run(&job("job-1", "chat_completion", payload), &bench.ctx).await.unwrap();
+    let sent = &server.executions()[0].request;
+    assert_eq!(sent["messages"][0]["content"][0]["text"], "output:job-0/fox.png");
+    assert_eq!(sent["messages"][0]["content"][1]["image_url"]["url"], "data:image/png;base64,iVBORw0KGgo=");
+    assert_eq!(sent["stop"], json!(["output:x"]));
+}
