@@ -115,7 +115,7 @@ fn of(status: u16, body: &Value, around: &Around<'_>) -> Failure {
             return own(Reason::InvalidFormat, "a picture in the job cannot be read");
         }
         (_, "not_supported_error") => {
-            return host(Reason::UnsupportedOperation, "this server was started without this");
+            return host(Reason::ComponentError, "this server was started without this");
         }
         (_, "unavailable_error") => return host(Reason::ServiceUnavailable, "the server is loading its model"),
         (_, "overloaded_error") => return own(Reason::DegradedPerformance, "the server has too much to do"),

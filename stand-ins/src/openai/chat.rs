@@ -54,7 +54,7 @@ pub(super) async fn complete(server: Arc<Server>, kind: Kind, request: Value, mu
     match (kind, &said) {
         (Kind::Plain, _) => choice["text"] = json!(said.pieces().concat()),
         (Kind::Chat, Said::Text(pieces)) => {
-            choice["message"] = json!({"role": "assistant", "content": pieces.concat(), "refusal": null})
+            choice["message"] = json!({"role": "assistant", "content": pieces.concat(), "refusal": null});
         }
         (Kind::Chat, Said::Call) => {
             choice["message"] = json!({"role": "assistant", "content": null, "tool_calls": [
