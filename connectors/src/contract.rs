@@ -199,6 +199,8 @@ pub trait Input: Send + Sync {
 
 /// Takes a text as the engine writes it; never blocks and never fails. Tokens arrive in order.
 pub trait TokenSink: Send + Sync {
+    /// A text begins: what an earlier run of this job wrote does not count, and readers are told how this one ends.
+    fn begin(&self) {}
     /// The next piece of text. `kind`: `text`, `reasoning`, `tool_call` …
     fn token(&self, text: &str, kind: &'static str);
 }

@@ -13,6 +13,7 @@ pub mod files;
 pub mod folder;
 mod http;
 mod live;
+pub mod openai;
 pub mod process;
 mod python;
 mod reference;

@@ -5,6 +5,7 @@ use crate::a1111::{self, A1111};
 use crate::comfyui::{self, ComfyUi};
 use crate::contract::Connector;
 use crate::failure::Failure;
+use crate::openai::{self, OpenAi};
 use crate::simulation::{self, Simulation};
 use std::sync::Arc;
 
@@ -32,6 +33,11 @@ pub const CONNECTORS: &[Entry] = &[
         services: &[a1111::NAME],
     },
     Entry {
+        name: openai::NAME,
+        about: "the OpenAI API: the service, vLLM, llama.cpp, Ollama, LM Studio; texts as they are written, vectors, pictures",
+        services: openai::SERVICES,
+    },
+    Entry {
         name: simulation::NAME,
         about: "steps, small pictures and failures on request; no GPU, no engine",
         services: &[simulation::NAME],
@@ -44,6 +50,8 @@ pub enum Engine {
     ComfyUi(Box<comfyui::Settings>),
     /// An AUTOMATIC1111 server.
     A1111(Box<a1111::Settings>),
+    /// A server of the OpenAI API.
+    OpenAi(Box<openai::Settings>),
     /// The simulated engine, with services besides `simulation`.
     Simulation {
         /// Further services that it serves.
@@ -57,6 +65,7 @@ impl Engine {
         match self {
             Self::ComfyUi(_) => comfyui::NAME,
             Self::A1111(_) => a1111::NAME,
+            Self::OpenAi(_) => openai::NAME,
             Self::Simulation { .. } => simulation::NAME,
         }
     }
@@ -69,6 +78,7 @@ impl Engine {
         Ok(match self {
             Self::ComfyUi(settings) => Arc::new(ComfyUi::new(*settings)?),
             Self::A1111(settings) => Arc::new(A1111::new(*settings)?),
+            Self::OpenAi(settings) => Arc::new(OpenAi::new(*settings)?),
             Self::Simulation { services } => Arc::new(Simulation::new(services)),
         })
     }

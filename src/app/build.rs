@@ -6,7 +6,7 @@ use super::gpus::Gpus;
 use super::places::{Place, places};
 use super::roster::{Floor, Roster};
 use crate::capabilities::{Capabilities, Crew, GpuFacts, HardwareFacts, Parts, Slot as PlannedSlot, SlotPlan};
-use crate::config::{Config, HttpEngine};
+use crate::config::{Config, HttpEngine, OpenAiEngine};
 use crate::hardware::{Inventory, Sampler, Settings, Unit};
 use crate::protocol::Space;
 use crate::queue::link::unless;
@@ -67,6 +67,8 @@ pub struct Driven {
     pub gpus: Option<Vec<u32>>,
     /// Whether each address belongs to one GPU.
     pub needs_gpu: bool,
+    /// Jobs at once on each address, if it has a number of its own.
+    pub jobs: Option<u32>,
     /// One for each address.
     pub connectors: Vec<Arc<dyn Connector>>,
 }
@@ -86,6 +88,7 @@ pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
             name: "comfyui",
             gpus: engine.gpus.clone(),
             needs_gpu: true,
+            jobs: None,
             connectors: connectors.collect::<Result<_, _>>()?,
         });
     }
@@ -95,12 +98,30 @@ pub fn drivers(config: &Config) -> Result<Vec<Driven>, Failure> {
             name: "a1111",
             gpus: engine.gpus.clone(),
             needs_gpu: true,
+            jobs: None,
+            connectors: connectors.collect::<Result<_, _>>()?,
+        });
+    }
+    if let Some(engine) = &config.engines.openai {
+        let connectors = engine.urls.iter().map(|url| registry::Engine::OpenAi(Box::new(openai(engine, url)?)).build());
+        driven.push(Driven {
+            name: "openai",
+            gpus: engine.gpus.clone(),
+            // It may stand anywhere; here it does if its GPU is told.
+            needs_gpu: engine.gpus.is_some(),
+            jobs: engine.concurrency,
             connectors: connectors.collect::<Result<_, _>>()?,
         });
     }
     if let Some(engine) = &config.engines.simulation {
         let connector = registry::Engine::Simulation { services: engine.services.clone() }.build()?;
-        driven.push(Driven { name: "simulation", gpus: None, needs_gpu: false, connectors: vec![connector] });
+        driven.push(Driven {
+            name: "simulation",
+            gpus: None,
+            needs_gpu: false,
+            jobs: None,
+            connectors: vec![connector],
+        });
     }
     Ok(driven)
 }
@@ -120,6 +141,15 @@ fn a1111(engine: &HttpEngine, url: &url::Url) -> Result<connectors::a1111::Setti
     let mut settings = connectors::a1111::Settings::at(url.as_str())?;
     settings.username = engine.username.clone();
     settings.password = engine.password.as_ref().map(|secret| secret.expose_secret().to_owned().into());
+    Ok(settings)
+}
+
+fn openai(engine: &OpenAiEngine, url: &url::Url) -> Result<connectors::openai::Settings, Failure> {
+    let mut settings = connectors::openai::Settings::at(url.as_str())?;
+    settings.api_key = engine.api_key.as_ref().map(|secret| secret.expose_secret().to_owned().into());
+    settings.services = engine.services.clone();
+    settings.models = engine.models.clone();
+    settings.concurrency = engine.concurrency.map_or(1, |jobs| jobs as usize);
     Ok(settings)
 }
 

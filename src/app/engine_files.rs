@@ -58,7 +58,7 @@ pub struct Ready {
 
 impl From<Ready> for Driven {
     fn from(Ready { name, needs_gpu, ones }: Ready) -> Self {
-        Self { name, gpus: None, needs_gpu, connectors: ones.iter().map(One::connector).collect() }
+        Self { name, gpus: None, needs_gpu, jobs: None, connectors: ones.iter().map(One::connector).collect() }
     }
 }
 

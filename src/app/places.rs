@@ -59,7 +59,7 @@ mod tests {
     use crate::hardware::{DriverState, GpuHealth, simulated};
 
     fn engine(urls: usize, gpus: Option<Vec<u32>>) -> EngineSites {
-        EngineSites { name: "comfyui".into(), urls, gpus, needs_gpu: true }
+        EngineSites { name: "comfyui".into(), urls, gpus, needs_gpu: true, jobs: None }
     }
 
     fn numbers(inventory: &Inventory, engines: &[EngineSites]) -> Vec<u32> {

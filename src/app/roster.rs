@@ -89,8 +89,8 @@ impl Roster {
 
     /// Adds an engine that stays.
     pub fn add(&self, driven: Driven) {
-        let Driven { name, gpus, needs_gpu, connectors } = driven;
-        let site = EngineSites { name: name.to_owned(), urls: connectors.len(), gpus, needs_gpu };
+        let Driven { name, gpus, needs_gpu, jobs, connectors } = driven;
+        let site = EngineSites { name: name.to_owned(), urls: connectors.len(), gpus, needs_gpu, jobs };
         let several = connectors.len() > 1;
         let working = connectors.into_iter().enumerate().map(|(at, connector)| {
             let engine = Arc::new(Engine::new(label(name, at, several), connector, self.patience));
@@ -103,7 +103,7 @@ impl Roster {
     /// Takes up an engine that is a file, in the place of what that file was before.
     pub fn install(self: &Arc<Self>, name: &'static str, needs_gpu: bool, ones: Vec<One>) {
         let several = ones.len() > 1;
-        let site = EngineSites { name: name.to_owned(), urls: ones.len(), gpus: None, needs_gpu };
+        let site = EngineSites { name: name.to_owned(), urls: ones.len(), gpus: None, needs_gpu, jobs: None };
         let (before, round) = {
             let mut state = self.state();
             state.round += 1;

@@ -28,6 +28,9 @@ pub struct EngineSites {
     pub gpus: Option<Vec<u32>>,
     /// Whether it belongs to a GPU at all; one that does not goes with every slot.
     pub needs_gpu: bool,
+    /// Jobs at once on each URL, if it has a number of its own: then it has slots of its own, beside other engines' on its
+    /// GPU, or without a GPU.
+    pub jobs: Option<u32>,
 }
 
 /// One URL of one engine.
@@ -141,6 +144,8 @@ pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u
             return SlotPlan { slots: Vec::new(), notes };
         }
     }
+    let (apart, engines): (Vec<_>, Vec<_>) =
+        engines.into_iter().partition(|engine| !engine.needs_gpu && engine.jobs.is_some());
     let mut places: Vec<Place> = (0..gpus.len()).map(|gpu| Place { gpu: Some(gpu), pairs: Vec::new() }).collect();
     for engine in engines.iter().filter(|engine| engine.needs_gpu) {
         pair(engine, gpus, &mut places, &mut notes);
@@ -157,22 +162,38 @@ pub fn plan_slots(gpus: &[GpuFacts], engines: &[EngineSites], concurrent_jobs: u
         if crew == Crew::Fixed {
             places.retain(|place| !place.pairs.is_empty());
         }
+    } else if engines.is_empty() && crew == Crew::Fixed {
+        places.clear();
     } else if places.is_empty() {
         places.push(Place::default());
     }
     let jobs = concurrent_jobs.max(1) as usize;
-    let several = places.len() * jobs > 1;
     let mut slots = Vec::new();
+    let mut cut = |gpu, engines| slots.push(Slot { index: slots.len(), worker_suffix: None, gpu, engines });
     for place in &places {
-        for job in 0..jobs {
-            let index = slots.len();
-            let is_spare = any_needs_gpu && place.pairs.is_empty();
-            let engines = engines.iter().filter_map(|engine| serve(engine, place, job).filter(|_| !is_spare)).collect();
-            slots.push(Slot { index, worker_suffix: several.then_some(index), gpu: place.gpu, engines });
+        let is_spare = any_needs_gpu && place.pairs.is_empty();
+        let most = engines.iter().map(|engine| at_once(engine, place, jobs)).max().unwrap_or(jobs);
+        for job in 0..most.max(jobs) {
+            let here = engines.iter().filter(|engine| !is_spare && job < at_once(engine, place, jobs));
+            cut(place.gpu, here.filter_map(|engine| serve(engine, place, job)).collect());
         }
-        notes.extend(idle_urls(place, jobs));
+        notes.extend(idle_urls(place, &engines, jobs));
+    }
+    for engine in apart {
+        let none = Place::default();
+        (0..at_once(engine, &none, jobs)).for_each(|job| cut(None, serve(engine, &none, job).into_iter().collect()));
+    }
+    if slots.len() > 1 {
+        slots.iter_mut().for_each(|slot| slot.worker_suffix = Some(slot.index));
     }
     SlotPlan { slots, notes }
+}
+
+/// Jobs at once of this engine in this place.
+fn at_once(engine: &EngineSites, place: &Place, jobs: usize) -> usize {
+    let urls =
+        if engine.needs_gpu { place.pairs.iter().filter(|pair| pair.name == engine.name).count() } else { engine.urls };
+    engine.jobs.map_or(jobs, |own| own.max(1) as usize * urls)
 }
 
 fn pair(engine: &EngineSites, gpus: &[GpuFacts], places: &mut Vec<Place>, notes: &mut Vec<SlotNote>) {
@@ -212,9 +233,10 @@ fn serve(engine: &EngineSites, place: &Place, job: usize) -> Option<EngineRef> {
     urls.get(job % urls.len().max(1)).map(|pair| (*pair).clone())
 }
 
-fn idle_urls(place: &Place, jobs: usize) -> Vec<SlotNote> {
+fn idle_urls(place: &Place, engines: &[&EngineSites], jobs: usize) -> Vec<SlotNote> {
     let names: BTreeSet<&str> = place.pairs.iter().map(|pair| pair.name.as_str()).collect();
-    let of = |name: &str| place.pairs.iter().filter(move |pair| pair.name == name).skip(jobs).collect::<Vec<_>>();
+    let most = |name: &str| engines.iter().find(|one| one.name == name).map_or(jobs, |one| at_once(one, place, jobs));
+    let of = |name: &str| place.pairs.iter().filter(|pair| pair.name == name).skip(most(name)).collect::<Vec<_>>();
     let idle = names.into_iter().flat_map(of);
     idle.map(|pair| SlotNote::IdleUrl { engine: pair.name.clone(), url: pair.url }).collect()
 }

@@ -10,7 +10,13 @@ fn gpus(n: u32) -> Vec<GpuFacts> {
 }
 
 fn engine(name: &str, urls: usize, gpus: Option<&[u32]>) -> EngineSites {
-    EngineSites { name: name.into(), urls, gpus: gpus.map(<[u32]>::to_vec), needs_gpu: name != "simulation" }
+    EngineSites {
+        name: name.into(),
+        urls,
+        gpus: gpus.map(<[u32]>::to_vec),
+        needs_gpu: name != "simulation",
+        jobs: None,
+    }
 }
 
 /// `gpu:engine url,engine url` for each slot.
@@ -162,6 +168,38 @@ fn gpus_are_found_by_their_number_not_by_their_place() {
     let plan = plan_slots(&given, &[engine("comfyui", 1, Some(&[7]))], 1, Crew::Fixed);
     assert_eq!(drawn(&plan), ["1: comfyui 0"]);
     assert_eq!(plan.notes, [SlotNote::IdleGpu { index: 4 }]);
+}
+
+#[test]
+fn an_engine_with_a_number_of_its_own_has_slots_of_its_own() {
+    let texts = |urls, gpus: Option<&[u32]>| EngineSites {
+        needs_gpu: gpus.is_some(),
+        jobs: Some(3),
+        ..engine("openai", urls, gpus)
+    };
+    let names = |plan: &SlotPlan| {
+        let slot = |slot: &Slot| {
+            let engines: Vec<_> = slot.engines.iter().map(|engine| format!("{}{}", engine.name, engine.url)).collect();
+            format!("{:?} {}", slot.gpu, engines.join(" "))
+        };
+        plan.slots.iter().map(slot).collect::<Vec<_>>()
+    };
+    // Elsewhere: beside the slots of the GPUs.
+    let plan = plan_slots(&gpus(2), &[engine("comfyui", 2, None), texts(1, None)], 1, Crew::Fixed);
+    let elsewhere = ["Some(0) comfyui0", "Some(1) comfyui1", "None openai0", "None openai0", "None openai0"];
+    assert_eq!((names(&plan), plan.notes.len()), (elsewhere.map(str::to_owned).into(), 0));
+    // Alone: GPUs of this machine are none of its business.
+    let plan = plan_slots(&gpus(1), &[texts(2, None)], 1, Crew::Fixed);
+    assert_eq!(plan.slots.len(), 6);
+    assert!(plan.slots.iter().all(|slot| slot.gpu.is_none() && slot.worker_suffix == Some(slot.index)));
+    // On a GPU that it shares with an engine that does one thing at a time.
+    let plan = plan_slots(&gpus(1), &[engine("comfyui", 1, None), texts(1, Some(&[0]))], 1, Crew::Fixed);
+    assert_eq!(names(&plan), ["Some(0) comfyui0 openai0", "Some(0) openai0", "Some(0) openai0"]);
+    // Its slots stay the same ones while engines that are files come and go.
+    let plan = plan_slots(&gpus(1), &[texts(1, None)], 1, Crew::Changing);
+    assert_eq!(names(&plan), ["Some(0) ", "None openai0", "None openai0", "None openai0"]);
+    let plan = plan_slots(&gpus(1), &[texts(1, None), engine("simulation", 1, None)], 1, Crew::Changing);
+    assert_eq!(names(&plan), ["Some(0) simulation0", "None openai0", "None openai0", "None openai0"]);
 }
 
 #[test]

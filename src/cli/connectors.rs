@@ -8,9 +8,10 @@ use crate::input::{Inputs, Limits};
 use crate::output::Outputs;
 use crate::telemetry::log;
 use async_trait::async_trait;
-use connectors::conformance::RecordingTokens;
 use connectors::conformance::{self, Bounds, Subject};
-use connectors::contract::{Connector, Health, Job, Ledger, Lost, Progress, ProgressSink, RunContext, RunError};
+use connectors::contract::{
+    Connector, Health, Job, Ledger, Lost, Progress, ProgressSink, RunContext, RunError, TokenSink,
+};
 use connectors::failure::FailureType;
 use connectors::files::{self, Loaded, One, Unusable};
 use connectors::folder::{self, Entry, Kind};
@@ -207,6 +208,15 @@ impl ProgressSink for Told {
     }
 }
 
+/// Shows a text as it is written.
+struct Written;
+
+impl TokenSink for Written {
+    fn token(&self, text: &str, kind: &'static str) {
+        println!("{kind:>9}  {}", plain(text));
+    }
+}
+
 struct NoQueue;
 
 #[async_trait]
@@ -253,7 +263,7 @@ async fn try_one(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> 
             &config.output_dir,
         )),
         outputs,
-        tokens: Arc::new(RecordingTokens::default()),
+        tokens: Arc::new(Written),
     };
     let connector = one.connector();
     let running = connector.run(&job, &ctx);

@@ -5,36 +5,32 @@ use super::build::Derived;
 use super::nearest::nearest;
 use super::reader::Reader;
 use super::report::Report;
-use super::settings::{EngineFiles, Engines, HttpEngine, SimulationEngine};
+use super::settings::{EngineFiles, Engines, HttpEngine, OpenAiEngine, SimulationEngine};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use url::Url;
 
 /// Engines, and the reference's names for workers that drive them.
-const KNOWN: [(&str, &str); 6] = [
+const KNOWN: [(&str, &str); 16] = [
     ("comfyui", "comfyui"),
     ("comfyui-remote", "comfyui"),
     ("a1111", "a1111"),
+    ("openai", "openai"),
+    ("openai-response", "openai"),
+    ("openai_text", "openai"),
+    ("openai_image", "openai"),
+    ("openai_img2img", "openai"),
+    ("openai_responses", "openai"),
+    ("ollama", "openai"),
+    ("text_generation", "openai"),
+    ("chat_completion", "openai"),
+    ("embeddings", "openai"),
     ("simulation", "simulation"),
     ("simulation-http", "simulation"),
     ("simulation-websocket", "simulation"),
 ];
 /// Engines of the reference whose connectors come in a later release.
-const RESERVED: [&str; 13] = [
-    "openai",
-    "openai-response",
-    "openai_text",
-    "openai_image",
-    "openai_img2img",
-    "openai_responses",
-    "ollama",
-    "text_generation",
-    "chat_completion",
-    "embeddings",
-    "gemini",
-    "gem-nano-banana",
-    "websocket",
-];
+const RESERVED: [&str; 3] = ["gemini", "gem-nano-banana", "websocket"];
 /// Kinds of engines that are files: what they offer stands in them.
 const FILES: [&str; 4] = ["rest", "rest-sync", "rest-async", "process"];
 
@@ -67,6 +63,14 @@ const A1111: Names = Names {
 pub(super) fn engines(reader: &Reader<'_>, derived: &mut Derived, report: &mut Report) -> Engines {
     let chosen = chosen(reader, report);
     derived.insert("SERVICES", Some(chosen.join(",")));
+    let openai = openai(reader, report);
+    let drives_openai = chosen.contains(&"openai");
+    if !drives_openai {
+        derived.insert("OPENAI_URL", None);
+        if reader.stated("OPENAI_URL") {
+            report.warn(&reader.origin("OPENAI_URL"), "OPENAI_URL", "does nothing: SERVICES does not name openai");
+        }
+    }
     let mut http = |names: &Names, report: &mut Report| {
         // Read even if it isn't chosen: what is wrong in it is told all the same.
         let engine = http(names, reader, report);
@@ -84,6 +88,7 @@ pub(super) fn engines(reader: &Reader<'_>, derived: &mut Derived, report: &mut R
     Engines {
         comfyui: http(&COMFYUI, report),
         a1111: http(&A1111, report),
+        openai: drives_openai.then_some(openai),
         simulation: chosen.contains(&"simulation").then_some(SimulationEngine { services }),
         // Filled in by whoever knows the environment.
         files: EngineFiles {
@@ -97,7 +102,12 @@ pub(super) fn engines(reader: &Reader<'_>, derived: &mut Derived, report: &mut R
 fn chosen(reader: &Reader<'_>, report: &mut Report) -> Vec<&'static str> {
     let listed = reader.list("SERVICES");
     if !reader.stated("SERVICES") {
-        let set = [("comfyui", "COMFYUI_URL"), ("a1111", "A1111_URL"), ("simulation", "SIMULATION_SERVICES")];
+        let set = [
+            ("comfyui", "COMFYUI_URL"),
+            ("a1111", "A1111_URL"),
+            ("openai", "OPENAI_URL"),
+            ("simulation", "SIMULATION_SERVICES"),
+        ];
         let set: Vec<_> = set.into_iter().filter(|(_, name)| reader.stated(name)).map(|(engine, _)| engine).collect();
         return if set.is_empty() && !reader.stated("CONNECTORS_DIR") { vec!["comfyui"] } else { set };
     }
@@ -124,7 +134,7 @@ fn chosen(reader: &Reader<'_>, report: &mut Report) -> Vec<&'static str> {
             let known = KNOWN.iter().map(|(known, _)| *known).chain(RESERVED).chain(FILES);
             let hint = match nearest(name, known, (name.len() / 3).max(2)) {
                 Some(meant) => format!("did you mean {meant}?"),
-                None => "there are comfyui, a1111 and simulation".into(),
+                None => "there are comfyui, a1111, openai and simulation".into(),
             };
             let name: String = name.escape_debug().take(40).collect();
             reader.fault("SERVICES", format!("no engine is called `{name}`; {hint}"), report);
@@ -136,16 +146,37 @@ fn chosen(reader: &Reader<'_>, report: &mut Report) -> Vec<&'static str> {
     engines
 }
 
+fn openai(reader: &Reader<'_>, report: &mut Report) -> OpenAiEngine {
+    let urls = reader.urls("OPENAI_URL");
+    OpenAiEngine {
+        gpus: gpus("OPENAI_GPUS", "OPENAI_URL", &urls, reader, report),
+        urls,
+        api_key: reader.secret("OPENAI_API_KEY"),
+        services: reader.list("OPENAI_SERVICES"),
+        models: reader.list("OPENAI_MODELS"),
+        concurrency: reader.count("OPENAI_CONCURRENCY"),
+    }
+}
+
+/// The GPU of each address, one for each.
+fn gpus(
+    name: &'static str,
+    of: &'static str,
+    urls: &[Url],
+    reader: &Reader<'_>,
+    report: &mut Report,
+) -> Option<Vec<u32>> {
+    let gpus = reader.indexes(name)?;
+    if !urls.is_empty() && gpus.len() != urls.len() {
+        let message = format!("has {} entries, but {of} has {}: one for each", gpus.len(), urls.len());
+        reader.fault(name, message, report);
+    }
+    Some(gpus)
+}
+
 fn http(names: &Names, reader: &Reader<'_>, report: &mut Report) -> HttpEngine {
     let mut urls = reader.urls(names.url);
-    let gpus = reader.indexes(names.gpus);
-    if let Some(gpus) = &gpus
-        && !urls.is_empty()
-        && gpus.len() != urls.len()
-    {
-        let message = format!("has {} entries, but {} has {}: one for each", gpus.len(), names.url, urls.len());
-        reader.fault(names.gpus, message, report);
-    }
+    let gpus = gpus(names.gpus, names.url, &urls, reader, report);
     let (mut username, mut password) = (reader.text(names.username), reader.secret(names.password));
     // Credentials leave the addresses, which are logged; there is one pair for each engine.
     for url in &mut urls {

@@ -15,7 +15,7 @@ pub(super) fn masked(variable: &Variable, text: &str) -> String {
     match variable.kind {
         Kind::RedisUrl | Kind::StoreUrl | Kind::HttpUrl => mask_url(text),
         // A comma may stand in a password too: behind the first `@` alone is it surely between two addresses.
-        Kind::EngineUrls if text.contains('@') => {
+        Kind::EngineUrls | Kind::ApiUrls if text.contains('@') => {
             let parts: Vec<_> = text.split(',').collect();
             if parts.iter().all(|part| part.contains("://")) {
                 parts.into_iter().map(|part| mask_url(part.trim())).collect::<Vec<_>>().join(",")
@@ -23,7 +23,9 @@ pub(super) fn masked(variable: &Variable, text: &str) -> String {
                 MASK.into()
             }
         }
-        Kind::EngineUrls => text.split(',').map(|part| mask_url(part.trim())).collect::<Vec<_>>().join(","),
+        Kind::EngineUrls | Kind::ApiUrls => {
+            text.split(',').map(|part| mask_url(part.trim())).collect::<Vec<_>>().join(",")
+        }
         _ => text.into(),
     }
 }

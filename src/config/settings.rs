@@ -188,6 +188,8 @@ pub struct Engines {
     pub comfyui: Option<HttpEngine>,
     /// AUTOMATIC1111 servers, likewise.
     pub a1111: Option<HttpEngine>,
+    /// Servers of the OpenAI API.
+    pub openai: Option<OpenAiEngine>,
     /// The built-in simulation.
     pub simulation: Option<SimulationEngine>,
     /// Engines that are files.
@@ -220,6 +222,23 @@ pub struct HttpEngine {
     pub password: Option<SecretString>,
     /// Sent as a bearer token.
     pub api_key: Option<SecretString>,
+}
+
+/// Servers of the OpenAI API.
+#[derive(Debug, Clone)]
+pub struct OpenAiEngine {
+    /// Base URLs, with or without `/v1`.
+    pub urls: Vec<Url>,
+    /// `OPENAI_GPUS`: the GPU index of each URL; none: they are bound to no GPU.
+    pub gpus: Option<Vec<u32>>,
+    /// Sent as a bearer token.
+    pub api_key: Option<SecretString>,
+    /// `OPENAI_SERVICES`; empty: what the server has routes for.
+    pub services: Vec<String>,
+    /// `OPENAI_MODELS`.
+    pub models: Vec<String>,
+    /// `OPENAI_CONCURRENCY`: jobs at once on each.
+    pub concurrency: Option<u32>,
 }
 
 /// The built-in simulation.

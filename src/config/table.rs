@@ -80,7 +80,7 @@ pub static VARIABLES: &[Variable] = table! {
     Engines {
         SERVICES (Services) (Derived("each engine whose address is set, or else comfyui")) Plain
             [WORKER_CONNECTORS Same, CONNECTORS Same, WORKERS Same]
-            "Which engines to drive: comfyui, a1111, simulation."
+            "Which engines to drive: comfyui, a1111, openai, simulation."
         COMFYUI_URL (EngineUrls) (Is("http://127.0.0.1:8188")) Essential [COMFYUI_WS_URL WebSocketUrl]
             "Where ComfyUI answers; several servers as a comma list, the first for GPU 0, the second for GPU 1 and so on."
         COMFYUI_GPUS (Indexes) (Unset) Plain []
@@ -103,6 +103,18 @@ pub static VARIABLES: &[Variable] = table! {
             "Password to A1111_USERNAME."
         A1111_MODELS (List) (Unset) Plain []
             "Models to advertise beside those that AUTOMATIC1111 lists."
+        OPENAI_URL (ApiUrls) (Is("https://api.openai.com/v1")) Plain [OPENAI_BASE_URL Same]
+            "Where an OpenAI API answers: the service, vLLM, llama.cpp, Ollama, LM Studio; several servers as a comma list; /v1 at the end may be left out."
+        OPENAI_API_KEY (Text) (Unset) Secret []
+            "Sent to OPENAI_URL as a bearer token; a job may bring its own."
+        OPENAI_SERVICES (List) (Derived("those that the server has routes for")) Plain []
+            "Services that OPENAI_URL answers, out of openai_text, chat_completion, text_generation, ollama, embeddings, openai, openai_responses, openai_image, openai_img2img, or names of your own."
+        OPENAI_MODELS (List) (Unset) Plain [OPENAI_TEXT_MODEL Same]
+            "Models to advertise beside those that OPENAI_URL lists; the first suitable one answers jobs that name none."
+        OPENAI_CONCURRENCY (Whole(1, 64)) (Derived("CONCURRENT_JOBS")) Plain [OPENAI_TEXT_MAX_CONCURRENT_JOBS Same]
+            "Jobs that run at once on each server of OPENAI_URL; they get slots of their own."
+        OPENAI_GPUS (Indexes) (Unset) Plain []
+            "Which GPU each server of OPENAI_URL uses, if it stands on this machine; as many entries as addresses. Without it no GPU is bound to them."
         CONNECTORS_DIR (Path) (Unset) Plain []
             "Folder with engines of your own: executables and TOML files, see connectors/README.md."
         CONNECTORS_MEMORY_GB (Decimal(0.1, 100_000.0)) (Unset) Plain []

@@ -33,7 +33,7 @@ const CUSTOM_SWITCHES: [(&str, &str); 2] =
     [("WORKER_MEMORY_CONSTRAINED", "memory_constrained"), ("WORKER_MULTI_SERVICE", "multi_service")];
 
 pub(super) fn traits(reader: &Reader<'_>) -> WorkerTraits {
-    let models = [("comfyui", "COMFYUI_MODELS"), ("a1111", "A1111_MODELS")];
+    let models = [("comfyui", "COMFYUI_MODELS"), ("a1111", "A1111_MODELS"), ("openai", "OPENAI_MODELS")];
     let models = models.map(|(service, name)| (service.to_string(), reader.list(name)));
     let custom = CUSTOM.iter().chain(&CUSTOM_SWITCHES);
     WorkerTraits {

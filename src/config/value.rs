@@ -60,7 +60,7 @@ pub(super) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
         Kind::RedisUrl => {
             return redis_url(trimmed).map(|()| Value::Text(trimmed.trim_end_matches('/').into()));
         }
-        Kind::EngineUrls => return engine_urls(trimmed).map(Value::Urls),
+        Kind::EngineUrls | Kind::ApiUrls => return engine_urls(kind, trimmed).map(Value::Urls),
         Kind::StoreUrl => store_url(trimmed).map(|url| Value::Urls(vec![url])),
         Kind::HttpUrl => http_url(trimmed).map(|url| Value::Urls(vec![url])),
     };
@@ -174,16 +174,20 @@ fn is_without_user(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none()
 }
 
-/// Addresses, each without path: connectors put their own paths behind.
-fn engine_urls(text: &str) -> Result<Vec<Url>, String> {
+/// Addresses; connectors put their own paths behind.
+fn engine_urls(kind: &Kind, text: &str) -> Result<Vec<Url>, String> {
     let mut urls = Vec::new();
     for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
         let url = Url::parse(item).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let Some(url) = url.filter(|url| url.host_str().is_some_and(|host| !host.is_empty())) else {
             let hint = if item.contains("://") { "" } else { " (http:// or https:// is missing in front)" };
-            return Err(format!("must be {}{hint}", Kind::EngineUrls.expected()));
+            return Err(format!("must be {}{hint}", kind.expected()));
         };
-        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        let is_api = matches!(kind, Kind::ApiUrls);
+        if is_api && (!url.username().is_empty() || url.password().is_some()) {
+            return Err("must hold no credentials; a key has a variable of its own".into());
+        }
+        if !is_api && !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err("must end behind host and port, without path or query".into());
         }
         if url.port() == Some(0) {
@@ -192,7 +196,7 @@ fn engine_urls(text: &str) -> Result<Vec<Url>, String> {
         urls.push(url);
     }
     if urls.is_empty() {
-        return Err(format!("must be {}", Kind::EngineUrls.expected()));
+        return Err(format!("must be {}", kind.expected()));
     }
     Ok(urls)
 }

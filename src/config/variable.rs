@@ -99,6 +99,8 @@ pub enum Kind {
     RedisUrl,
     /// Base URLs as a comma list, `http://` or `https://`.
     EngineUrls,
+    /// The same, with a path allowed.
+    ApiUrls,
     /// `s3://`, `gs://`, `az://` with bucket and prefix, or `file://` with a folder.
     StoreUrl,
     /// One address, `http://` or `https://`, a path allowed.
@@ -174,6 +176,9 @@ impl Kind {
                     .into()
             }
             Kind::EngineUrls => "a comma list of addresses such as http://127.0.0.1:8188, without path or query".into(),
+            Kind::ApiUrls => {
+                "a comma list of addresses such as http://127.0.0.1:8000 or https://api.openai.com/v1, without credentials or query".into()
+            }
             Kind::StoreUrl => {
                 "an address such as s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder, \
                  without credentials in it"

@@ -25,7 +25,7 @@ pub enum Hold {
 }
 
 impl Hold {
-    fn of(word: &str, reply: &Reply) -> RedisResult<Self> {
+    pub(super) fn of(word: &str, reply: &Reply) -> RedisResult<Self> {
         Ok(match word {
             "ok" => Self::Ok,
             "cancel" => Self::Cancel,

@@ -12,5 +12,6 @@ pub mod order;
 pub mod outcome;
 mod script;
 pub mod submit;
+pub mod tokens;
 
 pub use script::Space;

@@ -18,14 +18,14 @@ use super::ledger::RedisLedger;
 use super::progress::{Sink, forward};
 use super::shared::Limits;
 use super::stuck::Watch;
+use super::tokens::Tokens;
 use crate::output::{PreviewFolder, forget_previews, without_credentials};
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
-use connectors::conformance::RecordingTokens;
 use connectors::contract::{Job, Outcome, Preview, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The same for a run that is stuck: its engine is looked after in any case.
@@ -70,13 +70,14 @@ impl Run<'_> {
         let Limits { output_dir, preview_retention, .. } = &self.shared.limits;
         let wants_previews = fetched.job.wants_previews();
         let pictures = wants_previews.then(|| PreviewFolder::new(output_dir, &fetched.job.id, *preview_retention));
+        let tokens = Arc::new(Tokens::new(&fetched.job));
         let context = RunContext {
             cancel: self.hold.engine_signal(),
             progress: sink,
             ledger: ledger.clone(),
             inputs: self.shared.inputs.clone(),
             outputs,
-            tokens: Arc::new(RecordingTokens::default()),
+            tokens: tokens.clone(),
         };
         let ctx = without_credentials(&fetched.job.ctx);
         let (connector, job) = (engine.connector.clone(), Job { ctx, ..fetched.job.clone() });
@@ -112,17 +113,25 @@ impl Run<'_> {
                 }
             }
         };
-        let (result, ()) = tokio::join!(
+        let (result, (), all_told) = tokio::join!(
             async {
                 let result = working.await;
+                tokens.close(match &result {
+                    Some(Ok(Ok(outcome))) => Some(&outcome.data),
+                    _ => None,
+                });
                 if result.is_none() {
                     // Left behind: its end of the progress channel must go, too.
                     abandon.abort();
                 }
                 result
             },
-            forwarding
+            forwarding,
+            tokens.forward(self.shared, self.hold)
         );
+        if !all_told {
+            *self.untold.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
+        }
         reach(Point::RunEnded);
         self.shared.previews.clear(self.worker);
         if wants_previews && matches!(result, Some(Ok(Ok(_)))) {

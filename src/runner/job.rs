@@ -18,12 +18,13 @@ use super::engine::Engine;
 use super::fetch::{NotHere, fetch};
 use super::shared::Shared;
 use super::slot::Engines;
+use super::tokens::Tokens;
 use crate::capabilities::Capabilities;
 use crate::protocol::claim::ClaimedJob;
 use crate::queue::holds::{Hold, Stop};
 use crate::queue::link::unless;
 use failpoints::{Point, reach};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long an engine may take to stop before it is left behind.
@@ -53,6 +54,8 @@ pub struct Run<'a> {
     pub hold: &'a Hold,
     /// What is told of it.
     pub about: &'a About,
+    /// What of its text Redis has not been told yet: it goes before the end.
+    pub untold: Mutex<Option<Arc<Tokens>>>,
 }
 
 /// What is told of a job beside its id.

@@ -23,4 +23,6 @@ mod shape;
 pub mod shared;
 pub mod slot;
 mod stuck;
+mod tokens;
+mod untold;
 mod work;

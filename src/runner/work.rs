@@ -7,6 +7,7 @@ use super::job::{About, Earlier, Run};
 use super::retry;
 use super::shared::{Announcement, Shared};
 use super::slot::Slot;
+use super::tokens::Tokens;
 use crate::capabilities::Capabilities;
 use crate::protocol::claim::ClaimedJob;
 use crate::protocol::hold::Claim;
@@ -20,7 +21,7 @@ use crate::telemetry::{Notice, tell};
 use connectors::failure::Reason;
 use failpoints::{Point, reach};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a slot at work says that it is.
@@ -69,8 +70,13 @@ impl Slot {
             capabilities,
             hold: &hold,
             about: &about,
+            untold: Mutex::default(),
         };
         let ended = beating(beat, Box::pin(run.live(claimed, earlier.as_ref()))).await;
+        let untold = run.untold.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(untold) = untold {
+            beating(beat, self.tell_rest(&hold, &ended, &untold)).await;
+        }
         let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
             if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));
         let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
@@ -111,6 +117,18 @@ impl Slot {
             if unless(&self.shared.shutdown.drain, tokio::time::sleep(BEAT)).await.is_none() {
                 return;
             }
+        }
+    }
+
+    /// The rest of a text goes before the job's end, however long Redis is away; meanwhile that end is safe on disk.
+    async fn tell_rest(&self, hold: &Hold, ended: &Ended, untold: &Tokens) {
+        let Ended::HandIn { outcome, .. } = ended else { return };
+        let (journal, worker) = (self.shared.journal.clone(), self.worker.clone());
+        let (claim, outcome) = (hold.claim.clone(), outcome.clone());
+        let kept = tokio::task::spawn_blocking(move || journal.keep(&worker, &claim, &outcome)).await;
+        let told = unless(&self.shared.shutdown.now, untold.forward_rest(&self.shared, hold)).await;
+        if let (Some(()), Ok(Ok(kept))) = (told, kept) {
+            kept.forget();
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod a1111;
 pub mod comfyui;
+pub mod openai;
 
 mod handle;
 mod pace;

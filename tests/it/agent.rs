@@ -10,6 +10,7 @@ mod engine_faults;
 mod failing;
 mod instances;
 mod models;
+mod openai;
 mod outages;
 mod previews;
 mod sharing;

@@ -57,7 +57,7 @@ async fn a_connector_that_panics_fails_one_job_and_the_agent_goes_on() {
     let env = set.map(|(name, value)| (name.to_owned(), value)).to_vec();
     let config = config::load(&Sources { env, host_name: "host".to_owned(), ..Sources::default() }).unwrap().config;
     let connector: Arc<dyn Connector> = Arc::new(Faulty(Simulation::new([])));
-    let driven = Driven { name: "simulation", gpus: None, needs_gpu: false, connectors: vec![connector] };
+    let driven = Driven { name: "simulation", gpus: None, needs_gpu: false, jobs: None, connectors: vec![connector] };
     let built = Built::new(&config, vec![driven], None).await.unwrap();
     let shutdown = Shutdown::default();
     let (link, stop) = (server.link(), shutdown.clone());

@@ -22,4 +22,5 @@ mod scene;
 mod submit;
 mod sweep;
 mod tick;
+mod tokens;
 mod worker;

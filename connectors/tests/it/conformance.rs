@@ -143,3 +143,53 @@ async fn a1111_conforms() {
     let server = crate::a1111::stand_in().await;
     assert_conforms(&Webui { connector: Arc::new(crate::a1111::connector(&server.url())), server }).await;
 }
+
+struct Texts {
+    connector: Arc<dyn Connector>,
+    server: stand_ins::openai::StandIn,
+}
+
+#[async_trait]
+impl Subject for Texts {
+    fn connector(&self) -> Arc<dyn Connector> {
+        self.connector.clone()
+    }
+
+    fn ok_job(&self, id: &str) -> Job {
+        job(id, "chat_completion", json!({ "prompt": id, "model": "stand-in-text" }))
+    }
+
+    fn slow_job(&self, id: &str) -> Job {
+        job(id, "chat_completion", json!({ "prompt": id, "model": "stand-in-text", "max_tokens": 3000 }))
+    }
+
+    fn failing_job(&self, id: &str) -> (Job, FailureType) {
+        (job(id, "chat_completion", json!({ "model": "stand-in-text", "prompt": 7 })), FailureType::ValidationError)
+    }
+
+    async fn engine_works_on(&self, id: &str) -> bool {
+        // The server sees that its client has gone a moment after that.
+        for _ in 0..100 {
+            if !self.server.executions().iter().any(|run| run.id == id && run.outcome == "running") {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        true
+    }
+
+    async fn engine_jobs_taken(&self) -> u64 {
+        self.server.executions().len() as u64
+    }
+}
+
+#[tokio::test]
+async fn openai_conforms_on_every_flavour() {
+    use stand_ins::openai::Flavour;
+    for flavour in [Flavour::OpenAi, Flavour::Vllm, Flavour::LlamaCpp, Flavour::Ollama] {
+        let token_time = Duration::from_millis(20);
+        let options = stand_ins::openai::Options { flavour, token_time, ..Default::default() };
+        let server = stand_ins::openai::StandIn::start(options).await.unwrap();
+        assert_conforms(&Texts { connector: Arc::new(crate::openai::connector(&server.url())), server }).await;
+    }
+}

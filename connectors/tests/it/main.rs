@@ -19,6 +19,7 @@ mod comfyui_wire;
 mod conformance;
 mod given;
 mod hazards;
+mod openai;
 mod points;
 mod process;
 mod process_hostile;

@@ -86,7 +86,10 @@ fn the_example_loads_as_it_is() {
 fn the_example_shows_the_defaults() {
     let all: String = example().lines().map(|line| format!("{}\n", switched_on(line))).collect();
     // Every address is set then, so every engine would be chosen.
-    let all = all.replace("\nSERVICES=\n", "\nSERVICES=comfyui\n").replace("\nA1111_URL=http", "\n#A1111_URL=http");
+    let all = all
+        .replace("\nSERVICES=\n", "\nSERVICES=comfyui\n")
+        .replace("\nA1111_URL=http", "\n#A1111_URL=http")
+        .replace("\nOPENAI_URL=http", "\n#OPENAI_URL=http");
     let written = load_file(&all).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(written.warnings, []);
     let bare = load_file("").unwrap();

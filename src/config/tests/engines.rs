@@ -6,8 +6,13 @@ use crate::config::{Engines, Loaded, Sources, load};
 use secrecy::ExposeSecret;
 
 fn driven(loaded: &Loaded) -> Vec<&'static str> {
-    let Engines { comfyui, a1111, simulation, .. } = &loaded.config.engines;
-    let all = [("comfyui", comfyui.is_some()), ("a1111", a1111.is_some()), ("simulation", simulation.is_some())];
+    let Engines { comfyui, a1111, openai, simulation, .. } = &loaded.config.engines;
+    let all = [
+        ("comfyui", comfyui.is_some()),
+        ("a1111", a1111.is_some()),
+        ("openai", openai.is_some()),
+        ("simulation", simulation.is_some()),
+    ];
     all.into_iter().filter(|(_, driven)| *driven).map(|(name, _)| name).collect()
 }
 
@@ -30,13 +35,17 @@ fn services_select_engines() {
         (&[("SERVICES", "[\"a1111\"]")], &["a1111"]),
         (&[("WORKERS", "comfyui:1")], &["comfyui"]),
         (&[("WORKER_CONNECTORS", "a1111:1,comfyui")], &["comfyui", "a1111"]),
+        (&[("OPENAI_URL", "http://a/v1")], &["openai"]),
+        (&[("OPENAI_BASE_URL", "http://a")], &["openai"]),
+        (&[("WORKERS", "openai:2,openai-response:1,ollama")], &["openai"]),
         (&[("CONNECTORS", "comfyui-remote")], &["comfyui"]),
         (&[("CONNECTORS", "simulation-websocket,simulation-http")], &["simulation"]),
     ];
     for (env, expected) in rows {
         let loaded = load_env(env).unwrap();
         assert_eq!(driven(&loaded), *expected, "{env:?}");
-        assert!(loaded.warnings.is_empty(), "{env:?}: {:?}", loaded.warnings);
+        let counts = |warning: &crate::config::Finding| warning.to_string().contains("counts are ignored");
+        assert!(loaded.warnings.iter().all(counts), "{env:?}: {:?}", loaded.warnings);
     }
 }
 
@@ -52,14 +61,14 @@ fn engines_without_an_address_have_the_usual_one() {
 
 #[test]
 fn what_does_not_fit_is_told() {
-    let loaded = load_env(&[("SERVICES", "comfyui,openai")]).unwrap();
-    assert!(loaded.warnings[0].to_string().contains("openai: no connector for it in this release"));
+    let loaded = load_env(&[("SERVICES", "comfyui,gemini")]).unwrap();
+    assert!(loaded.warnings[0].to_string().contains("gemini: no connector for it in this release"));
     let loaded = load_env(&[("WORKERS", "comfyui:2")]).unwrap();
     assert!(loaded.warnings[0].message.contains("counts are ignored"), "{}", loaded.warnings[0]);
     let loaded = load_env(&[("SERVICES", "simulation"), ("COMFYUI_URL", "http://a")]).unwrap();
     assert!(loaded.warnings[0].message.contains("does not name comfyui"), "{}", loaded.warnings[0]);
     for (services, message) in [
-        ("openai", "names no engine"),
+        ("gemini", "names no engine"),
         ("comfyiu", "did you mean comfyui?"),
         ("zzzzzzzzzzzzz", "there are comfyui"),
         ("comfyui:x", "`name:count`"),
@@ -154,4 +163,31 @@ fn credentials_leave_the_address() {
 fn the_simulation_answers_services() {
     let loaded = load_env(&[("SERVICES", "simulation"), ("SIMULATION_SERVICES", "text,image")]).unwrap();
     assert_eq!(loaded.config.engines.simulation.unwrap().services, ["text", "image"]);
+}
+
+#[test]
+fn servers_of_the_openai_api_have_addresses_a_key_and_no_gpu_unless_told() {
+    let env = [
+        ("OPENAI_URL", "http://a:8000,https://api.example/openai/v1"),
+        ("OPENAI_API_KEY", "sk-hunter2"),
+        ("OPENAI_MODELS", "llama,embed"),
+        ("OPENAI_CONCURRENCY", "8"),
+    ];
+    let loaded = load_env(&env).unwrap();
+    let openai = loaded.config.engines.openai.as_ref().unwrap();
+    let urls: Vec<&str> = openai.urls.iter().map(url::Url::as_str).collect();
+    assert_eq!(urls, ["http://a:8000/", "https://api.example/openai/v1"]);
+    assert_eq!((openai.gpus.as_ref(), openai.concurrency), (None, Some(8)));
+    assert_eq!(loaded.config.traits.models["openai"], ["llama", "embed"]);
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+    let report = load_env(&[env[0], ("OPENAI_GPUS", "0")]).unwrap_err();
+    assert!(report.faults[0].message.contains("has 1 entries, but OPENAI_URL has 2"), "{report}");
+    for (url, message) in
+        [("http://me:hunter2@a", "must hold no credentials"), ("http://a/v1?key=hunter2", "without path or query")]
+    {
+        let report = load_env(&[("OPENAI_URL", url)]).unwrap_err().to_string();
+        assert!(report.contains(message) && !report.contains("hunter2"), "{report}");
+    }
+    let alone = load_env(&[("SERVICES", "openai")]).unwrap().config.engines.openai.unwrap();
+    assert_eq!(alone.urls[0].as_str(), "https://api.openai.com/v1");
 }

@@ -224,9 +224,10 @@ fn retired_names_are_accepted_with_one_warning() {
 
 #[test]
 fn names_of_a_later_release_get_one_warning_together() {
-    let loaded = load_file("OPENAI_API_KEY=sk-hidden\nOPENAI_BASE_URL=http://x\nOLLAMA_HOST=h\n").unwrap();
+    let loaded =
+        load_file("GEMINI_API_KEY=sk-hidden\nGEMINI_NANO_BANANA_URL=http://x\nWORKER_REST_SYNC_METHOD=h\n").unwrap();
     let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    let expected = "worker.env:1: OPENAI_API_KEY, OPENAI_BASE_URL: openai: no connector for it in this release";
+    let expected = "worker.env:1: GEMINI_API_KEY, GEMINI_NANO_BANANA_URL: gemini: no connector for it in this release";
     assert!(warnings.iter().any(|warning| warning.contains(expected)), "{warnings:?}");
 }

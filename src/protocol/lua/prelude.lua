@@ -6,6 +6,7 @@
 local PREFIX, REFERENCE, STREAM_MAX = ARGV[1], ARGV[2] == '1', ARGV[3]
 local RETENTION, FAILED_RETENTION = tonumber(ARGV[4]), tonumber(ARGV[5])
 local EVENTS_TTL, EVENTS_TTL_ENDED, STARTED_TTL, CLASS_IDLE_MS, TOKEN_TTL = '604800', '3600', '86400', 60000, '60'
+local TOKENS_MAX = 20000 -- entries of a text's stream
 local T43 = 8796093022208 -- 2^43
 
 local TIME = redis.call('TIME')
@@ -46,7 +47,7 @@ end
 local FIELDS = { 'status', 'created_at', 'final', 'claim', 'worker_id', 'attempt', 'class', 'order', 'life',
   'cancel_requested', 'stalled', 'avoid', 'done', 'retry_count', 'max_retries', 'error', 'workflow_id',
   'current_step', 'total_steps', 'workflow_priority', 'workflow_datetime', 'priority', 'service_required',
-  'customer_id', 'service_job_id', 'handed_on', 'started_at' }
+  'customer_id', 'service_job_id', 'handed_on', 'started_at', 'token_session' }
 
 -- The small fields of a job, or nil if there is no such hash. `created_at` and `status` are texts in any case.
 local function load(id)
@@ -222,7 +223,8 @@ end
 
 -- Ours of a job's fields that belong to one life alone.
 local OF_LIFE = { 'final', 'result', 'claim', 'done', 'attempt', 'stalled', 'takeovers', 'takeovers_at', 'handed_on',
-  'avoid', 'cancel_requested', 'service_job_id', 'progress', 'progress_message', 'progress_at' }
+  'avoid', 'cancel_requested', 'service_job_id', 'progress', 'progress_message', 'progress_at', 'token_session', 'token_run',
+  'token_next', 'token_end' }
 local OF_PAST = { 'error', 'failure_type', 'failure_reason', 'started_at', 'completed_at', 'failed_at', 'cancelled_at' }
 
 -- Where another program has given the id a new life, whatever is left of the earlier one goes, its event log too.
@@ -255,6 +257,35 @@ end
 
 local function forget_start(id, token) redis.call('HDEL', started_key(worker_of(token)), id) end
 
+-- Entries of a text's stream: kept for those who come later, published for those who listen.
+local function say_tokens(session, texts, ttl)
+  local stream, added = key('ai:stream:' .. session), nil
+  for _, text in ipairs(texts) do
+    -- A foreign value under the stream's name must not stop the transition, hence pcall.
+    added = redis.pcall('XADD', stream, 'MAXLEN', '~', TOKENS_MAX, '*', 'data', text)
+    redis.call('PUBLISH', stream, text)
+  end
+  if type(added) == 'string' then redis.call('EXPIRE', stream, ttl) end
+end
+
+-- The last entry of a text, if the job has begun one: how it ended, whoever ended it.
+local function end_text(id, job, state, extra)
+  if not job.token_session then return end
+  local known = redis.call('HMGET', job_key(id), 'token_next', 'token_end')
+  local last = { 'done', { json = 'true' }, 'job_id', id, 'state', state, 'tokens', number(known[1]) or 0 }
+  if state ~= 'completed' then
+    local said = {}
+    for i = 1, #extra, 2 do said[extra[i]] = extra[i + 1] end
+    for i, name in ipairs({ 'error', 'failure_type', 'failure_reason' }) do
+      local value = said[name] or name == 'error' and said.message
+      if value then last[#last + 1] = name; last[#last + 1] = value end
+    end
+  end
+  local text = json_object(last)
+  if state == 'completed' and known[2] then text = string.sub(text, 1, -2) .. ',' .. string.sub(known[2], 2) end
+  say_tokens(job.token_session, { text }, EVENTS_TTL_ENDED)
+end
+
 local STAMP = { completed = 'completed_at', failed = 'failed_at', cancelled = 'cancelled_at' }
 local LAST_EVENT = { completed = 'completion', failed = 'failure', cancelled = 'cancellation' }
 
@@ -269,6 +300,7 @@ local function finish(id, job, state, token, fields, extra)
   local failed = state == 'failed'
   redis.call('ZADD', key(failed and 'jobs:dead' or 'jobs:finished'), int(NOW + (failed and FAILED_RETENTION or RETENTION)), id)
   event(job, LAST_EVENT[state], extra, true)
+  end_text(id, job, state, extra)
 end
 
 -- Someone else's program wrote an end into `status`: make it ours, so that readers get their last event.

@@ -71,7 +71,6 @@ impl Metrics {
             | Notice::Expelled { .. }
             | Notice::TooManyClasses { .. }
             | Notice::Hardware { .. }
-            | Notice::UploadLeft { .. }
             | Notice::EngineFile { .. }
             | Notice::EngineFileInUse { .. }
             | Notice::EngineFileFault { .. }

@@ -1,0 +1,219 @@
+//! HTTP to one server: addresses, the key, deadlines, and what can go wrong, as a type.
+//! In: a route and a body. Out: the head of an answer, an answer of limited size, or the trouble by what it says about the server.
+
+use super::settings::Settings;
+use crate::failure::{Failure, Reason};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+use tokio::time::timeout;
+use url::Url;
+
+/// The largest refusal, list or small answer that is read.
+pub(super) const SMALL: usize = 8 << 20;
+/// The largest whole answer: ten pictures in base64.
+pub(super) const LARGE: usize = 128 << 20;
+
+/// Why a question has no usable answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Nobody listens there.
+    Refused,
+    /// No way there: an unknown name, no route, a certificate that does not hold.
+    Unreachable,
+    /// No answer in time.
+    Silent,
+    /// The connection ended before the answer did.
+    Broken,
+    /// An answer that is not what this route gives.
+    Nonsense,
+    /// An answer that has no end.
+    Endless,
+}
+
+/// An answer that has been read to its end.
+pub(super) struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Result<Value, Trouble> {
+        serde_json::from_slice(&self.body).map_err(|_| Trouble::Nonsense)
+    }
+
+    /// What it says, if it went well.
+    pub fn said(&self) -> Option<Value> {
+        (200..300).contains(&self.status).then(|| self.json().ok()).flatten()
+    }
+}
+
+/// Which of the server's two trees a path belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tree {
+    /// The API, below `/v1`.
+    Api,
+    /// The server's own routes.
+    Root,
+}
+
+pub(super) struct Http {
+    client: Client,
+    root: Url,
+    api: Url,
+    key: Option<SecretString>,
+}
+
+/// The key of one job, which is used and kept nowhere.
+pub(super) type JobKey = Option<SecretString>;
+
+impl Http {
+    pub fn new(settings: &Settings) -> Result<Self, Failure> {
+        // The client refuses to be built without a provider; a second installation is refused and does no harm.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .connect_timeout(settings.timing.connect)
+            // A redirect would carry prompts and keys to whoever is named there.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .tcp_nodelay(true)
+            .tcp_keepalive(settings.timing.keepalive)
+            // A kept connection that the server has closed meanwhile would leave in doubt whether work arrived.
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(|error| Failure::of_host(Reason::ConfigError, format!("cannot set up HTTP: {error}")))?;
+        let (root, api, key) = (settings.root.clone(), settings.api.clone(), settings.api_key.clone());
+        Ok(Self { client, root, api, key })
+    }
+
+    /// The key itself, so that it can be kept out of what others wrote.
+    pub fn key<'a>(&'a self, job: &'a JobKey) -> Option<&'a str> {
+        job.as_ref().or(self.key.as_ref()).map(ExposeSecret::expose_secret)
+    }
+
+    /// Whether the server has a key from the configuration.
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    pub fn request(&self, method: Method, tree: Tree, path: &str, key: &JobKey) -> RequestBuilder {
+        let mut url = match tree {
+            Tree::Api => self.api.clone(),
+            Tree::Root => self.root.clone(),
+        };
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path.split('/'));
+        }
+        self.signed(self.client.request(method, url), key)
+    }
+
+    fn signed(&self, request: RequestBuilder, key: &JobKey) -> RequestBuilder {
+        match self.key(key) {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+
+    /// Whether this address is the server's own.
+    pub fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.root.origin()
+    }
+
+    /// A file of the server's own.
+    pub fn file(&self, url: Url, key: &JobKey) -> RequestBuilder {
+        self.signed(self.client.get(url), key)
+    }
+
+    pub async fn get(&self, tree: Tree, path: &str, key: &JobKey, limit: Duration) -> Result<Answer, Trouble> {
+        ask(self.request(Method::GET, tree, path, key), limit, SMALL).await
+    }
+
+    pub async fn post(
+        &self,
+        tree: Tree,
+        path: &str,
+        body: &Value,
+        key: &JobKey,
+        limit: Duration,
+    ) -> Result<Answer, Trouble> {
+        ask(self.request(Method::POST, tree, path, key).json(body), limit, SMALL).await
+    }
+}
+
+async fn ask(request: RequestBuilder, limit: Duration, most: usize) -> Result<Answer, Trouble> {
+    let whole = async { whole(request.send().await?, most).await };
+    timeout(limit, whole).await.unwrap_or(Err(Trouble::Silent))
+}
+
+/// Reads an answer to its end.
+pub(super) async fn whole(response: Response, most: usize) -> Result<Answer, Trouble> {
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let mut body = BytesMut::new();
+    let mut parts = response.bytes_stream();
+    while let Some(part) = parts.next().await {
+        let part = part?;
+        if body.len() + part.len() > most {
+            return Err(Trouble::Endless);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(Answer { status, headers, body: body.freeze() })
+}
+
+impl From<reqwest::Error> for Trouble {
+    fn from(error: reqwest::Error) -> Self {
+        match () {
+            () if error.is_timeout() => Self::Silent,
+            () if refused(&error) => Self::Refused,
+            () if error.is_connect() => Self::Unreachable,
+            () => Self::Broken,
+        }
+    }
+}
+
+fn refused(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(at) = cause {
+        if at.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
+            return error.is_connect();
+        }
+        cause = at.source();
+    }
+    false
+}
+
+impl Trouble {
+    /// The failure of a run that this trouble ended while we were `doing` something.
+    pub fn failure(self, doing: &str) -> Failure {
+        let host = |reason, what: &str| Failure::of_host(reason, format!("{what} ({doing})"));
+        match self {
+            Self::Refused => host(
+                Reason::ServiceDown,
+                "the server of the OpenAI API refuses connections; it has ended or is restarting: look at its log",
+            ),
+            Self::Unreachable => host(
+                Reason::ConnectionFailed,
+                "the server of the OpenAI API cannot be reached; check name, route and certificate of its address",
+            ),
+            Self::Silent => host(Reason::NetworkTimeout, "the server of the OpenAI API gave no answer in time"),
+            Self::Broken => host(Reason::ConnectionFailed, "the connection to the server of the OpenAI API broke"),
+            // Whether the server or this one request brought it about is not known: it is tried again.
+            Self::Nonsense => Failure::new(
+                Reason::InvalidResponseFormat,
+                format!("the answer is not one of the OpenAI API ({doing})"),
+            ),
+            Self::Endless => Failure::new(
+                Reason::InvalidResponseFormat,
+                format!("the server's answer is longer than any that is expected ({doing})"),
+            ),
+        }
+    }
+}

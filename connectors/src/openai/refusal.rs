@@ -1,0 +1,206 @@
+//! Why the server would not, or could not: one table from HTTP status and the error's own code and type to a reason.
+//! In: status, headers and body of an answer, or an error in mid-stream. Out: a failure that is the job's or this box's.
+//!
+//! Sources: platform.openai.com/docs/guides/error-codes and the error object of its reference; vLLM's `ErrorResponse`
+//! (`type` is a class name, `code` the status); llama.cpp's `format_error_response` (`type` a word of its own); Ollama's
+//! docs (`{"error": "text"}` on its own routes); Azure's `innererror.content_filter_result`. Words decide, never free
+//! text: one thing alone is read off a text, that a server wants no `stream_options`, which costs one more request at most.
+
+use super::flavour::Flavour;
+use super::pause;
+use crate::failure::{Failure, Reason};
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+/// What is known beside the answer itself.
+pub(super) struct Around<'a> {
+    pub flavour: Flavour,
+    /// The model that was asked for.
+    pub model: Option<&'a str>,
+    /// The key came with the job.
+    pub jobs_key: bool,
+    /// What must not be repeated: the key, and what the user wrote.
+    pub hidden: &'a [&'a str],
+}
+
+/// The error inside an answer, whichever of the known forms it has.
+struct Said<'a> {
+    code: &'a str,
+    kind: &'a str,
+    message: &'a str,
+    whole: &'a Value,
+}
+
+fn said(body: &Value) -> Said<'_> {
+    let error = &body["error"];
+    let text = |name: &str| error[name].as_str().or_else(|| body[name].as_str()).unwrap_or_default();
+    let message = error.as_str().or_else(|| body["detail"].as_str()).unwrap_or_else(|| text("message"));
+    Said { code: text("code"), kind: text("type"), message, whole: if error.is_object() { error } else { body } }
+}
+
+/// An answer that is no success.
+pub(super) fn failure(status: u16, headers: &HeaderMap, body: &[u8], around: &Around<'_>) -> Failure {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let retry_after = pause::asked(headers);
+    Failure { retry_after, ..of(status, &body, around) }
+}
+
+/// An error that comes where a piece of the answer was to come; its status stands in it or is not known.
+pub(super) fn in_stream(body: &Value, around: &Around<'_>) -> Failure {
+    let status = [&body["error"]["code"], &body["code"], &body["error"]["status"]].into_iter().find_map(Value::as_u64);
+    of(status.and_then(|status| u16::try_from(status).ok()).unwrap_or(500), body, around)
+}
+
+/// Whether the answer says that `stream_options` is not known here.
+pub(super) fn wants_no_stream_options(status: u16, body: &[u8]) -> bool {
+    matches!(status, 400 | 422) && body.windows(14).any(|part| part == b"stream_options")
+}
+
+/// Whether the limit must go by its newer name (models that reason).
+pub(super) fn wants_newer_limit(status: u16, body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let said = said(&body);
+    status == 400 && said.code == "unsupported_parameter" && said.whole["param"] == "max_tokens"
+}
+
+fn of(status: u16, body: &Value, around: &Around<'_>) -> Failure {
+    let said = said(body);
+    if let Some(refusal) = refused(&said) {
+        return refusal;
+    }
+    let shown = presentable(said.message, around.hidden);
+    let colon = if shown.is_empty() { "" } else { ": " };
+    let words = |what: &str| format!("{what} (HTTP {status}){colon}{shown}");
+    let own = |reason, what: &str| Failure::new(reason, words(what));
+    let host = |reason, what: &str| Failure::of_host(reason, words(what));
+    // The door speaks; its words may hold a part of the key.
+    let door = |reason, what: &str| match around.jobs_key {
+        true => Failure::new(reason, format!("the server refuses the job's own `api_key`: {what} (HTTP {status})")),
+        false => Failure::of_host(reason, format!("the server refuses OPENAI_API_KEY: {what} (HTTP {status})")),
+    };
+    let lacks_model = || {
+        let name = around.model.map(|name| format!(" `{}`", name.chars().take(120).collect::<String>()));
+        let what = format!("this server lacks the model{}", name.unwrap_or_default());
+        Failure::of_host(Reason::ModelNotFound, what).about_model(around.model.map(str::to_owned))
+    };
+    // The error's own words come first: they are finer than the status.
+    match (said.code, said.kind) {
+        ("model_not_found", _) => return lacks_model(),
+        (_, "NotFoundError") if around.flavour == Flavour::Vllm && said.whole["param"] == "model" => {
+            return lacks_model();
+        }
+        ("invalid_api_key", _) | (_, "authentication_error") => return door(Reason::InvalidApiKey, "it is not valid"),
+        ("token_expired" | "expired_api_key", _) => return door(Reason::ExpiredToken, "it has expired"),
+        ("account_deactivated" | "account_suspended", _) => {
+            return door(Reason::AccountSuspended, "its account is closed");
+        }
+        ("insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active", _) | (_, "insufficient_quota") => {
+            return own(Reason::DailyQuotaExceeded, "the account's quota is used up");
+        }
+        ("context_length_exceeded" | "string_above_max_length", _) | (_, "exceed_context_size_error") => {
+            return own(Reason::InvalidPayload, "the text is longer than the model's context");
+        }
+        ("missing_required_parameter", _) => return own(Reason::MissingRequiredField, "the server misses a field"),
+        ("unsupported_parameter" | "unsupported_value" | "unsupported_model", _) => {
+            return own(Reason::UnsupportedOperation, "the model does not know a field or value");
+        }
+        (
+            "invalid_image"
+            | "invalid_image_format"
+            | "image_parse_error"
+            | "invalid_base64_image"
+            | "invalid_image_url",
+            _,
+        ) => {
+            return own(Reason::InvalidFormat, "a picture in the job cannot be read");
+        }
+        (_, "not_supported_error") => {
+            return host(Reason::ComponentError, "this server was started without this");
+        }
+        (_, "unavailable_error") => return host(Reason::ServiceUnavailable, "the server is loading its model"),
+        (_, "overloaded_error") => return own(Reason::DegradedPerformance, "the server has too much to do"),
+        ("rate_limit_exceeded", "tokens") => return own(Reason::TokensPerMinute, "too many tokens a minute"),
+        ("rate_limit_exceeded", "requests") => return own(Reason::RequestsPerMinute, "too many requests a minute"),
+        _ => {}
+    }
+    match status {
+        401 | 407 => door(Reason::InvalidApiKey, "it is not valid, or missing"),
+        402 => own(Reason::DailyQuotaExceeded, "the account's quota is used up"),
+        403 => door(Reason::InsufficientPermissions, "it may not do this"),
+        404 if is_missing_model(&said, around) => lacks_model(),
+        404 | 405 => host(Reason::ComponentError, "this server has no such route"),
+        408 => own(Reason::NetworkTimeout, "the server did not get the request in time"),
+        413 => own(Reason::InvalidPayload, "the request is larger than the server takes"),
+        429 => own(Reason::RequestsPerMinute, "too many requests"),
+        400..=499 if status != 409 => own(Reason::InvalidPayload, "the server refuses the request"),
+        501 => host(Reason::ComponentError, "this server was started without this"),
+        502..=504 => host(Reason::ServiceUnavailable, "the server is not ready"),
+        529 => own(Reason::DegradedPerformance, "the server has too much to do"),
+        // The server's own 500 may well be caused by the request: charged to the job, so that it cannot go round for ever.
+        _ => own(Reason::ServiceUnavailable, "the server failed"),
+    }
+}
+
+/// On a route that is there, 404 says that the model is not. Only a server that says so in a form of its own counts.
+fn is_missing_model(said: &Said<'_>, around: &Around<'_>) -> bool {
+    match around.flavour {
+        Flavour::Ollama => said.kind == "not_found_error" || said.whole["error"].is_string(),
+        Flavour::Vllm => said.kind == "NotFoundError",
+        _ => false,
+    }
+}
+
+/// A refusal by what filters found, if it is one.
+fn refused(said: &Said<'_>) -> Option<Failure> {
+    let inner = &said.whole["innererror"];
+    let found = [&inner["content_filter_result"], &said.whole["content_filter_results"]].into_iter().find_map(filtered);
+    let reason = match (said.code, inner["code"].as_str().unwrap_or_default()) {
+        ("content_policy_violation", inner) => found
+            .or((inner == "ResponsibleAIPolicyViolation").then_some(Reason::SafetyFilter))
+            .unwrap_or(Reason::PolicyViolation),
+        ("moderation_blocked" | "content_filter", _) => found.unwrap_or(Reason::SafetyFilter),
+        (_, "ResponsibleAIPolicyViolation") => found.unwrap_or(Reason::SafetyFilter),
+        _ => return None,
+    };
+    Some(Failure::new(reason, "the server refuses the content of this job"))
+}
+
+/// The category that a content filter names, the gravest first.
+pub(super) fn filtered(results: &Value) -> Option<Reason> {
+    let rows = [
+        ("sexual", Reason::NsfwContent),
+        ("violence", Reason::ViolenceDetected),
+        ("hate", Reason::HateSpeech),
+        ("self_harm", Reason::PolicyViolation),
+        ("protected_material_text", Reason::CopyrightBlocker),
+        ("protected_material_code", Reason::CopyrightBlocker),
+        ("personally_identifiable_information", Reason::PersonalInfo),
+        ("jailbreak", Reason::PolicyViolation),
+    ];
+    rows.into_iter().find(|(name, _)| results[*name]["filtered"] == true).map(|(_, reason)| reason)
+}
+
+/// A text that ended because a filter stopped it.
+pub(super) fn stopped_by_filter(choice: &Value) -> Failure {
+    let reason = filtered(&choice["content_filter_results"]).unwrap_or(Reason::SafetyFilter);
+    Failure::new(reason, "the server's content filter stopped the text")
+}
+
+/// A model that declined in so many words.
+pub(super) fn declined() -> Failure {
+    Failure::new(Reason::PolicyViolation, "the model refuses to answer this job")
+}
+
+/// The first line, short, without the key and without what the user wrote.
+fn presentable(message: &str, hidden: &[&str]) -> String {
+    let mut line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned();
+    let mut parts: Vec<&str> =
+        hidden.iter().flat_map(|text| text.lines()).map(str::trim).filter(|text| text.len() >= 6).collect();
+    parts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    for text in parts {
+        line = line.replace(text, "…");
+    }
+    // Keys are quoted in part: `sk-ab***yz`.
+    let words = line.split_whitespace().map(|word| if word.starts_with("sk-") { "…" } else { word });
+    words.collect::<Vec<_>>().join(" ").chars().take(200).collect()
+}
