@@ -75,7 +75,7 @@ impl Slot {
         let ended = beating(beat, Box::pin(run.live(claimed, earlier.as_ref()))).await;
         let untold = run.untold.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(untold) = untold {
-            beating(beat, self.tell_rest(&hold, &ended, &untold)).await;
+            beating(beat, Box::pin(self.tell_rest(&hold, &ended, &untold))).await;
         }
         let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
             if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));

@@ -176,7 +176,9 @@ mod tests {
             (500, "IndexError", "", "list index out of range", Reason::InvalidPayload, false),
             (500, "TypeError", "", arguments, Reason::InvalidPayload, false),
             (500, "AssertionError", "", "", Reason::InvalidPayload, false),
-            (500, "AttributeError", "", "'NoneType' object has no attribute 'lowvram'", Reason::InvalidPayload, false),
+            (500, "AttributeError", "", "'NoneType' object has no attribute 'lowvram'", Reason::InternalError, true),
+            (500, "RuntimeError", "", "Unknown checkpoint: no-such", Reason::ModelNotFound, true),
+            (500, "RuntimeError", "", "Unknown sampler: no-such", Reason::InvalidPayload, false),
             (404, "HTTPException", "File not found: outputs/worker/nope.png.", "", Reason::InvalidPayload, false),
         ] {
             let mut body = serde_json::json!({ "detail": detail, "errors": errors });

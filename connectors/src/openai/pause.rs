@@ -72,10 +72,12 @@ fn span(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    type Headers<'a> = &'a [(&'static str, &'static str)];
+
     #[test]
     fn every_form_of_a_pause_is_read() {
         let date = "Tue, 15 Nov 1994 08:12:31 GMT";
-        let rows: &[(&[(&'static str, &'static str)], Option<f64>)] = &[
+        let rows: &[(Headers<'_>, Option<f64>)] = &[
             (&[], None),
             (&[("retry-after", "20")], Some(20.0)),
             (&[("retry-after", "0.5")], Some(0.5)),
