@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use connectors::contract::{OutputStore, OutputWriter, StoredOutput};
 use connectors::failure::{Failure, Reason};
-use failpoints::{Point, reach};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use std::sync::Arc;
@@ -192,13 +191,11 @@ impl BucketWriter {
 impl OutputWriter for BucketWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<(), Failure> {
         self.send(Piece::Bytes(chunk)).await?;
-        reach(Point::OutputPart);
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<StoredOutput, Failure> {
         self.send(Piece::End).await?;
-        reach(Point::OutputWritten);
         let gone = || Failure::of_host(Reason::InternalError, "the thread that uploads has ended");
         let stored = (&mut self.answered).await.unwrap_or_else(|_| Err(gone()))?;
         Ok(StoredOutput {

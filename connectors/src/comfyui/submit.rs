@@ -113,8 +113,7 @@ impl Attempt<'_> {
         match refused {
             // What this box lacks another may have: there the whole of it runs.
             Some(failure) if partly && self.wishes.accepts_part && !failure.hosts_fault => {
-                reach(Point::PromptAccepted);
-                Ok(Submitted { doubt: None, left_out: Some(failure.message) })
+                Ok(accepted(Some(failure.message)))
             }
             Some(failure) => {
                 self.stop(self.id).await;
@@ -124,10 +123,12 @@ impl Attempt<'_> {
                 };
                 Err(Failure { message: said, ..failure }.into())
             }
-            None => {
-                reach(Point::PromptAccepted);
-                Ok(Submitted::default())
-            }
+            None => Ok(accepted(None)),
         }
     }
+}
+
+fn accepted(left_out: Option<String>) -> Submitted {
+    reach(Point::PromptAccepted);
+    Submitted { doubt: None, left_out }
 }

@@ -93,9 +93,18 @@ impl Scene {
                 let id = stage.queue().submit(picture()).await;
                 let first = if self == Scene::Returns { Point::PromptAccepted } else { Point::StartRecorded };
                 armed(&format!("{}:kill", first.name())).died_at(first).await;
+                // When a socket closes late, the server forgets a newer one of the same name as well.
+                until("the dead one's socket is closed", || async { (engine.open_sockets() == 0).then_some(()) }).await;
                 let agent = armed(failpoint);
                 let what = "the agent has a socket, or has come to its point";
                 until(what, || async { (engine.open_sockets() > 0 || agent.is_halted()).then_some(()) }).await;
+                if self == Scene::Returns {
+                    // What it hears of a step it hears behind its first look at history.
+                    engine.allow_steps(1);
+                    let what = "the agent has heard of a step, or has come to its point";
+                    until(what, || async { (stage.progress(&id).await > 0.0 || agent.is_halted()).then_some(()) })
+                        .await;
+                }
                 engine.step_by_hand(false);
                 (id, agent)
             }

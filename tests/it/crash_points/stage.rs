@@ -48,6 +48,11 @@ impl Stage {
         command.query_async(&mut con).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
+    /// How far the job is, in percent.
+    pub async fn progress(&self, id: &str) -> f64 {
+        self.ask::<Option<f64>>(&["HGET", &format!("job:{id}"), "progress"]).await.unwrap_or_default()
+    }
+
     /// Redis goes, and comes back with what it had acknowledged.
     pub fn lose_redis(&self) {
         self.server.borrow_mut().kill();

@@ -42,7 +42,13 @@ pub fn rows() -> Vec<Row> {
             invalid("more than the"),
         ),
         field("context that is prose", "ctx", format!("token {SECRET}"), Completes),
-        field("context with secrets", "ctx", format!(r#"{{"storage":{{"key":"{SECRET}"}}}}"#), Completes),
+        field("context with secrets", "ctx", format!(r#"{{"user":{{"key":"{SECRET}"}}}}"#), Completes),
+        field(
+            "context whose storage is incomplete, with secrets",
+            "ctx",
+            format!(r#"{{"storage":{{"key":"{SECRET}"}}}}"#),
+            Failed("validation_error", "missing_required_field", "ctx.storage.bucket is missing"),
+        ),
         field("context too large", "ctx", vec![b' '; TOO_LARGE], invalid("ctx is 300000 bytes")),
         field("context nested too deep", "ctx", "[".repeat(100_000), Completes),
         field(

@@ -14,7 +14,11 @@ pub fn rows() -> Vec<Row> {
         plan("width zero", r#"{"width":0}"#, "`width` must be a whole number from 1 to 4096"),
         plan("height a list", r#"{"height":[64]}"#, "`height` must be a whole number from 1 to 4096, not a list"),
         plan("a million outputs", r#"{"outputs":1000000}"#, "`outputs` must be a whole number from 0 to 100"),
-        plan("failure of an unknown kind", r#"{"failure":"explosion"}"#, "`failure` must be one of"),
+        plan(
+            "failure of an unknown kind",
+            r#"{"failure":"explosion"}"#,
+            "`failure` must be a reason of failure or one of",
+        ),
         plan("failure a boolean", r#"{"failure":true}"#, "not a boolean"),
         plan("failure after the end", r#"{"steps":1,"fail_at_step":2}"#, "the job has only 1 steps"),
         plan("hang at an object", r#"{"hang_at_step":{}}"#, "`hang_at_step` must be"),
