@@ -75,6 +75,8 @@ impl Settings {
     /// Everything that the process finds in its environment.
     pub(super) fn environment(&self) -> Vec<(String, String)> {
         let mut env = self.env.clone();
+        // What is printed is in the log when it is printed, and not lost with a process that is killed.
+        env.push(("PYTHONUNBUFFERED".to_owned(), "1".to_owned()));
         if let Some(Gpu { index, uuid }) = &self.gpu {
             env.push(("GPU_WORKER_GPU".to_owned(), index.to_string()));
             env.push(("CUDA_DEVICE_ORDER".to_owned(), "PCI_BUS_ID".to_owned()));

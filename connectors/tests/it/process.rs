@@ -160,7 +160,7 @@ async fn a_helper_engine_that_looks_for_cancels_stops_without_being_ended() {
 async fn an_engine_gets_its_gpu_and_nothing_of_the_agents_environment() {
     let program = python(
         "job.output('env.txt').write_text('\\n'.join(sorted(f'{k}={v}' for k, v in os.environ.items())))\n\
-         return {'cwd': os.getcwd(), 'group': os.getpgid(0) == os.getpid()}",
+         return {'cwd': os.getcwd(), 'group': os.getpgid(0) == os.getpid(), 'unbuffered': sys.stdout.write_through}",
     );
     let mut lab = Lab::new(&program);
     lab.settings.gpu = Some(Gpu { index: 3, uuid: "GPU-abc".to_owned() });
@@ -174,6 +174,7 @@ async fn an_engine_gets_its_gpu_and_nothing_of_the_agents_environment() {
     assert!(text.contains("CUDA_VISIBLE_DEVICES=GPU-abc") && text.contains("GPU_WORKER_GPU=3"), "{text}");
     assert_eq!(outcome.data["cwd"], json!(lab.folder.path().canonicalize().unwrap()));
     assert_eq!(outcome.data["group"], json!(true), "it has a process group of its own");
+    assert_eq!(outcome.data["unbuffered"], json!(true), "what it prints is heard at once");
 }
 
 #[tokio::test]
@@ -293,6 +294,26 @@ async fn nothing_of_an_engine_outlives_it() {
     for file in ["me", "orphan"] {
         assert!(!is_alive(number_in(&lab.path(file)).unwrap()), "{file} lives on");
     }
+}
+
+#[tokio::test]
+async fn orphans_that_end_while_the_engine_lives_are_buried_at_once() {
+    let lab = Lab::new(&python(
+        "for _ in range(5):\n  subprocess.run(['sh', '-c', 'setsid sh -c \"echo \\\\$\\\\$ >> orphans\" &'])\n\
+         job.progress(0.5)\njob.sleep(600)",
+    ));
+    let (engine, bench) = (lab.engine(), Bench::new());
+    let wanted = job("j", "hello", json!({}));
+    let run = engine.run(&wanted, &bench.ctx);
+    let look = async {
+        let orphans = || std::fs::read_to_string(lab.path("orphans")).unwrap_or_default();
+        until("all have been there", || orphans().lines().count() == 5).await;
+        let there = |pid: &str| Path::new("/proc").join(pid).exists();
+        until("none is left", || !orphans().lines().any(there)).await;
+        bench.ctx.cancel.cancel();
+    };
+    let (ended, ()) = within("the run", futures_util::future::join(run, look)).await;
+    assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
 }
 
 #[tokio::test]
