@@ -2,11 +2,12 @@
 //! In: what the agent knows. Out: plain values.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// One instance of an engine process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// The connector's name: that of its file, without an ending.
     pub name: &'static str,
@@ -68,6 +69,17 @@ impl Default for Timing {
             pause_longest: Duration::from_secs(60),
             steady: Duration::from_secs(60),
         }
+    }
+}
+
+/// Of its environment the names alone: there are secrets in it.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let env: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        let mut shown = f.debug_struct("Settings");
+        shown.field("name", &self.name).field("path", &self.path).field("guard", &self.guard).field("env", &env);
+        shown.field("scratch", &self.scratch).field("gpu", &self.gpu).field("memory", &self.memory);
+        shown.field("timing", &self.timing).finish()
     }
 }
 
