@@ -416,6 +416,8 @@ fn what_is_wrong_with_a_definition_is_told_with_line_and_column() {
         ("\"/jobs\"", "\"jobs\"", (8, 8), "begins with `/`"),
         ("${payload}", "${payloud}", (9, 8), "there are payload"),
         ("${payload}", "${payload", (9, 8), "no end"),
+        ("\"${payload}\"", "{ a = inf }", (9, 14), "no such number"),
+        ("\"${payload}\"", "{ a = [99999999999999999999] }", (9, 15), "no such number"),
         ("id = \"/id\"", "id = \"id\"", (10, 6), "JSON Pointer"),
         ("interval_ms = 10\n", "interval_ms = 1\n", (14, 15), "10 to 600000"),
         ("done = [\"done\"]", "done = []", (12, 1), "`poll.done` is missing"),
