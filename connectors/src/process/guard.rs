@@ -155,7 +155,7 @@ async fn bury_orphans(program: Option<Pid>) {
         }
         tokio::time::sleep(BURIALS).await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Kills and buries what is left; grandchildren come to us when their parents die, so it is done in rounds.

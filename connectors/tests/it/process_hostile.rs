@@ -219,7 +219,8 @@ async fn an_engine_that_stops_reading_is_ended() {
 #[tokio::test]
 async fn an_engine_that_closes_its_input_is_ended() {
     let lab = Lab::new(
-        "#!/bin/sh\nread x; exec 0<&-\necho '{\"id\":1,\"result\":{\"protocol\":1,\"services\":[\"hello\"]}}'\n\
+        // Its guard has to have let go of the pipe, too.
+        "#!/bin/sh\nread x; exec 0<&-\nuntil [ \"$(readlink /proc/$PPID/fd/0)\" = /dev/null ]; do :; done\necho '{\"id\":1,\"result\":{\"protocol\":1,\"services\":[\"hello\"]}}'\n\
          while :; do sleep 1; done\n",
     );
     let found = failure(&lab).await;
