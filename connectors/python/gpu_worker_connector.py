@@ -7,6 +7,7 @@ Anything that is printed goes to the agent's log. See connectors/README.md for t
 """
 
 import json
+import math
 import os
 import sys
 import threading
@@ -54,6 +55,8 @@ class Job:
         the same time in every job; then the usual time of a step is learnt.
         """
         self.check()
+        # 0 takes nothing back: what is shown never falls.
+        fraction = fraction if math.isfinite(fraction) else 0
         report = {"id": self._run_id, "fraction": fraction, "message": message, "step": step, "steps": steps}
         report.update(kind=kind, stage=stage)
         _say({"method": "progress", "params": {name: value for name, value in report.items() if value is not None}})
@@ -89,7 +92,9 @@ _out_lock = threading.Lock()
 
 
 def _say(message):
-    line = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=True).encode() + b"\n"
+    # What is no JSON fails here, in words, and not at the agent: NaN raises, half a character becomes a question mark.
+    line = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False, allow_nan=False)
+    line = line.encode("utf-8", "replace") + b"\n"
     with _out_lock:
         _out.write(line)
         _out.flush()
@@ -165,7 +170,10 @@ def serve(run, services, *, gpu=False, concurrency=1, version=None, probe=None, 
             # As PyTorch and JAX call it when the card is full.
             full = "OutOfMemory" in type(fault).__name__ or "RESOURCE_EXHAUSTED" in said
             error = {"code": -32000, "message": said, "data": {"reason": "gpu_memory_full" if full else "internal_error"}}
-        _say({"id": request["id"], "error": error})
+        try:
+            _say({"id": request["id"], "error": error})
+        except (TypeError, ValueError):  # Odd values in what was raised; the words at least are known.
+            _say({"id": request["id"], "error": {"code": -32000, "message": error["message"]}})
 
     for line in lines:
         request = json.loads(line)

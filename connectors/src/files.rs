@@ -108,7 +108,8 @@ impl One {
 pub async fn load(entry: &Entry, gpus: &[Gpu], around: &Surroundings, within: Duration) -> Result<Loaded, Unusable> {
     match entry.kind {
         Kind::Process => {
-            let first = Arc::new(Process::new(around.of_process(entry, None)));
+            // Whether it needs a GPU only it can say, and it loads its model first: so it gets one to load it to.
+            let first = Arc::new(Process::new(around.of_process(entry, gpus.first())));
             ask_again(entry, gpus, around, first, within).await
         }
         Kind::Rest => rest(entry, around).await,
@@ -131,12 +132,15 @@ pub async fn ask_again(
         Ok(described) => described,
         Err(failure) => return Err(Unusable::Silent(first, failure)),
     };
-    let processes = if described.gpu && !gpus.is_empty() {
-        // It was started without a GPU to be asked; those that work have one each.
-        first.close("it has described itself").await;
-        gpus.iter().map(|gpu| make(Some(gpu))).collect()
-    } else {
-        vec![first]
+    let processes = match gpus {
+        [] => vec![first],
+        [_, others @ ..] if described.gpu => {
+            std::iter::once(first).chain(others.iter().map(|gpu| make(Some(gpu)))).collect()
+        }
+        _ => {
+            first.close("it needs no GPU").await;
+            vec![make(None)]
+        }
     };
     Ok(Loaded {
         connectors: processes.into_iter().map(One::Process).collect(),

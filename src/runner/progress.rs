@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// Longest text of a report, in characters: each goes to Redis and to everybody who watches.
+const TEXT_MAX: usize = 500;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a connector reports to.
@@ -46,7 +48,8 @@ impl ProgressSink for Sink {
         self.latest.send_modify(|latest| {
             let before = latest.as_ref().map_or(0.0, |progress| progress.fraction);
             let fraction = if progress.fraction.is_finite() { progress.fraction.clamp(0.0, 1.0) } else { before };
-            *latest = Some(Progress { fraction: fraction.max(before), ..progress });
+            let (message, node) = (progress.message.map(cut), progress.node.map(cut));
+            *latest = Some(Progress { fraction: fraction.max(before), message, node, ..progress });
         });
     }
 
@@ -55,6 +58,13 @@ impl ProgressSink for Sink {
             self.pictures.send_replace(Some(preview));
         }
     }
+}
+
+fn cut(mut text: String) -> String {
+    if let Some((at, _)) = text.char_indices().nth(TEXT_MAX) {
+        text.truncate(at);
+    }
+    text
 }
 
 /// How many events were sent and whether the next one may go.
@@ -199,6 +209,16 @@ mod tests {
         assert_eq!(pause(&mut receiver).now_or_never(), Some(()), "it waits for nothing");
         assert!(receiver.changed().await.is_ok(), "the last report is still to be sent");
         assert!(receiver.changed().await.is_err());
+    }
+
+    #[test]
+    fn texts_are_cut_to_what_people_read() {
+        let (sink, receiver) = unwatched();
+        let long = || Some("ü".repeat(5_000_000));
+        sink.report(Progress { message: long(), node: long(), ..Progress::default() });
+        let latest = receiver.borrow().clone().unwrap_or_default();
+        let expected = Some("ü".repeat(TEXT_MAX));
+        assert!(latest.message == expected && latest.node == expected);
     }
 
     #[test]

@@ -23,6 +23,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const GRACE: Duration = Duration::from_secs(3);
 /// The code that shells give for a program that cannot be started.
 const CANNOT_START: u8 = 127;
+/// Between two looks for the dead: some programs start a thousand a second.
+const BURIALS: Duration = Duration::from_millis(100);
 /// Killed processes vanish at once unless a driver holds them.
 const SWEEPS: u32 = 200;
 
@@ -78,6 +80,7 @@ pub async fn run(args: Args) -> u8 {
     let mut ended = tokio::select! {
         ended = child.wait() => Some(ended),
         _ = told.recv() => None,
+        () = bury_orphans(group) => None,
     };
     if ended.is_none() {
         if let Some(group) = group {
@@ -141,6 +144,18 @@ fn be_first_to_go() {
     if inherited.is_some_and(|score| score < 0) {
         let _ = std::fs::write(SCORE, "0");
     }
+}
+
+/// Orphans of the program's are ours: those that end are buried at once, or its limit of processes is used up by dead ones.
+async fn bury_orphans(program: Option<Pid>) {
+    let Ok(mut ended) = signal(SignalKind::child()) else { return std::future::pending().await };
+    while ended.recv().await.is_some() {
+        for orphan in children().into_iter().filter(|child| Some(*child) != program) {
+            let _ = process::waitpid(Some(orphan), WaitOptions::NOHANG);
+        }
+        tokio::time::sleep(BURIALS).await;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Kills and buries what is left; grandchildren come to us when their parents die, so it is done in rounds.

@@ -3,8 +3,10 @@
 
 use crate::contract::{Progress, Stage};
 use crate::failure::{Failure, Reason};
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
+use std::fmt::{self, Formatter};
 use std::time::Duration;
 
 /// Longest line that is read from a process. Files travel through the scratch folder.
@@ -38,15 +40,6 @@ pub(super) const UNKNOWN_METHOD: i64 = -32601;
 const INVALID_PARAMS: i64 = -32602;
 
 #[derive(Deserialize)]
-struct Wire {
-    id: Option<Value>,
-    method: Option<String>,
-    params: Option<Value>,
-    result: Option<Value>,
-    error: Option<Refused>,
-}
-
-#[derive(Deserialize)]
 struct Report {
     id: String,
     #[serde(default)]
@@ -65,24 +58,82 @@ pub(super) fn request(id: u64, method: &str, params: &Value) -> Vec<u8> {
     line
 }
 
-/// `None` if the line is no JSON-RPC at all.
+/// `None` if the line is no JSON-RPC at all. An answer that cannot be used is an answer all the same: somebody waits.
 pub(super) fn read(line: &[u8]) -> Option<Message> {
-    // `"result": null` is an answer; serde would drop the difference to a missing one.
-    let value: Value = serde_json::from_slice(line).ok()?;
-    let has_result = value.as_object()?.contains_key("result");
-    let wire: Wire = serde_json::from_value(value).ok()?;
-    Some(match (wire.method, wire.id.as_ref().and_then(Value::as_u64)) {
-        (Some(method), _) if method == "progress" => match wire.params.map(serde_json::from_value::<Report>) {
+    let value: Value = match serde_json::from_slice(line) {
+        Ok(value) => value,
+        Err(error) => return Beginning::answered(line).map(|id| malformed(id, &error.to_string())),
+    };
+    let message = value.as_object()?;
+    if let Some(method) = message.get("method") {
+        let params = message.get("params").filter(|_| method == "progress");
+        return Some(match params.map(Report::deserialize) {
             Some(Ok(report)) => Message::Progress { run: report.id.clone(), progress: report.into() },
             _ => Message::Unknown,
+        });
+    }
+    let (given, result) = (message.get("id"), message.get("result"));
+    let Some(id) = given.and_then(meant) else { return Some(Message::Unknown) };
+    if !given.is_some_and(Value::is_u64) {
+        return Some(malformed(id, "its `id` is not the number that was sent"));
+    }
+    let answer = match (message.get("error").filter(|error| !error.is_null()), result) {
+        (Some(error), _) => match Refused::deserialize(error) {
+            Ok(refused) => Err(refused),
+            Err(error) => return Some(malformed(id, &format!("its `error`: {error}"))),
         },
-        (None, Some(id)) => match wire.error {
-            Some(error) => Message::Answer { id, answer: Err(error) },
-            None if has_result => Message::Answer { id, answer: Ok(wire.result.unwrap_or_default()) },
-            None => Message::Unknown,
-        },
-        _ => Message::Unknown,
-    })
+        // `"result": null` is an answer.
+        (None, Some(result)) => Ok(result.clone()),
+        (None, None) => return Some(malformed(id, "it has neither `result` nor `error`")),
+    };
+    Some(Message::Answer { id, answer })
+}
+
+/// Which question an id stands for, also if it is written otherwise than we wrote it.
+fn meant(id: &Value) -> Option<u64> {
+    let text = id.as_str().map(str::to_owned).or_else(|| id.as_f64().map(|number| number.to_string()));
+    id.as_u64().or_else(|| text?.trim().parse().ok())
+}
+
+fn malformed(id: u64, why: &str) -> Message {
+    let message = format!("the engine's answer cannot be used: {why}");
+    let data = json!({ "reason": Reason::InvalidResponseFormat.as_str() });
+    Message::Answer { id, answer: Err(Refused { code: 0, message, data }) }
+}
+
+/// What a line had said before it turned into something else than JSON, such as `NaN` or half a character.
+#[derive(Default)]
+struct Beginning {
+    id: Option<u64>,
+    is_answer: bool,
+}
+
+impl Beginning {
+    /// Whose answer it was to be.
+    fn answered(line: &[u8]) -> Option<u64> {
+        let mut beginning = Self::default();
+        let _ = serde_json::Deserializer::from_slice(line).deserialize_map(&mut beginning);
+        beginning.id.filter(|_| beginning.is_answer)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Beginning {
+    type Value = ();
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("a message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(name) = members.next_key::<String>()? {
+            self.is_answer |= matches!(name.as_str(), "result" | "error");
+            match name.as_str() {
+                "id" => self.id = meant(&members.next_value()?),
+                _ => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl From<Report> for Progress {

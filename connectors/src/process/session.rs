@@ -233,7 +233,13 @@ impl Talk {
             };
             match timeout(limit, written).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
+                Ok(Err(_)) => {
+                    // One that is dying has closed it, too: then how it died says more.
+                    if timeout(LAST_WORDS, gone.wait_for(Option::is_some)).await.is_err() {
+                        self.end("it closed its standard input");
+                    }
+                    return;
+                }
                 Err(_) => {
                     self.end("it does not read its standard input");
                     return;

@@ -2,11 +2,12 @@
 //! In: what the agent knows. Out: plain values.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// One instance of an engine process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// The connector's name: that of its file, without an ending.
     pub name: &'static str,
@@ -71,10 +72,23 @@ impl Default for Timing {
     }
 }
 
+/// Of its environment the names alone: there are secrets in it.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let env: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        let mut shown = f.debug_struct("Settings");
+        shown.field("name", &self.name).field("path", &self.path).field("guard", &self.guard).field("env", &env);
+        shown.field("scratch", &self.scratch).field("gpu", &self.gpu).field("memory", &self.memory);
+        shown.field("timing", &self.timing).finish()
+    }
+}
+
 impl Settings {
     /// Everything that the process finds in its environment.
     pub(super) fn environment(&self) -> Vec<(String, String)> {
         let mut env = self.env.clone();
+        // What is printed is in the log when it is printed, and not lost with a process that is killed.
+        env.push(("PYTHONUNBUFFERED".to_owned(), "1".to_owned()));
         if let Some(Gpu { index, uuid }) = &self.gpu {
             env.push(("GPU_WORKER_GPU".to_owned(), index.to_string()));
             env.push(("CUDA_DEVICE_ORDER".to_owned(), "PCI_BUS_ID".to_owned()));

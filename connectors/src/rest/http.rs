@@ -167,7 +167,11 @@ pub(super) fn of_status(answer: &Answer, explain: &Explain, doing: &str) -> Fail
         _ => Failure::new(Reason::InvalidResponseFormat, with(said)),
     };
     let named = match reason(&body, explain) {
-        Some(reason) => Failure::as_named(reason, failure.message),
+        Some(reason) => {
+            // Its words say what it is; that its status blames this machine remains true.
+            let named = Failure::as_named(reason, failure.message);
+            Failure { hosts_fault: named.hosts_fault || failure.hosts_fault, ..named }
+        }
         None => failure,
     };
     Failure { retry_after: answer.retry_after, ..named }

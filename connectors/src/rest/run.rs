@@ -30,6 +30,8 @@ const AWAY: Duration = Duration::from_secs(30);
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// From a cancel to the end of the work.
 pub(super) const STOP: Duration = Duration::from_secs(15);
+/// How long a cancel is held back for a look at what there is to cancel.
+const LOOK_FIRST: Duration = Duration::from_secs(2);
 const STOP_POLL: Duration = Duration::from_millis(200);
 /// Longest `data` of a result.
 const DATA_MAX: usize = 64 << 10;
@@ -187,7 +189,11 @@ impl Run {
                     self.fetching();
                     let answer = match &self.server.definition.result {
                         None => answer,
-                        Some(call) => self.result(call, fill).await?,
+                        Some(call) => tokio::select! {
+                            biased;
+                            () = asked.cancelled() => return Err(Cut::Stopped),
+                            result = self.result(call, fill) => result?,
+                        },
                     };
                     return self.collect(answer, fill, asked, queued, began).await.map(Some);
                 }
@@ -323,7 +329,7 @@ impl Server {
         Ok(Standing::AtWork(json))
     }
 
-    /// Stops a run, and looks until it is no longer at work.
+    /// Stops a run, and looks until it is no longer at work, for as long as it is waited for.
     pub async fn stop(&self, fill: &Fill<'_>) -> Result<Interrupted, Failure> {
         let definition = &self.definition;
         let Some(poll) = &definition.poll else {
@@ -333,24 +339,25 @@ impl Server {
             }
             return Ok(Interrupted::NothingToStop);
         };
-        let mut asked = false;
-        loop {
-            match self.look(poll, fill).await? {
-                Standing::AtWork(_) => {}
-                _ if asked => return Ok(Interrupted::Stopped),
-                _ => return Ok(Interrupted::NothingToStop),
-            }
-            let Some(cancel) = &definition.cancel else { return Ok(Interrupted::StillRunning) };
-            if !std::mem::replace(&mut asked, true) {
-                let answer = self.http.call(cancel, &definition.headers, None, fill).await;
-                let answer = answer.map_err(|trouble| trouble.failure("cancelling"))?;
-                if !answer.is_success() && !matches!(answer.status, 404 | 409 | 410) {
-                    return Err(of_status(&answer, &definition.failure, "cancelling"));
-                }
-                // Most servers have stopped with their answer.
-                continue;
-            }
+        let Some(cancel) = &definition.cancel else {
+            let at_work = matches!(self.look(poll, fill).await?, Standing::AtWork(_));
+            return Ok(if at_work { Interrupted::StillRunning } else { Interrupted::NothingToStop });
+        };
+        // What has ended is left alone. An engine that does not say how the run is may well be at work on it.
+        if let Ok(Ok(Standing::Done(_) | Standing::Failed(_) | Standing::Unknown)) =
+            timeout(LOOK_FIRST, self.look(poll, fill)).await
+        {
+            return Ok(Interrupted::NothingToStop);
+        }
+        let answer = self.http.call(cancel, &definition.headers, None, fill).await;
+        let answer = answer.map_err(|trouble| trouble.failure("cancelling"))?;
+        if !answer.is_success() && !matches!(answer.status, 404 | 409 | 410) {
+            return Err(of_status(&answer, &definition.failure, "cancelling"));
+        }
+        // Most servers have stopped with their answer. Whoever waits for the others sets the limit.
+        while !matches!(self.look(poll, fill).await, Ok(Standing::Done(_) | Standing::Failed(_) | Standing::Unknown)) {
             sleep(STOP_POLL).await;
         }
+        Ok(Interrupted::Stopped)
     }
 }

@@ -78,6 +78,13 @@ impl Template {
                     .map(|(key, value)| (key.get_ref().to_string(), Self::read(value, secrets, faults)))
                     .collect(),
             ),
+            DeValue::Integer(_) | DeValue::Float(_) => {
+                let number = json(value);
+                if number.is_null() {
+                    faults.add(value.span().start, "JSON has no such number");
+                }
+                Self::Fixed(number)
+            }
             _ => Self::Fixed(json(value)),
         }
     }

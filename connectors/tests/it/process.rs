@@ -160,10 +160,13 @@ async fn a_helper_engine_that_looks_for_cancels_stops_without_being_ended() {
 async fn an_engine_gets_its_gpu_and_nothing_of_the_agents_environment() {
     let program = python(
         "job.output('env.txt').write_text('\\n'.join(sorted(f'{k}={v}' for k, v in os.environ.items())))\n\
-         return {'cwd': os.getcwd(), 'group': os.getpgid(0) == os.getpid()}",
+         return {'cwd': os.getcwd(), 'group': os.getpgid(0) == os.getpid(), 'unbuffered': sys.stdout.write_through}",
     );
     let mut lab = Lab::new(&program);
     lab.settings.gpu = Some(Gpu { index: 3, uuid: "GPU-abc".to_owned() });
+    lab.settings.env.push(("CONNECTOR_ENGINE_KEY".to_owned(), "a secret word".to_owned()));
+    let shown = format!("{:?}", lab.settings);
+    assert!(shown.contains("CONNECTOR_ENGINE_KEY") && !shown.contains("a secret word"), "{shown}");
     let (engine, bench) = (lab.engine(), Bench::new());
     let outcome = within("the run", engine.run(&job("j", "hello", json!({})), &bench.ctx)).await.unwrap();
     let text = String::from_utf8(bench.outputs.files()[0].bytes.to_vec()).unwrap();
@@ -174,6 +177,7 @@ async fn an_engine_gets_its_gpu_and_nothing_of_the_agents_environment() {
     assert!(text.contains("CUDA_VISIBLE_DEVICES=GPU-abc") && text.contains("GPU_WORKER_GPU=3"), "{text}");
     assert_eq!(outcome.data["cwd"], json!(lab.folder.path().canonicalize().unwrap()));
     assert_eq!(outcome.data["group"], json!(true), "it has a process group of its own");
+    assert_eq!(outcome.data["unbuffered"], json!(true), "what it prints is heard at once");
 }
 
 #[tokio::test]
@@ -204,30 +208,42 @@ async fn what_a_dropped_run_started_is_stopped_all_the_same() {
     assert_eq!(engine.interrupt(&id).await.unwrap(), Interrupted::NothingToStop);
 }
 
+async fn until_described(engine: &Process) {
+    let asking = async {
+        while engine.describe(SOON).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("it describes itself", asking).await;
+}
+
 #[tokio::test]
 async fn an_engine_that_has_died_comes_back_after_a_rest_that_grows() {
-    let lab = Lab::new("#!/bin/sh\necho x >> starts\nexit 7\n");
+    let lab = Lab::new(
+        "#!/bin/sh\n[ -e well ] || exit 7\nread x\n\
+                        echo '{\"id\":1,\"result\":{\"protocol\":1,\"services\":[\"hello\"]}}'\nread x\n",
+    );
     let mut settings = lab.settings.clone();
     settings.timing.pause_first = Duration::from_millis(40);
-    settings.timing.pause_longest = Duration::from_secs(3600);
     let engine = Process::new(settings);
-    let starts = || std::fs::read_to_string(lab.path("starts")).unwrap_or_default().lines().count();
     let said = engine.describe(SOON).await.unwrap_err().message;
     assert!(said.contains("exit code 7"), "{said}");
-    let mut asked = 0_usize;
-    until("three starts", || starts() >= 1).await;
-    while starts() < 4 {
-        asked += 1;
-        let _ = within("a probe", engine.probe()).await;
-        tokio::task::yield_now().await;
-    }
-    assert!(asked > 4, "each question led to a start: {asked}");
-    // A changed file is tried at once, however long the rest would be.
+    // Not the file has changed, but what it finds.
+    std::fs::write(lab.path("well"), "").unwrap();
+    until_described(&engine).await;
+    // Rests that outlast the test: a changed file is tried at once all the same, but a death remains a death.
     let mut settings = lab.settings.clone();
     settings.timing.pause_first = Duration::from_secs(3600);
-    settings.timing.pause_longest = Duration::from_secs(3600);
+    settings.timing.pause_longest = Duration::from_secs(3 * 3600);
     let engine = Process::new(settings);
-    engine.describe(SOON).await.unwrap_err();
+    let mut rests = Vec::new();
+    for death in 0..4 {
+        write_program(&lab.settings.path, &format!("#!/bin/sh\nexit {death}\n{}", " ".repeat(death)));
+        let said = engine.describe(SOON).await.unwrap_err().message;
+        let rest = said.rsplit("is in ").next().and_then(|rest| rest.strip_suffix(" s")?.parse::<f64>().ok());
+        rests.push((rest.unwrap_or_else(|| panic!("{said}")) / 3600.0).round());
+    }
+    assert_eq!(rests, [1.0, 2.0, 3.0, 3.0], "doubled, up to the longest");
     assert!(engine.describe(SOON).await.unwrap_err().message.contains("next start"), "it rests");
     write_program(&lab.settings.path, &python("pass"));
     engine.describe(SOON).await.unwrap();
@@ -293,6 +309,26 @@ async fn nothing_of_an_engine_outlives_it() {
     for file in ["me", "orphan"] {
         assert!(!is_alive(number_in(&lab.path(file)).unwrap()), "{file} lives on");
     }
+}
+
+#[tokio::test]
+async fn orphans_that_end_while_the_engine_lives_are_buried_at_once() {
+    let lab = Lab::new(&python(
+        "for _ in range(5):\n  subprocess.run(['sh', '-c', 'setsid sh -c \"echo \\\\$\\\\$ >> orphans\" &'])\n\
+         job.progress(0.5)\njob.sleep(600)",
+    ));
+    let (engine, bench) = (lab.engine(), Bench::new());
+    let wanted = job("j", "hello", json!({}));
+    let run = engine.run(&wanted, &bench.ctx);
+    let look = async {
+        let orphans = || std::fs::read_to_string(lab.path("orphans")).unwrap_or_default();
+        until("all have been there", || orphans().lines().count() == 5).await;
+        let there = |pid: &str| Path::new("/proc").join(pid).exists();
+        until("none is left", || !orphans().lines().any(there)).await;
+        bench.ctx.cancel.cancel();
+    };
+    let (ended, ()) = within("the run", futures_util::future::join(run, look)).await;
+    assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
 }
 
 #[tokio::test]

@@ -30,6 +30,20 @@ const RUNS: &[(&str, &str, Reason, &str)] = &[
     ("invents a reason", "raise Failed('odd', 'bad_hair_day')", Reason::UnknownError, "odd"),
     ("lacks a field", "job.need('prompt')", Reason::MissingRequiredField, "`prompt`"),
     ("answers nonsense", "return_('nonsense')", Reason::InvalidResponseFormat, "cannot be used"),
+    ("answers with no number", "return {'x': float('nan')}", Reason::InternalError, "not JSON compliant"),
+    ("raises no number", "raise Failed('odd', retry_after=float('inf'))", Reason::UnknownError, "odd"),
+    ("says half a character", "raise Failed('a\\ud800b', 'gpu_memory_full')", Reason::GpuMemoryFull, "a?b"),
+    ("has an error that is none", "reply('\"error\":\"boom\"')", Reason::InvalidResponseFormat, "its `error`"),
+    ("has an error of another shape", "reply('\"error\":{\"code\":\"E\"}')", Reason::InvalidResponseFormat, "`error`"),
+    ("writes its id as a text", "reply('\"result\":{}', '\"2\"')", Reason::InvalidResponseFormat, "`id`"),
+    ("answers nothing", "reply('\"more\":1')", Reason::InvalidResponseFormat, "neither"),
+    ("answers NaN", "reply('\"result\":{\"data\":NaN}')", Reason::InvalidResponseFormat, "line 1"),
+    (
+        "answers half a character",
+        "reply('\"error\":{\"message\":\"\\\\ud800\"}')",
+        Reason::InvalidResponseFormat,
+        "line 1",
+    ),
     ("answers too much", "return {'x': 'y' * 100_000}", Reason::InvalidResponseFormat, "bytes of `data`"),
     ("writes an endless line", "raw(b'x' * (17 << 20))", Reason::ServiceDown, "more than 16 MiB"),
     ("names a file it has not written", "job.output('a.png')", Reason::MissingExpectedData, "`a.png`"),
@@ -56,6 +70,8 @@ import gpu_worker_connector as helper, json
 def _fd(): return helper._out.fileno()
 def raw(data):
     helper._out.write(data); helper._out.flush(); time.sleep(600)
+def reply(rest, id='2'):
+    raw(('{\"jsonrpc\":\"2.0\",\"id\":' + id + ',' + rest + '}\\n').encode())
 ";
 
 fn misbehaving(run: &str) -> String {
@@ -198,6 +214,17 @@ async fn an_engine_that_stops_reading_is_ended() {
     let ended = within("the run", engine.run(&large, &bench.ctx)).await;
     let Err(RunError::Failed(failure)) = ended else { panic!("{ended:?}") };
     assert!(failure.message.contains("does not read"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_closes_its_input_is_ended() {
+    let lab = Lab::new(
+        // Its guard has to have let go of the pipe, too.
+        "#!/bin/sh\nread x; exec 0<&-\nuntil [ \"$(readlink /proc/$PPID/fd/0)\" = /dev/null ]; do :; done\necho '{\"id\":1,\"result\":{\"protocol\":1,\"services\":[\"hello\"]}}'\n\
+         while :; do sleep 1; done\n",
+    );
+    let found = failure(&lab).await;
+    assert!(found.hosts_fault && found.message.contains("closed its standard input"), "{found:?}");
 }
 
 #[tokio::test]

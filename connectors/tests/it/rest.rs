@@ -6,7 +6,7 @@ use crate::process::within;
 use crate::rest_engine::Server;
 use async_trait::async_trait;
 use connectors::conformance::{Bench, MemoryLedger, Subject, job};
-use connectors::contract::{Connector, Freed, Interrupted, Job, Outcome, Reattached, RunError};
+use connectors::contract::{Connector, Freed, Interrupted, Job, Outcome, Reattached, RunError, Stage};
 use connectors::failure::{FailureType, Reason};
 use connectors::rest::{Definition, Rest, Secrets};
 use serde_json::{Value, json};
@@ -190,6 +190,7 @@ async fn statuses_and_words_become_reasons() {
         (json!({ "status": 404 }), Reason::ConfigError, true, "path"),
         (json!({ "status": 302 }), Reason::ConfigError, true, "redirects"),
         (json!({ "status": 429 }), Reason::RequestsPerMinute, true, "429"),
+        (json!({ "status": 429, "code": "requests_per_minute" }), Reason::RequestsPerMinute, true, "as asked"),
         (json!({ "status": 500 }), Reason::ServiceUnavailable, false, "500"),
         (json!({ "status": 503 }), Reason::ServiceUnavailable, true, "503"),
         (json!({ "status": 507 }), Reason::DiskSpaceFull, true, "507"),
@@ -232,6 +233,31 @@ async fn a_cancel_reaches_the_engine_under_its_own_id() {
     assert!(lab.server.cancelled(&lab.server.ids()[0]), "ids with a slash are sent whole");
     let known = bench.ledger.ids()[1].clone();
     assert_eq!(lab.rest.interrupt(&known).await.unwrap(), Interrupted::NothingToStop, "asking twice is harmless");
+}
+
+#[tokio::test]
+async fn a_cancel_is_sent_though_polls_fail_and_the_end_of_the_work_is_waited_for() {
+    for payload in [json!({ "polls": "500" }), json!({ "polls": "hang" }), json!({ "lingers": 3 })] {
+        let lab = Lab::new(ASYNC).await;
+        let (ended, _) =
+            lab.cancel(json!({ "steps": 100_000, "polls": payload["polls"], "lingers": payload["lingers"] })).await;
+        assert!(matches!(ended, Err(RunError::Cancelled)), "{payload}: {ended:?}");
+        assert!(!lab.server.is_at_work(&lab.server.ids()[0]), "{payload}: the engine goes on");
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_is_heard_while_the_result_is_fetched() {
+    let late = ASYNC.replace("[result]", "[result]\npath = \"/hang\"\ntimeout_seconds = 600");
+    let (lab, bench) = (Lab::new(&late).await, Bench::new());
+    let wanted = job("j", "draw", json!({}));
+    let stop = async {
+        bench.progress.wait_for(|report| report.stage == Stage::Fetching).await;
+        bench.ctx.cancel.cancel();
+    };
+    let run = lab.rest.run(&wanted, &bench.ctx);
+    let (ended, ()) = within("cancelling", futures_util::future::join(run, stop)).await;
+    assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
 }
 
 #[tokio::test]
@@ -342,8 +368,9 @@ async fn an_engine_that_is_away_is_unhealthy_and_its_jobs_are_handed_on() {
     let lab = Lab::new(ASYNC).await;
     assert!(lab.rest.probe().await.is_healthy());
     let Lab { server, rest, folder } = lab;
+    let address = server.url.trim_start_matches("http://").trim_end_matches("/base").to_owned();
     drop(server);
-    crate::process::until("the server is gone", || std::net::TcpStream::connect("127.0.0.1:1").is_err()).await;
+    crate::process::until("the server is gone", || std::net::TcpStream::connect(&address).is_err()).await;
     let bench = Bench::new();
     let probe = within("a probe", async {
         loop {
@@ -389,6 +416,8 @@ fn what_is_wrong_with_a_definition_is_told_with_line_and_column() {
         ("\"/jobs\"", "\"jobs\"", (8, 8), "begins with `/`"),
         ("${payload}", "${payloud}", (9, 8), "there are payload"),
         ("${payload}", "${payload", (9, 8), "no end"),
+        ("\"${payload}\"", "{ a = inf }", (9, 14), "no such number"),
+        ("\"${payload}\"", "{ a = [99999999999999999999] }", (9, 15), "no such number"),
         ("id = \"/id\"", "id = \"id\"", (10, 6), "JSON Pointer"),
         ("interval_ms = 10\n", "interval_ms = 1\n", (14, 15), "10 to 600000"),
         ("done = [\"done\"]", "done = []", (12, 1), "`poll.done` is missing"),

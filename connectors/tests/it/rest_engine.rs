@@ -23,6 +23,15 @@ struct Running {
     payload: Value,
     polls: u64,
     cancelled: bool,
+    /// Polls that still find it at work after a cancel.
+    lingers: u64,
+}
+
+impl Running {
+    /// Whether all polls but the first fail in this way until somebody cancels.
+    fn fails_polls(&self, how: &str) -> bool {
+        self.polls > 0 && !self.cancelled && self.payload["polls"] == how
+    }
 }
 
 /// A server of the test's own.
@@ -48,6 +57,7 @@ impl Server {
             .route("/base/files/{id}", get(file))
             .route("/base/sync", post(sync))
             .route("/base/free/{status}", post(free))
+            .route("/base/hang", get(std::future::pending::<StatusCode>))
             .route("/base/echo/{*rest}", post(echo))
             .with_state(engine.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -62,6 +72,11 @@ impl Server {
 
     pub fn cancelled(&self, id: &str) -> bool {
         self.engine.runs.lock().unwrap().get(id).is_some_and(|run| run.cancelled)
+    }
+
+    /// Whether the engine itself would still say that it is at work.
+    pub fn is_at_work(&self, id: &str) -> bool {
+        self.engine.runs.lock().unwrap().get(id).is_some_and(|run| !run.cancelled || run.lingers > 0)
     }
 
     pub fn ids(&self) -> Vec<String> {
@@ -93,19 +108,31 @@ async fn submit(State(engine): State<Arc<Engine>>, headers: HeaderMap, Json(body
     }
     let own = body["run_id"].as_str().map(str::to_owned);
     let id = own.unwrap_or_else(|| format!("r/{}", engine.seen.lock().unwrap().len()));
-    engine.runs.lock().unwrap().insert(id.clone(), Running { payload: body, polls: 0, cancelled: false });
+    engine.runs.lock().unwrap().insert(
+        id.clone(),
+        Running { lingers: body["lingers"].as_u64().unwrap_or(0), payload: body, polls: 0, cancelled: false },
+    );
     Json(json!({ "id": id })).into_response()
 }
 
 async fn poll(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Response {
+    let hangs = engine.runs.lock().unwrap().get(&id).is_some_and(|run| run.fails_polls("hang"));
+    if hangs {
+        std::future::pending::<()>().await;
+    }
     let mut runs = engine.runs.lock().unwrap();
     let Some(run) = runs.get_mut(&id) else { return StatusCode::NOT_FOUND.into_response() };
+    if run.fails_polls("500") {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     run.polls += 1;
+    let at_work = !run.cancelled || run.lingers > 0;
+    run.lingers = run.lingers.saturating_sub(u64::from(run.cancelled));
     let payload = &run.payload;
     let steps = payload["steps"].as_u64().unwrap_or(3);
     let place = format!("files/{}", id.replace('/', "%2F"));
     let state = match () {
-        () if run.cancelled => "cancelled",
+        () if !at_work => "cancelled",
         () if payload["poll_status"].is_u64() && run.polls == 2 => {
             let status = u16::try_from(payload["poll_status"].as_u64().unwrap()).unwrap();
             return StatusCode::from_u16(status).unwrap().into_response();
@@ -135,7 +162,7 @@ async fn poll(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Resp
 async fn cancel(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> StatusCode {
     match engine.runs.lock().unwrap().get_mut(&id) {
         Some(run) => {
-            run.cancelled |= run.payload["stubborn"] != true;
+            run.cancelled = true;
             StatusCode::ACCEPTED
         }
         None => StatusCode::NOT_FOUND,

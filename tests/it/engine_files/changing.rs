@@ -202,3 +202,49 @@ async fn an_engine_for_gpus_that_appears_works_on_all_of_them_at_once() {
     gpus.sort_by_key(ToString::to_string);
     assert_eq!(gpus, ["0", "1"]);
 }
+
+#[tokio::test]
+async fn an_engine_for_gpus_that_loads_for_longer_than_the_start_waits_is_taken_up_when_it_has_loaded() {
+    let (server, engines) = (RedisServer::start().await, Engines::new());
+    let queue = Queue::of(&server);
+    // As the guide says: what takes long is loaded at the top of the file.
+    let program = "#!/usr/bin/env python3\nimport os, time\nfrom gpu_worker_connector import serve\n\n\
+                   while not os.path.exists('loaded'): time.sleep(0.01)\n\ndef run(job):\n    \
+                   return {'gpu': os.environ['GPU_WORKER_GPU']}\n\nserve(run, services=['paint'], gpu=True)\n";
+    engines.write("paint.py", program, 0o755);
+    let agent = engines.agent_with(&server, &[("GPU_COUNT", "1")]).await;
+    agent.logged("no answer to `describe`").await;
+    std::fs::write(engines.path("loaded"), "").unwrap();
+    let id = queue.submit(json!({ "service_required": "paint", "payload": {} })).await;
+    assert_eq!(data(&queue.reaches(&id, "completed").await), json!({ "gpu": "0" }));
+}
+
+#[tokio::test]
+async fn an_engine_loads_its_model_once_for_each_gpu_and_only_there() {
+    let (server, engines) = (RedisServer::start().await, Engines::new());
+    let queue = Queue::of(&server);
+    let program = |gpu: &str| {
+        format!(
+            "#!/usr/bin/env python3\nimport os\nfrom gpu_worker_connector import serve\n\n\
+             open('{gpu}-loads', 'a').write(os.environ.get('CUDA_VISIBLE_DEVICES', 'all') + '\\n')\n\
+             serve(lambda job: None, services=['{gpu}'], gpu={gpu})\n"
+        )
+    };
+    for gpu in ["True", "False"] {
+        engines.write(&format!("{gpu}.py"), &program(gpu), 0o755);
+    }
+    let _agent = engines.agent_on(&server, "box-0", &[("GPU_COUNT", "2")]).await;
+    for gpu in ["True", "False"] {
+        let id = queue.submit(json!({ "service_required": gpu, "payload": {} })).await;
+        queue.reaches(&id, "completed").await;
+    }
+    let loads = |name: &str| {
+        let text = std::fs::read_to_string(engines.path(name)).unwrap_or_default();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    until("both have loaded it", || async { (loads("True-loads").len() >= 2).then_some(()) }).await;
+    assert_eq!(loads("True-loads"), ["0", "1"]);
+    assert_eq!(loads("False-loads"), ["0", "all"], "one that needs none is started anew without");
+}
