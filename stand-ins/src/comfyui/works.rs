@@ -41,6 +41,14 @@ impl Work<'_, '_> {
         self.inputs[name].as_str().unwrap_or_default()
     }
 
+    /// A text that stands here, or in the node that it is linked to.
+    pub(crate) fn text_or_linked(&self, name: &str) -> &str {
+        match link(&self.inputs[name]) {
+            Some((from, _)) => self.run.item.graph[from]["inputs"]["value"].as_str().unwrap_or_default(),
+            None => self.text(name),
+        }
+    }
+
     pub(crate) fn linked(&self, name: &str) -> Thing {
         let made = link(&self.inputs[name]).and_then(|(from, slot)| self.run.made.get(from)?.things.get(slot as usize));
         made.copied().unwrap_or(Thing::Opaque)
