@@ -22,8 +22,10 @@ pub(super) enum Message {
     Executed(String),
     /// The run is over, or about to be: history says how.
     Over,
-    /// A node failed, or one branch is blocked; the run may go on.
+    /// A node failed: history says how.
     Error,
+    /// A node got nothing to work on, because one before it blocks its branch; the run goes on. Told here alone.
+    Blocked(Value),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +59,10 @@ impl Message {
             "executing" => node().map_or(Self::Over, Self::Executing),
             "executed" => Self::Executed(node()?),
             "execution_success" | "execution_interrupted" => Self::Over,
-            "execution_error" => Self::Error,
+            "execution_error" => match data.get("exception_type").and_then(Value::as_str) {
+                Some("ExecutionBlocked") => Self::Blocked(data.clone()),
+                _ => Self::Error,
+            },
             _ => return None,
         })
     }

@@ -6,7 +6,9 @@
 
 use super::graph::Graph;
 use super::message::Message;
+use super::verdict::BLOCKS_MAX;
 use crate::contract::{Preview, Progress, ProgressSink, Stage};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
@@ -20,6 +22,8 @@ pub(super) struct Tracker<'a> {
     step: Option<(u64, u64)>,
     best: f64,
     sees_states: bool,
+    /// What the server says of nodes that got nothing to work on, of the first few.
+    pub blocked: Vec<Value>,
     /// When the server took the prompt up.
     pub started: Option<Instant>,
 }
@@ -35,6 +39,7 @@ impl<'a> Tracker<'a> {
             step: None,
             best: 0.0,
             sees_states: false,
+            blocked: Vec::new(),
             started: None,
         }
     }
@@ -98,6 +103,12 @@ impl<'a> Tracker<'a> {
                 self.step = (*max >= 1.0).then_some((value.max(0.0) as u64, *max as u64));
             }
             Message::Executed(node) => self.done(node, 1.0),
+            Message::Blocked(said) => {
+                if self.blocked.len() < BLOCKS_MAX {
+                    self.blocked.push(said.clone());
+                }
+                return;
+            }
             Message::Over | Message::Error => return,
         }
         self.report();

@@ -149,7 +149,7 @@ impl Attempt<'_> {
             timings.insert("queued_ms".to_owned(), ms(started.saturating_duration_since(since)));
         }
         let (mut partial, mut blocked) = (begun.left_out, Vec::new());
-        match verdict::read(&entry, Some(self.graph)) {
+        match verdict::read(&entry, &tracker.blocked, Some(self.graph)) {
             Verdict::Success { blocked: said } => blocked = said,
             Verdict::Failed(failure) => match self.part_of(&entry, failure) {
                 Ok(why) => partial = Some(why),
