@@ -197,6 +197,11 @@ fn check_node(id: &str, node: &Value) -> Result<(), Failure> {
             format!("node `{id}` ({class}) of the workflow has no inputs; give `\"inputs\": {{}}` if it needs none");
         return Err(Failure::new(Reason::InvalidFormat, what));
     }
+    let prefix = node.pointer("/inputs/filename_prefix").and_then(Value::as_str).unwrap_or_default();
+    if leads_out(prefix) {
+        let what = format!("node `{id}` ({class}): its filename_prefix leads out of ComfyUI's output folder");
+        return Err(Failure::new(Reason::InvalidPayload, what));
+    }
     if class == "SaveImageWebsocket" {
         let what = format!(
             "node `{id}` (SaveImageWebsocket) sends its pictures to a socket and keeps none, so they would be lost \
@@ -205,6 +210,19 @@ fn check_node(id: &str, node: &Value) -> Result<(), Failure> {
         return Err(Failure::new(Reason::UnsupportedOperation, what));
     }
     Ok(())
+}
+
+/// No save node writes there; each attempt would fail the same way.
+fn leads_out(prefix: &str) -> bool {
+    let mut depth = 0;
+    prefix.split(['/', '\\']).any(|part| {
+        depth += match part {
+            ".." => -1,
+            "" | "." => 0,
+            _ => 1,
+        };
+        depth < 0
+    })
 }
 
 /// The end that every file prefix of this attempt gets: job, attempt, and enough of the prompt id to be unique.
@@ -271,6 +289,20 @@ mod tests {
         assert_eq!(input("3", "filename_prefix").as_deref(), Some("fox_m"));
         assert_eq!(input("2", "value").as_deref(), Some("fox"), "others may use it, too");
         assert!(graph.saves_files());
+    }
+
+    #[test]
+    fn a_prefix_that_leads_out_of_the_output_folder_is_refused() {
+        let graph = |prefix: &str| {
+            let inputs = serde_json::json!({ "images": ["1", 0], "filename_prefix": prefix });
+            Graph::read(&serde_json::json!({ "9": { "class_type": "SaveImage", "inputs": inputs } }))
+        };
+        for out in ["../../evil", "..", "a/../../evil", "..\\evil"] {
+            assert_eq!(graph(out).unwrap_err().reason, Reason::InvalidPayload, "{out}");
+        }
+        for within in ["a", "a/b", "a/../b", "./a..b", "", "%date:yyyy%/x"] {
+            assert!(graph(within).is_ok(), "{within}");
+        }
     }
 
     #[test]

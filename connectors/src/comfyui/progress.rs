@@ -136,7 +136,7 @@ impl<'a> Tracker<'a> {
         }
         self.sink.report(Progress {
             fraction: self.best,
-            message: self.at.as_deref().map(|node| self.describe(node)),
+            message: Some(self.at.as_deref().map_or_else(|| "starting".to_owned(), |node| self.describe(node))),
             node: self.at.clone(),
             step: self.step,
             stage: self.at.as_deref().map_or(Stage::Working, |node| Stage::Kind(self.graph.kind_of_work(node))),
