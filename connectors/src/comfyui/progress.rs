@@ -56,9 +56,9 @@ impl<'a> Tracker<'a> {
         self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage });
     }
 
-    /// Handed over, and waiting until the server takes it up.
-    pub fn handed_over(&self, blind: bool) {
-        let message = Some("handed to ComfyUI".to_owned());
+    /// Handed over, by an earlier process if `again`, and waiting until the server takes it up.
+    pub fn handed_over(&self, blind: bool, again: bool) {
+        let message = Some(if again { "taken up again" } else { "handed to ComfyUI" }.to_owned());
         let stage = if blind { Stage::Unseen } else { Stage::Waiting };
         self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage });
     }

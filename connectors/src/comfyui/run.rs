@@ -132,7 +132,7 @@ impl Attempt<'_> {
     ) -> Result<Option<Outcome>, RunError> {
         let timing = &self.comfy.settings.timing;
         let mut tracker = Tracker::new(self.graph, &*self.ctx.progress);
-        tracker.handed_over(socket.is_none());
+        tracker.handed_over(socket.is_none(), resumed);
         let following = Follow::new(&self.comfy.api, timing, self.id, &mut tracker, socket, begun.doubt);
         let following = if resumed { following.looking_back() } else { following };
         let entry = tokio::select! {
