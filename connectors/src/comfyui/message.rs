@@ -31,6 +31,8 @@ pub(super) enum Message {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct NodeState {
     pub id: String,
+    /// The node of the graph that it is shown as, if it was made by one during the run.
+    pub shown_as: Option<String>,
     pub value: f64,
     pub max: f64,
     pub finished: bool,
@@ -56,7 +58,10 @@ impl Message {
                 Self::Nodes(nodes.iter().map(|(id, state)| NodeState::read(id, state)).collect())
             }
             "progress" => Self::Step { node: node()?, value: number(data, "value"), max: number(data, "max") },
-            "executing" => node().map_or(Self::Over, Self::Executing),
+            "executing" => {
+                let shown = data.get("display_node").and_then(Value::as_str).map(str::to_owned);
+                node().map_or(Self::Over, |node| Self::Executing(shown.unwrap_or(node)))
+            }
             "executed" => Self::Executed(node()?),
             "execution_success" | "execution_interrupted" => Self::Over,
             "execution_error" => match data.get("exception_type").and_then(Value::as_str) {
@@ -80,7 +85,14 @@ impl Message {
 impl NodeState {
     fn read(id: &str, state: &Value) -> Self {
         let finished = state.get("state").and_then(Value::as_str) == Some("finished");
-        Self { id: id.to_owned(), value: number(state, "value"), max: number(state, "max"), finished }
+        let shown = state.get("display_node_id").and_then(Value::as_str).filter(|shown| *shown != id);
+        Self {
+            id: id.to_owned(),
+            shown_as: shown.map(str::to_owned),
+            value: number(state, "value"),
+            max: number(state, "max"),
+            finished,
+        }
     }
 }
 
