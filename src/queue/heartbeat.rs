@@ -22,19 +22,23 @@ pub struct Presence {
 pub struct Others {
     /// How many there are.
     pub serve: usize,
+    /// How many of them are not among those that have refused the job.
+    pub unasked: usize,
     /// How many of them list every one of the models that were asked for.
     pub have_models: usize,
 }
 
-/// Who else offers this service, and with these models.
+/// Who else offers this service, and with these models. `refused`: ids, separated by spaces, of workers that lack what
+/// the job needs.
 pub async fn others_serve(
     link: &Link,
     space: &Space,
     me: &str,
     service: &str,
     models: &[String],
+    refused: &str,
 ) -> RedisResult<Others> {
-    let mut others = Others { serve: 0, have_models: 0 };
+    let mut others = Others { serve: 0, unasked: 0, have_models: 0 };
     for worker in super::client::workers(link, space).await?.iter().filter(|worker| worker.alive && worker.id != me) {
         let capabilities = worker.record.get("capabilities").map(String::as_str).unwrap_or_default();
         let capabilities: serde_json::Value = serde_json::from_str(capabilities).unwrap_or_default();
@@ -44,6 +48,7 @@ pub async fn others_serve(
         if lists(&capabilities["services"], service) {
             let listed = &capabilities["models"][service];
             others.serve += 1;
+            others.unasked += usize::from(!refused.split(' ').any(|id| id == worker.id));
             others.have_models += usize::from(models.iter().all(|model| lists(listed, model) || lists(listed, "all")));
         }
     }

@@ -186,25 +186,31 @@ impl Run<'_> {
 
     /// A model or node class that is missing here is worth handing on only if there is somebody to hand it to: else its
     /// submitter would wait for minutes to read what is known now. A job that needs too much memory, or a model that no other worker
-    /// lists, is handed to each of the others once (lists need not be complete), and charged from then on.
+    /// lists, is handed to each of the others once (lists need not be complete), and charged from then on; a node class that is
+    /// in no list, to each that has not refused it yet.
     async fn without_false_hope(&self, failure: Failure, fetched: &Fetched, models: &[String]) -> Failure {
         let (memory, model) = (failure.is_out_of_memory(), failure.reason == Reason::ModelNotFound);
-        if !failure.hosts_fault || !(memory || model || failure.reason == Reason::ComponentError) {
+        let component = failure.reason == Reason::ComponentError;
+        if !failure.hosts_fault || !(memory || model || component) {
             return failure;
         }
         let handed_on = handed_on(fetched);
         let (link, space) = (&self.shared.link, &self.shared.space);
-        let Ok(others) = others_serve(link, space, self.worker, &fetched.job.service, models).await else {
+        let refused = fetched.fields.get("refused_by").map(String::as_str).unwrap_or_default();
+        let Ok(others) = others_serve(link, space, self.worker, &fetched.job.service, models, refused).await else {
             return failure;
         };
         let all_alike = memory || model && others.have_models == 0;
-        let hopeless = others.serve == 0 || all_alike && handed_on >= others.serve;
+        let hopeless = others.serve == 0 || all_alike && handed_on >= others.serve || component && others.unasked == 0;
         if !hopeless {
             return failure;
         }
         let message = match (memory, others.serve) {
             (true, _) => failure.message.clone(),
             (false, 0) => format!("{}; no other worker that is there now serves such jobs", failure.message),
+            (false, _) if component => {
+                format!("{}; every other worker that is there now has refused it, too", failure.message)
+            }
             (false, _) => format!("{}; no other worker that is there now lists it either", failure.message),
         };
         Failure { hosts_fault: false, message, ..failure }

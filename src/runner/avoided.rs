@@ -71,12 +71,12 @@ impl Avoided {
     }
 }
 
-/// Reads `worker until_ms`.
+/// Reads `worker… until_ms`.
 fn left_ms(avoid: &str, worker: &str, now_ms: u64) -> Option<Duration> {
-    let (whom, till) = avoid.split_once(' ')?;
+    let (whom, till) = avoid.rsplit_once(' ')?;
     let left = till.parse::<u64>().ok()?.checked_sub(now_ms)?;
     // One more: the server compares its own clock, and asking a moment too early would find nothing.
-    (whom == worker).then(|| Duration::from_millis(left.saturating_add(1).min(600_000)))
+    whom.split(' ').any(|whom| whom == worker).then(|| Duration::from_millis(left.saturating_add(1).min(600_000)))
 }
 
 #[cfg(test)]
@@ -99,8 +99,10 @@ mod tests {
 
     #[test]
     fn only_what_names_this_worker_and_the_future_counts() {
-        assert_eq!(left_ms("w 1500", "w", 1000), Some(Duration::from_millis(501)));
-        for (avoid, worker) in [("w 999", "w"), ("w 1500", "v"), ("", "w"), ("w soon", "w"), ("w", "w")] {
+        for avoid in ["w 1500", "v w 1500", "w v 1500"] {
+            assert_eq!(left_ms(avoid, "w", 1000), Some(Duration::from_millis(501)));
+        }
+        for (avoid, worker) in [("w 999", "w"), ("w vw 1500", "v"), ("", "w"), ("w soon", "w"), ("w", "w")] {
             assert_eq!(left_ms(avoid, worker, 1000), None, "{avoid:?}");
         }
     }

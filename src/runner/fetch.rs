@@ -50,7 +50,7 @@ pub enum NotHere {
 const LONGEST_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 
 /// What is read of the hash besides `ctx` and what this worker's matching needs.
-const READ: [&str; 10] = [
+const READ: [&str; 11] = [
     "status",
     "service_required",
     "requirements",
@@ -61,6 +61,7 @@ const READ: [&str; 10] = [
     "retry_count",
     "max_retries",
     "handed_on",
+    "refused_by",
 ];
 
 /// Reads a claimed job. Without `capabilities` its fit is not asked: it ran here before.

@@ -10,7 +10,7 @@
 //! | routes that cancel a job | cancelling an id that nobody has | queue and interrupt, each by its own route |
 //! | interrupt by id | version, 0.3.57 | said in the log; sent only right after our prompt was seen to run |
 //! | previews that name their prompt | the answer to our first message on the socket | those in our run's time are ours |
-//! | previews by prompt | version, 0.4.0 | as the server was started |
+//! | previews by prompt | version, 0.5.0 | as the server was started |
 //! | API keys kept out of the queue | version, 0.3.68 | jobs with keys are not given to it |
 //! | time of submission in history | the entry itself | our own clock |
 //! | largest body | `/features` | its 413 |
@@ -27,7 +27,7 @@ use std::time::Duration;
 pub(super) const OLDEST: Release = Release(0, 3, 45);
 const INTERRUPTS_BY_ID: Release = Release(0, 3, 57);
 const HIDES_KEYS: Release = Release(0, 3, 68);
-const PREVIEWS_BY_PROMPT: Release = Release(0, 4, 0);
+const PREVIEWS_BY_PROMPT: Release = Release(0, 5, 0);
 
 /// A release number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,7 +170,8 @@ mod tests {
             ("0.3.57", (true, false, false)),
             ("0.3.64", (true, false, false)),
             ("0.3.68", (true, false, true)),
-            ("v0.4.0-12-gabcdef", (true, true, true)),
+            ("0.4.0", (true, false, true)),
+            ("v0.5.0-12-gabcdef", (true, true, true)),
             ("0.18.1", (true, true, true)),
             ("0.27.0", (true, true, true)),
             ("1.0.0rc2", (true, true, true)),

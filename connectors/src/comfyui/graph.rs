@@ -5,6 +5,7 @@ use super::refusal::is_model_file;
 use crate::contract::Job;
 use crate::failure::{Failure, Reason};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// An API-format graph: node id → `{class_type, inputs, _meta?}`.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub(super) struct Graph {
     scale: String,
 }
 
+/// An input that no node knows.
+const MARK_INPUT: &str = "gpu_worker";
 /// A graph that names more is no graph of a person.
 const MODELS_MAX: usize = 64;
 
@@ -58,17 +61,33 @@ impl Graph {
         format!("{model} {width}x{height}x{count}")
     }
 
-    /// Puts the mark at the end of each literal file prefix, so that the cache cannot name another run's files.
+    /// Puts the mark at the end of each literal file prefix, so that the cache cannot name another run's files. A node
+    /// that gets its prefix from another node, and every other node that leads nowhere, is given it as an input of its
+    /// own: servers let unknown inputs pass and count them in, so that it runs anew.
     pub fn mark(&mut self, mark: &str) {
-        for node in self.nodes.values_mut() {
-            if let Some(Value::String(prefix)) = node.pointer_mut("/inputs/filename_prefix") {
-                prefix.push_str(mark);
-                self.marked += 1;
+        let linked: BTreeSet<String> = self.links().map(str::to_owned).collect();
+        for (id, node) in &mut self.nodes {
+            let Some(inputs) = node.get_mut("inputs").and_then(Value::as_object_mut) else { continue };
+            let prefix = inputs.get_mut("filename_prefix");
+            let saves = prefix.is_some();
+            self.marked += usize::from(saves);
+            match prefix {
+                Some(Value::String(prefix)) => prefix.push_str(mark),
+                _ if saves || !linked.contains(id) => {
+                    inputs.insert(MARK_INPUT.to_owned(), mark.into());
+                }
+                _ => {}
             }
         }
     }
 
-    /// Whether some node saves files under a marked prefix, so that a success without files is none.
+    /// The nodes that others take something from.
+    fn links(&self) -> impl Iterator<Item = &str> {
+        let inputs = self.nodes.values().filter_map(|node| node.get("inputs")?.as_object());
+        inputs.flat_map(|inputs| inputs.values().filter_map(|value| value.as_array()?.first()?.as_str()))
+    }
+
+    /// Whether some node saves files under a prefix, so that a success without files is none.
     pub fn saves_files(&self) -> bool {
         self.marked > 0
     }
@@ -178,6 +197,11 @@ fn check_node(id: &str, node: &Value) -> Result<(), Failure> {
             format!("node `{id}` ({class}) of the workflow has no inputs; give `\"inputs\": {{}}` if it needs none");
         return Err(Failure::new(Reason::InvalidFormat, what));
     }
+    let prefix = node.pointer("/inputs/filename_prefix").and_then(Value::as_str).unwrap_or_default();
+    if leads_out(prefix) {
+        let what = format!("node `{id}` ({class}): its filename_prefix leads out of ComfyUI's output folder");
+        return Err(Failure::new(Reason::InvalidPayload, what));
+    }
     if class == "SaveImageWebsocket" {
         let what = format!(
             "node `{id}` (SaveImageWebsocket) sends its pictures to a socket and keeps none, so they would be lost \
@@ -186,6 +210,19 @@ fn check_node(id: &str, node: &Value) -> Result<(), Failure> {
         return Err(Failure::new(Reason::UnsupportedOperation, what));
     }
     Ok(())
+}
+
+/// No save node writes there; each attempt would fail the same way.
+fn leads_out(prefix: &str) -> bool {
+    let mut depth = 0;
+    prefix.split(['/', '\\']).any(|part| {
+        depth += match part {
+            ".." => -1,
+            "" | "." => 0,
+            _ => 1,
+        };
+        depth < 0
+    })
 }
 
 /// The end that every file prefix of this attempt gets: job, attempt, and enough of the prompt id to be unique.
@@ -232,6 +269,40 @@ mod tests {
         assert_eq!(graph.models_of("1").collect::<Vec<_>>(), ["a.safetensors"]);
         assert_eq!(graph.kind_of_work("4"), "KSampler xl.safetensors 1024x768x2");
         assert_eq!(graph.kind_of_work("4.0.1"), graph.kind_of_work("4"), "an expansion counts with its maker");
+    }
+
+    #[test]
+    fn what_cannot_be_marked_by_its_prefix_gets_an_input_that_makes_it_run_anew() {
+        let mut graph = Graph::read(&serde_json::json!({
+            "1": { "class_type": "EmptyImage", "inputs": {} },
+            "2": { "class_type": "PrimitiveString", "inputs": { "value": "fox" } },
+            "3": { "class_type": "SaveImage", "inputs": { "images": ["1", 0], "filename_prefix": "fox" } },
+            "4": { "class_type": "SaveImage", "inputs": { "images": ["1", 0], "filename_prefix": ["2", 0] } },
+            "5": { "class_type": "SaveAndPass", "inputs": { "images": ["1", 0], "filename_prefix": ["2", 0] } },
+            "6": { "class_type": "PreviewImage", "inputs": { "images": ["5", 0] } },
+        }))
+        .unwrap();
+        graph.mark("_m");
+        let input = |id: &str, name: &str| graph.text(id, name).map(str::to_owned);
+        let marks = ["1", "2", "3", "4", "5", "6"].map(|id| input(id, "gpu_worker").is_some());
+        assert_eq!(marks, [false, false, false, true, true, true]);
+        assert_eq!(input("3", "filename_prefix").as_deref(), Some("fox_m"));
+        assert_eq!(input("2", "value").as_deref(), Some("fox"), "others may use it, too");
+        assert!(graph.saves_files());
+    }
+
+    #[test]
+    fn a_prefix_that_leads_out_of_the_output_folder_is_refused() {
+        let graph = |prefix: &str| {
+            let inputs = serde_json::json!({ "images": ["1", 0], "filename_prefix": prefix });
+            Graph::read(&serde_json::json!({ "9": { "class_type": "SaveImage", "inputs": inputs } }))
+        };
+        for out in ["../../evil", "..", "a/../../evil", "..\\evil"] {
+            assert_eq!(graph(out).unwrap_err().reason, Reason::InvalidPayload, "{out}");
+        }
+        for within in ["a", "a/b", "a/../b", "./a..b", "", "%date:yyyy%/x"] {
+            assert!(graph(within).is_ok(), "{within}");
+        }
     }
 
     #[test]

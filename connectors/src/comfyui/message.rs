@@ -22,13 +22,17 @@ pub(super) enum Message {
     Executed(String),
     /// The run is over, or about to be: history says how.
     Over,
-    /// A node failed, or one branch is blocked; the run may go on.
+    /// A node failed: history says how.
     Error,
+    /// A node got nothing to work on, because one before it blocks its branch; the run goes on. Told here alone.
+    Blocked(Value),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct NodeState {
     pub id: String,
+    /// The node of the graph that it is shown as, if it was made by one during the run.
+    pub shown_as: Option<String>,
     pub value: f64,
     pub max: f64,
     pub finished: bool,
@@ -54,10 +58,16 @@ impl Message {
                 Self::Nodes(nodes.iter().map(|(id, state)| NodeState::read(id, state)).collect())
             }
             "progress" => Self::Step { node: node()?, value: number(data, "value"), max: number(data, "max") },
-            "executing" => node().map_or(Self::Over, Self::Executing),
+            "executing" => {
+                let shown = data.get("display_node").and_then(Value::as_str).map(str::to_owned);
+                node().map_or(Self::Over, |node| Self::Executing(shown.unwrap_or(node)))
+            }
             "executed" => Self::Executed(node()?),
             "execution_success" | "execution_interrupted" => Self::Over,
-            "execution_error" => Self::Error,
+            "execution_error" => match data.get("exception_type").and_then(Value::as_str) {
+                Some("ExecutionBlocked") => Self::Blocked(data.clone()),
+                _ => Self::Error,
+            },
             _ => return None,
         })
     }
@@ -75,7 +85,14 @@ impl Message {
 impl NodeState {
     fn read(id: &str, state: &Value) -> Self {
         let finished = state.get("state").and_then(Value::as_str) == Some("finished");
-        Self { id: id.to_owned(), value: number(state, "value"), max: number(state, "max"), finished }
+        let shown = state.get("display_node_id").and_then(Value::as_str).filter(|shown| *shown != id);
+        Self {
+            id: id.to_owned(),
+            shown_as: shown.map(str::to_owned),
+            value: number(state, "value"),
+            max: number(state, "max"),
+            finished,
+        }
     }
 }
 

@@ -5,8 +5,10 @@
 //! the run (expansions) count with the node that made them.
 
 use super::graph::Graph;
-use super::message::Message;
+use super::message::{Message, NodeState};
+use super::verdict::BLOCKS_MAX;
 use crate::contract::{Preview, Progress, ProgressSink, Stage};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
@@ -20,6 +22,12 @@ pub(super) struct Tracker<'a> {
     step: Option<(u64, u64)>,
     best: f64,
     sees_states: bool,
+    /// Nodes that were made during the run, and the nodes of the graph that they are shown as.
+    shown_as: BTreeMap<String, String>,
+    /// What was reported last: several messages of the server say the same.
+    told: Option<Progress>,
+    /// What the server says of nodes that got nothing to work on, of the first few.
+    pub blocked: Vec<Value>,
     /// When the server took the prompt up.
     pub started: Option<Instant>,
 }
@@ -35,6 +43,9 @@ impl<'a> Tracker<'a> {
             step: None,
             best: 0.0,
             sees_states: false,
+            shown_as: BTreeMap::new(),
+            told: None,
+            blocked: Vec::new(),
             started: None,
         }
     }
@@ -44,22 +55,24 @@ impl<'a> Tracker<'a> {
     }
 
     /// The prompt waits behind this many others. `blind`: nothing would tell that it does so no longer.
-    pub fn waiting(&self, ahead: usize, blind: bool) {
+    pub fn waiting(&mut self, ahead: usize, blind: bool) {
+        self.told = None;
         let others = if ahead == 1 { "1 other" } else { &format!("{ahead} others") };
         let message = Some(format!("waiting in ComfyUI's queue behind {others}"));
         let stage = if blind { Stage::Unseen } else { Stage::Waiting };
         self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage });
     }
 
-    /// Handed over, and waiting until the server takes it up.
-    pub fn handed_over(&self, blind: bool) {
-        let message = Some("handed to ComfyUI".to_owned());
+    /// Handed over, by an earlier process if `again`, and waiting until the server takes it up.
+    pub fn handed_over(&self, blind: bool, again: bool) {
+        let message = Some(if again { "taken up again" } else { "handed to ComfyUI" }.to_owned());
         let stage = if blind { Stage::Unseen } else { Stage::Waiting };
         self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage });
     }
 
     /// It runs, but there is no socket that would tell of it.
-    pub fn unseen(&self) {
+    pub fn unseen(&mut self) {
+        self.told = None;
         let message = Some("at work in ComfyUI, which tells no progress".to_owned());
         self.sink.report(Progress { fraction: self.best, message, node: None, step: None, stage: Stage::Unseen });
     }
@@ -82,7 +95,14 @@ impl<'a> Tracker<'a> {
                 for state in states {
                     let done = if state.finished { 1.0 } else { part(state.value, state.max) };
                     self.done(&state.id, done);
+                    if self.at.as_ref().is_some_and(|at| *at == state.id || state.shown_as.as_ref() == Some(at))
+                        && !state.finished
+                        && state.value > 0.0
+                    {
+                        self.step = step(state.value, state.max);
+                    }
                 }
+                self.count_within(states);
             }
             Message::Executing(node) => {
                 if !self.sees_states {
@@ -94,10 +114,16 @@ impl<'a> Tracker<'a> {
             }
             Message::Step { node, value, max } => {
                 self.done(node, part(*value, *max));
-                self.at = Some(node.clone());
-                self.step = (*max >= 1.0).then_some((value.max(0.0) as u64, *max as u64));
+                self.at = Some(self.shown_as.get(node).unwrap_or(node).clone());
+                self.step = step(*value, *max);
             }
             Message::Executed(node) => self.done(node, 1.0),
+            Message::Blocked(said) => {
+                if self.blocked.len() < BLOCKS_MAX {
+                    self.blocked.push(said.clone());
+                }
+                return;
+            }
             Message::Over | Message::Error => return,
         }
         self.report();
@@ -107,6 +133,22 @@ impl<'a> Tracker<'a> {
     pub fn show(&self, preview: Preview) {
         let node = preview.node.or_else(|| self.at.clone());
         self.sink.preview(Preview { node, ..preview });
+    }
+
+    /// How many nodes a node makes is not known: the next one is always still to come.
+    fn count_within(&mut self, states: &[NodeState]) {
+        let mut made: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+        for state in states {
+            if let Some(shown) = &state.shown_as {
+                self.shown_as.insert(state.id.clone(), shown.clone());
+                let (done, all) = made.entry(shown).or_default();
+                *done += if state.finished { 1.0 } else { part(state.value, state.max) };
+                *all += 1.0;
+            }
+        }
+        for (shown, (done, all)) in made {
+            self.done(shown, done / (all + 1.0));
+        }
     }
 
     fn done(&mut self, node: &str, part: f64) {
@@ -123,13 +165,17 @@ impl<'a> Tracker<'a> {
         if to_do > 0 {
             self.best = self.best.max((done / to_do as f64).clamp(0.0, 1.0));
         }
-        self.sink.report(Progress {
+        let progress = Progress {
             fraction: self.best,
-            message: self.at.as_deref().map(|node| self.describe(node)),
+            message: Some(self.at.as_deref().map_or_else(|| "starting".to_owned(), |node| self.describe(node))),
             node: self.at.clone(),
             step: self.step,
             stage: self.at.as_deref().map_or(Stage::Working, |node| Stage::Kind(self.graph.kind_of_work(node))),
-        });
+        };
+        if self.told.as_ref() != Some(&progress) {
+            self.sink.report(progress.clone());
+            self.told = Some(progress);
+        }
     }
 
     fn describe(&self, node: &str) -> String {
@@ -144,6 +190,42 @@ impl<'a> Tracker<'a> {
     }
 }
 
+fn step(value: f64, max: f64) -> Option<(u64, u64)> {
+    (max >= 1.0).then_some((value.max(0.0) as u64, max as u64))
+}
+
 fn part(value: f64, max: f64) -> f64 {
     if max > 0.0 { (value / max).clamp(0.0, 1.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::Bench;
+    use serde_json::json;
+
+    #[test]
+    fn nodes_made_during_the_run_count_within_their_maker_and_a_step_is_told_once() {
+        let nodes = json!({
+            "1": { "class_type": "Loop", "inputs": {} },
+            "2": { "class_type": "SaveImage", "inputs": { "images": ["1", 0] } },
+        });
+        let (graph, bench) = (Graph::read(&nodes).unwrap(), Bench::new());
+        let mut tracker = Tracker::new(&graph, &*bench.progress);
+        let child = |value: u64| json!({ "value": value, "max": 4, "state": "running", "display_node_id": "1", "parent_node_id": "1" });
+        for (kind, data) in [
+            ("execution_start", json!({})),
+            ("executing", json!({ "node": "1.0.0.1", "display_node": "1" })),
+            ("progress_state", json!({ "nodes": { "1.0.0.1": child(2) } })),
+            ("progress", json!({ "node": "1.0.0.1", "value": 2, "max": 4 })),
+        ] {
+            let mut message = json!({ "type": kind, "data": data });
+            message["data"]["prompt_id"] = json!("p");
+            tracker.take(&Message::read(&message.to_string(), "p").unwrap());
+        }
+        let told: Vec<_> =
+            bench.progress.reports().into_iter().map(|told| (told.node, told.step, told.fraction)).collect();
+        let node = Some("1".to_owned());
+        assert_eq!(told, [(None, None, 0.0), (node.clone(), None, 0.0), (node, Some((2, 4)), 0.125)]);
+    }
 }

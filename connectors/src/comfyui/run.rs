@@ -132,7 +132,7 @@ impl Attempt<'_> {
     ) -> Result<Option<Outcome>, RunError> {
         let timing = &self.comfy.settings.timing;
         let mut tracker = Tracker::new(self.graph, &*self.ctx.progress);
-        tracker.handed_over(socket.is_none());
+        tracker.handed_over(socket.is_none(), resumed);
         let following = Follow::new(&self.comfy.api, timing, self.id, &mut tracker, socket, begun.doubt);
         let following = if resumed { following.looking_back() } else { following };
         let entry = tokio::select! {
@@ -149,7 +149,7 @@ impl Attempt<'_> {
             timings.insert("queued_ms".to_owned(), ms(started.saturating_duration_since(since)));
         }
         let (mut partial, mut blocked) = (begun.left_out, Vec::new());
-        match verdict::read(&entry, Some(self.graph)) {
+        match verdict::read(&entry, &tracker.blocked, Some(self.graph)) {
             Verdict::Success { blocked: said } => blocked = said,
             Verdict::Failed(failure) => match self.part_of(&entry, failure) {
                 Ok(why) => partial = Some(why),

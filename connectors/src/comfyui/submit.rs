@@ -117,7 +117,7 @@ impl Attempt<'_> {
             }
             Some(failure) => {
                 self.stop(self.id).await;
-                let said = match partly {
+                let said = match partly && !self.wishes.accepts_part {
                     true => format!("{}; the rest of the workflow would run, and {ACCEPT}", failure.message),
                     false => failure.message.clone(),
                 };

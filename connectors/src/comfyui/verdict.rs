@@ -1,5 +1,5 @@
-//! How a run ended, read off its history entry and nothing else.
-//! In: a history entry. Out: success, or a failure without inputs, paths and tracebacks.
+//! How a run ended, read off its history entry; of blocked branches the socket alone tells.
+//! In: a history entry, what was heard of blocks. Out: success, or a failure without inputs, paths and tracebacks.
 
 use super::api::Entry;
 use super::graph::Graph;
@@ -8,7 +8,7 @@ use crate::python::{Cause, cause};
 use serde_json::Value;
 
 /// More blocked branches than this are not told of.
-const BLOCKS_SHOWN: usize = 4;
+pub(super) const BLOCKS_MAX: usize = 4;
 
 /// How it ended.
 #[derive(Debug)]
@@ -22,12 +22,17 @@ pub(super) enum Verdict {
     Failed(Failure),
 }
 
-pub(super) fn read(entry: &Entry, graph: Option<&Graph>) -> Verdict {
-    // A blocked branch leaves an error message in a run that ends in success: the status decides.
+pub(super) fn read(entry: &Entry, heard: &[Value], graph: Option<&Graph>) -> Verdict {
+    // A blocked branch is told as an error of a run that ends in success: the status decides.
     match entry.status.as_ref().map(|status| status.status_str.as_str()) {
         Some("success") => {
-            let blocks = entry.messages("execution_error").take(BLOCKS_SHOWN);
-            Verdict::Success { blocked: blocks.map(|block| of_error(block, graph).message).collect() }
+            let mut blocked = Vec::new();
+            for said in heard.iter().chain(entry.messages("execution_error")).map(|block| of_block(block, graph)) {
+                if blocked.len() < BLOCKS_MAX && !blocked.contains(&said) {
+                    blocked.push(said);
+                }
+            }
+            Verdict::Success { blocked }
         }
         // Older servers and forks have no status; they make entries of finished runs alone.
         None if !entry.outputs.is_empty() => Verdict::Success { blocked: Vec::new() },
@@ -40,6 +45,16 @@ pub(super) fn read(entry: &Entry, graph: Option<&Graph>) -> Verdict {
             }
         },
     }
+}
+
+/// The node is the one that got nothing; the one that blocks is not named.
+fn of_block(block: &Value, graph: Option<&Graph>) -> String {
+    let text = |name: &str| block.get(name).and_then(Value::as_str).unwrap_or_default();
+    let short = |name: &str| text(name).chars().take(80).collect::<String>();
+    let said = text("exception_message");
+    let said = presentable(said.strip_prefix("Execution Blocked:").unwrap_or(said), graph);
+    let colon = if said.is_empty() { "" } else { ": " };
+    format!("node {} ({}) was blocked{colon}{said}", short("node_id"), short("node_type"))
 }
 
 fn of_error(error: &Value, graph: Option<&Graph>) -> Failure {

@@ -11,7 +11,8 @@
 //! | a second socket of the same id goes deaf | `points::point_04_one_fresh_client_id_per_socket` |
 //! | no pings, frozen with an open socket, ended without close frame | `comfyui_wire`, `replayed::server_frozen_…`, `replayed::server_ended_…` |
 //! | a slow reader stalls everybody | `points::point_05_socket_is_read_fast_while_other_questions_hang` |
-//! | success before history, endings lost, blocked branches | `replayed::race_history_after_success`, `points::point_06_…`, `a_blocked_branch_is_told_and_no_failure` |
+//! | success before history, endings lost | `replayed::race_history_after_success`, `points::point_06_…` |
+//! | a blocked branch is told on the socket alone | `a_blocked_branch_is_told_and_no_failure`, `a_workflow_that_blocks_all_…`, `a_block_that_nobody_heard_of_…` |
 //! | pictures in two layouts, one of which names nobody; unknown and large frames | `pictures_of_both_layouts_are_shown_with_their_node`, `a_large_picture_comes_whole`, `frame` (unit) |
 //! | results sent as pictures alone (SaveImageWebsocket) | `comfyui_refusals::payloads_of_the_wrong_shape_never_reach_the_server` |
 //! | only a part of the graph runs, or one branch fails | `a_part_is_refused_unless_the_job_takes_it`, `finished_branches_are_taken_if_the_job_says_so` |
@@ -23,14 +24,11 @@
 //! | uploads are renamed | with the inputs of a job |
 
 use crate::comfyui::{connector, failure, graph_job, run, soon, steps_graph};
-use axum::Router;
-use axum::routing::{get, post};
 use connectors::conformance::{Bench, job};
 use connectors::contract::{Connector, Interrupted, Job, RunError};
 use connectors::failure::Reason;
 use serde_json::{Value, json};
 use stand_ins::comfyui::{Options, Quirks, Release, StandIn};
-use tokio::net::TcpListener;
 
 const RELEASES: [Release; 2] = [Release::V0_27_0, Release::V0_3_64];
 
@@ -320,37 +318,45 @@ async fn finished_branches_are_taken_if_the_job_says_so() {
     }
 }
 
+/// A branch that ends before its file, and says so with a text of the job.
+fn blocked() -> Value {
+    let inputs = json!({ "image": ["2", 0], "message": "a naked fox on the moon" });
+    json!({ "class_type": "LabBlocker", "inputs": inputs })
+}
+
+const BLOCKED: &str = "node 8 (SaveImage) was blocked: no picture was chosen for …";
+
 #[tokio::test]
 async fn a_blocked_branch_is_told_and_no_failure() {
-    let entry = |outputs: Value| {
-        let block = json!({
-            "node_id": "4", "node_type": "Switch", "exception_type": "ExecutionBlocked",
-            "exception_message": "no picture was chosen", "current_inputs": {}, "traceback": [],
-        });
-        let messages = json!([["execution_start", {}], ["execution_error", block], ["execution_success", {}]]);
-        json!({ "outputs": outputs, "status": { "status_str": "success", "messages": messages } })
-    };
-    let saved = json!({ "9": { "images": [{ "filename": "a.png", "subfolder": "", "type": "output" }] } });
-    for (outputs, ends_well) in [(saved, true), (json!({}), false)] {
-        let entry = entry(outputs);
-        let history = get(async move |id: axum::extract::Path<String>| axum::Json(json!({ id.0: entry })));
-        let accept = post(async |body: axum::Json<Value>| {
-            axum::Json(json!({ "prompt_id": body["prompt_id"], "node_errors": {} }))
-        });
-        let idle = get(async || axum::Json(json!({ "queue_running": [], "queue_pending": [] })));
-        let router = Router::new().route("/prompt", accept).route("/queue", idle).route("/history/{id}", history);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let server = tokio::spawn(axum::serve(listener, router.route("/view", get(async || "bytes"))).into_future());
-        let (ended, _) = run(&url, steps_graph(15, 1, 0.0)).await;
-        server.abort();
-        let said = "node 4 (Switch) failed with ExecutionBlocked: no picture was chosen";
-        if ends_well {
-            assert_eq!(ended.unwrap().data["blocked"], json!([said]));
-        } else {
-            let failure = failure(ended);
-            assert_eq!(failure.reason, Reason::InvalidPayload, "it would do so again");
-            assert!(failure.message.contains(said), "{failure}");
-        }
+    for release in RELEASES {
+        let server = stand_in(release, Quirks::default()).await;
+        let (ended, bench) = run(&server.url(), two_branches(blocked())).await;
+        let outcome = ended.unwrap();
+        assert_eq!((outcome.outputs.len(), &outcome.data["blocked"]), (1, &json!([BLOCKED])));
+        // The server told it on the socket alone.
+        let id = &bench.ledger.ids()[0];
+        let history = reqwest::get(format!("{}/history/{id}", server.url())).await.unwrap().text().await.unwrap();
+        assert!(history.contains("execution_success") && !history.contains("execution_error"), "{history}");
     }
+}
+
+#[tokio::test]
+async fn a_workflow_that_blocks_all_it_would_save_fails_for_good() {
+    for release in RELEASES {
+        let server = stand_in(release, Quirks::default()).await;
+        let mut graph = two_branches(blocked());
+        graph.as_object_mut().unwrap().remove("9");
+        let failure = failure(run(&server.url(), graph).await.0);
+        assert_eq!((failure.reason, failure.hosts_fault), (Reason::InvalidPayload, false), "it would do so again");
+        assert!(failure.message.contains(BLOCKED) && !failure.message.contains("naked"), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_nobody_heard_of_is_a_success_without_files() {
+    let quirks = Quirks { missing_routes: ["GET /ws".to_owned()].into(), ..Quirks::default() };
+    let server = stand_in(Release::V0_27_0, quirks).await;
+    let mut graph = two_branches(blocked());
+    graph.as_object_mut().unwrap().remove("9");
+    assert_eq!(failure(run(&server.url(), graph).await.0).reason, Reason::MissingExpectedData);
 }

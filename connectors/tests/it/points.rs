@@ -12,7 +12,7 @@ use connectors::conformance::{Bench, MemoryLedger, job};
 use connectors::contract::{Connector, Reattached};
 use connectors::failure::{FailureType, Reason};
 use serde_json::{Value, json};
-use stand_ins::comfyui::{Options, StandIn};
+use stand_ins::comfyui::{Options, Release, StandIn};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -74,6 +74,42 @@ async fn point_03_file_prefix_is_unique_per_attempt() {
 }
 
 #[tokio::test]
+async fn point_03_a_cached_run_names_no_foreign_file_though_its_prefix_comes_from_a_node() {
+    for release in [Release::V0_27_0, Release::V0_3_64] {
+        let server = StandIn::start(Options { release, cached_graphs: 4, ..Options::default() }).await.unwrap();
+        let graph = |color: u32| {
+            let mut graph = steps_graph(color, 1, 0.0);
+            graph["5"] = json!({ "class_type": "PrimitiveString", "inputs": { "value": "own" } });
+            graph["9"]["inputs"]["filename_prefix"] = json!(["5", 0]);
+            graph["6"] = json!({ "class_type": "PreviewImage", "inputs": { "images": ["2", 0] } });
+            graph
+        };
+        run(&server.url(), graph(0xFF_0000)).await.0.unwrap();
+        server.delete_outputs().unwrap();
+        let (_, other) = run(&server.url(), graph(0x00_00FF)).await;
+        let (ended, again) = run(&server.url(), graph(0xFF_0000)).await;
+        let outcome = ended.unwrap();
+        assert_eq!(outcome.outputs[0].name, "own_00002_.png", "the first of that name is another job's");
+        let written: Vec<_> =
+            server.files_written().into_iter().filter(|file| !file.to_str().unwrap().contains("temp")).collect();
+        assert_eq!(again.outputs.files()[0].bytes, std::fs::read(&written[2]).unwrap());
+        assert_ne!(again.outputs.files()[0].bytes, other.outputs.files()[0].bytes);
+        let ran = &server.executions()[2].nodes;
+        assert!(ran.contains(&"9".to_owned()) && ran.contains(&"6".to_owned()) && ran.len() == 2, "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn point_03_a_preview_is_made_anew() {
+    let server = StandIn::start(Options { cached_graphs: 4, ..Options::default() }).await.unwrap();
+    let mut graph = steps_graph(5, 1, 0.0);
+    graph["9"] = json!({ "class_type": "PreviewImage", "inputs": { "images": ["2", 0] } });
+    run(&server.url(), graph.clone()).await.0.unwrap();
+    std::fs::remove_file(&server.files_written()[0]).unwrap();
+    assert_eq!(run(&server.url(), graph).await.0.unwrap().outputs.len(), 1, "the file of the first is gone");
+}
+
+#[tokio::test]
 async fn point_03_a_prefix_that_comes_from_a_node_is_left_alone() {
     let replay = Replay::start("0.27.0/success-first-run", 0, Cut::default()).await;
     let mut graph = replay.graph();
@@ -81,6 +117,7 @@ async fn point_03_a_prefix_that_comes_from_a_node_is_left_alone() {
     run(replay.url(), graph).await.0.unwrap();
     let sent = &replay.bodies("/prompt")[0]["prompt"];
     assert_eq!(sent["10"]["inputs"]["filename_prefix"], json!(["11", 0]));
+    assert!(sent["10"]["inputs"]["gpu_worker"].as_str().unwrap().starts_with("_job-1-1-"), "but it runs anew");
     assert!(sent["9"]["inputs"]["filename_prefix"].as_str().unwrap().starts_with("fx/success_job-1-1-"));
 }
 

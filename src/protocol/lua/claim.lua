@@ -91,8 +91,8 @@ end
 
 local function avoided(job)
   if not job.avoid then return false end
-  local whom, till = string.match(job.avoid, '^(%S+) (%d+)$')
-  return whom == worker and tonumber(till) > NOW
+  local whom, till = string.match(job.avoid, '^(.+) (%d+)$')
+  return whom and tonumber(till) > NOW and string.find(' ' .. whom .. ' ', ' ' .. worker .. ' ', 1, true) ~= nil
 end
 
 -- How many stale entries are dropped, and how many jobs that avoid the caller are passed over, in one call.

@@ -41,9 +41,19 @@ local pause = math.min(longest, tonumber(ARGV[12]) * 2 ^ math.min(tries, 20))
 local due = NOW + math.max(math.floor(pause * (0.5 + tonumber(ARGV[13]) / 2)), math.min(longest, tonumber(ARGV[14])))
 -- Whoever failed keeps off one pause longer than the others; much longer if the fault is likely to be its own.
 local till = due + (verdict == 'elsewhere' and 4 * longest or pause)
+local avoid = worker
+if not charged and reason == 'component_error' then
+  -- What a worker lacks it lacks in a minute, too: those that were not asked yet come first.
+  local before = job.refused_by or ''
+  local known = string.find(' ' .. before .. ' ', ' ' .. worker .. ' ', 1, true)
+  avoid = known and before or #before > 0 and #before < 4096 and before .. ' ' .. worker or worker
+  till = due + longest
+  fields[#fields + 1] = 'refused_by'
+  fields[#fields + 1] = avoid
+end
 leave(id, job)
 redis.call('HSET', job_key(id), 'status', 'pending', 'worker_id', '', 'assigned_at', '', 'done', token,
-  'failed_at', iso(NOW), 'handed_on', int(handed_on), 'avoid', worker .. ' ' .. int(till), unpack(fields))
+  'failed_at', iso(NOW), 'handed_on', int(handed_on), 'avoid', avoid .. ' ' .. int(till), unpack(fields))
 redis.call('HDEL', job_key(id), 'claim', 'service_job_id')
 forget_start(id, token)
 redis.call('ZADD', DELAYED, int(due), id)

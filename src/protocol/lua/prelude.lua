@@ -45,7 +45,7 @@ local function number(text)
 end
 
 local FIELDS = { 'status', 'created_at', 'final', 'claim', 'worker_id', 'attempt', 'class', 'order', 'life',
-  'cancel_requested', 'stalled', 'avoid', 'done', 'retry_count', 'max_retries', 'error', 'workflow_id',
+  'cancel_requested', 'stalled', 'avoid', 'refused_by', 'done', 'retry_count', 'max_retries', 'error', 'workflow_id',
   'current_step', 'total_steps', 'workflow_priority', 'workflow_datetime', 'priority', 'service_required',
   'customer_id', 'service_job_id', 'handed_on', 'started_at', 'token_session' }
 
@@ -223,7 +223,7 @@ end
 
 -- Ours of a job's fields that belong to one life alone.
 local OF_LIFE = { 'final', 'result', 'claim', 'done', 'attempt', 'stalled', 'takeovers', 'takeovers_at', 'handed_on',
-  'avoid', 'cancel_requested', 'service_job_id', 'progress', 'progress_message', 'progress_at', 'token_session', 'token_run',
+  'avoid', 'refused_by', 'cancel_requested', 'service_job_id', 'progress', 'progress_message', 'progress_at', 'token_session', 'token_run',
   'token_next', 'token_end' }
 local OF_PAST = { 'error', 'failure_type', 'failure_reason', 'started_at', 'completed_at', 'failed_at', 'cancelled_at' }
 

@@ -5,6 +5,8 @@ local id, token, service_job = ARGV[6], ARGV[7], ARGV[8]
 local job = load(id)
 if not job or not held(job, token) then return { loss(job, token) } end
 local first = job.status == 'assigned'
+-- Other work of the same attempt begins anew.
+if job.service_job_id and job.service_job_id ~= service_job then redis.call('HDEL', job_key(id), 'progress') end
 redis.call('HSET', job_key(id), 'status', 'in_progress', 'service_job_id', service_job)
 note_start(id, job, token, service_job)
 if first then

@@ -14,10 +14,11 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::cache::{self, Made, link};
+use super::catalog;
 use super::ledger::{Ended, Item};
 use super::order::{next, upstream};
 use super::server::Server;
-use super::works::{self, Work};
+use super::works::{self, Thing, Work};
 
 /// Why a node did not come to its end.
 pub(crate) enum Stop {
@@ -132,7 +133,10 @@ impl Run<'_> {
         }
         let class = self.item.graph[node]["class_type"].as_str().unwrap_or_default();
         let inputs = self.item.graph[node]["inputs"].clone();
-        let made = works::perform(Work { run: self, node: node.to_owned(), inputs }, class).await?;
+        let made = match self.blocked(&inputs) {
+            Some(why) => self.skip(node, class, why),
+            None => works::perform(Work { run: self, node: node.to_owned(), inputs }, class).await?,
+        };
         self.server.wire.thawed().await;
         if let Some(shown) = &made.shown {
             self.to_client(
@@ -150,6 +154,32 @@ impl Run<'_> {
         }
         self.tell_bars();
         Ok(made)
+    }
+
+    /// What blocks a node with these inputs, if something does.
+    fn blocked(&self, inputs: &Value) -> Option<Option<String>> {
+        let links = inputs.as_object().into_iter().flatten().filter_map(|(_, value)| link(value));
+        let mut things = links.filter_map(|(from, slot)| self.made.get(from)?.things.get(slot as usize));
+        things.find_map(|thing| match thing {
+            Thing::Blocked(why) => Some(why.clone()),
+            _ => None,
+        })
+    }
+
+    /// The real server tells its client alone; history does not hold it.
+    fn skip(&self, node: &str, class: &str, why: Option<String>) -> Made {
+        if let Some(why) = why {
+            self.to_client(
+                "execution_error",
+                json!({
+                    "prompt_id": self.item.id, "node_id": node, "node_type": class, "executed": self.executed,
+                    "exception_message": format!("Execution Blocked: {why}"), "exception_type": "ExecutionBlocked",
+                    "traceback": [], "current_inputs": [], "current_outputs": [],
+                }),
+            );
+        }
+        let outputs = catalog::class(class).map_or(0, |class| class.output.len());
+        Made { things: vec![Thing::Blocked(None); outputs], shown: None }
     }
 
     fn keep_output(&mut self, node: &str, shown: Value) {

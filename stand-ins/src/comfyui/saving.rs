@@ -66,7 +66,7 @@ pub(crate) async fn save(work: &mut Work<'_, '_>, class: &str) -> Result<Option<
             "ComfyUI_temp_{}",
             &work.run.item.id.replace(|c: char| !c.is_ascii_alphanumeric(), "x").chars().take(5).collect::<String>()
         ),
-        _ => work.text("filename_prefix").to_owned(),
+        _ => work.text_or_linked("filename_prefix").to_owned(),
     };
     let pictures = match (class, work.linked("images")) {
         ("SaveImage" | "PreviewImage", Thing::Picture { width, height, count, tint }) => {

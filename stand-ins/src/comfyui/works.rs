@@ -13,7 +13,7 @@ use super::picture;
 use super::saving;
 
 /// A value on a link between nodes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Thing {
     /// Pixels; a latent knows the size it will have as a picture.
     Picture {
@@ -23,6 +23,8 @@ pub(crate) enum Thing {
         tint: u32,
     },
     Opaque,
+    /// Whatever takes it is not run; the first one says why, those after it are silent.
+    Blocked(Option<String>),
 }
 
 /// Inputs of one node.
@@ -41,9 +43,17 @@ impl Work<'_, '_> {
         self.inputs[name].as_str().unwrap_or_default()
     }
 
+    /// A text that stands here, or in the node that it is linked to.
+    pub(crate) fn text_or_linked(&self, name: &str) -> &str {
+        match link(&self.inputs[name]) {
+            Some((from, _)) => self.run.item.graph[from]["inputs"]["value"].as_str().unwrap_or_default(),
+            None => self.text(name),
+        }
+    }
+
     pub(crate) fn linked(&self, name: &str) -> Thing {
         let made = link(&self.inputs[name]).and_then(|(from, slot)| self.run.made.get(from)?.things.get(slot as usize));
-        made.copied().unwrap_or(Thing::Opaque)
+        made.cloned().unwrap_or(Thing::Opaque)
     }
 
     fn size(&self, tint: u32) -> Thing {
@@ -96,14 +106,14 @@ pub(crate) async fn perform(mut work: Work<'_, '_>, class: &str) -> Result<Made,
             Thing::Picture { width, height, count, tint } => {
                 Thing::Picture { width, height, count, tint: !tint & 0xFF_FFFF }
             }
-            Thing::Opaque => Thing::Opaque,
+            other => other,
         }])),
         "ImageScale" => Ok(hands_on([match work.linked("image") {
             Thing::Picture { count, tint, .. } => {
                 let [width, height] = ["width", "height"].map(|name| work.number(name).max(1.0) as u32);
                 Thing::Picture { width, height, count, tint }
             }
-            Thing::Opaque => Thing::Opaque,
+            other => other,
         }])),
         "LabSteps" | "LabNoisyPreview" => {
             let (time, preview) = (work.seconds(), work.preview());
@@ -116,6 +126,9 @@ pub(crate) async fn perform(mut work: Work<'_, '_>, class: &str) -> Result<Made,
             let time = work.seconds();
             work.run.block(time).await;
             Ok(hands_on([work.linked("image")]))
+        }
+        "LabBlocker" => {
+            Ok(hands_on([Thing::Blocked(Some(format!("no picture was chosen for {}", work.text("message"))))]))
         }
         "LabFail" => Err(match work.text("kind") {
             "ValueError" => raised("ValueError", "synthetic value failure\n"),
@@ -130,7 +143,7 @@ pub(crate) async fn perform(mut work: Work<'_, '_>, class: &str) -> Result<Made,
         "VAEDecode" => Ok(hands_on([work.linked("samples")])),
         "VAEEncode" => Ok(hands_on([work.linked("pixels")])),
         "ImageBlur" => Ok(hands_on([work.linked("image")])),
-        _ => Ok(hands_on([Thing::Opaque; 3])),
+        _ => Ok(hands_on([Thing::Opaque, Thing::Opaque, Thing::Opaque])),
     }
 }
 
@@ -150,7 +163,7 @@ fn load_model(work: &Work<'_, '_>) -> Result<Made, Stop> {
         return Err(raised("safetensors._safetensors_rust.SafetensorError", message));
     }
     work.run.server.model_loaded.store(true, std::sync::atomic::Ordering::SeqCst);
-    Ok(hands_on([Thing::Opaque; 3]))
+    Ok(hands_on([Thing::Opaque, Thing::Opaque, Thing::Opaque]))
 }
 
 async fn sample(mut work: Work<'_, '_>) -> Result<Made, Stop> {
@@ -170,7 +183,7 @@ async fn sample(mut work: Work<'_, '_>) -> Result<Made, Stop> {
     let tint = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32;
     Ok(hands_on([match work.linked("latent_image") {
         Thing::Picture { width, height, count, .. } => Thing::Picture { width, height, count, tint },
-        Thing::Opaque => Thing::Opaque,
+        other => other,
     }]))
 }
 

@@ -109,15 +109,38 @@ async fn a_job_whose_model_is_missing_here_is_handed_on_uncharged_to_whoever_has
     }
 }
 
+fn with_strange_node() -> Value {
+    let mut job = super::picture();
+    job["payload"]["workflow"]["90"] = json!({"class_type": "NoSuchNode", "inputs": {"images": ["8", 0]}});
+    job
+}
+
+#[tokio::test]
+async fn a_node_class_that_nobody_has_is_refused_by_each_worker_once() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let engines = [engine(Release::V0_27_0, &[USUAL]).await, engine(Release::V0_3_64, &[USUAL]).await];
+    let engines = [&engines[0], &engines[1], &engines[0]];
+    let _agents = [
+        worker(&server, "one", engines[0]).await,
+        worker(&server, "two", engines[1]).await,
+        worker(&server, "three", engines[2]).await,
+    ];
+    let id = queue.submit(with_strange_node()).await;
+    let job = queue.reaches(&id, "failed").await;
+    assert_eq!((job["attempt"].as_str(), job["failure_reason"].as_str()), ("3", "component_error"));
+    assert_eq!((job["handed_on"].as_str(), job["failure_type"].as_str()), ("2", "validation_error"));
+    assert!(job["error"].contains("NoSuchNode") && job["error"].contains("every other worker"), "{}", job["error"]);
+    queue.ended_once(&id).await;
+}
+
 #[tokio::test]
 async fn a_node_class_that_the_only_worker_lacks_fails_the_job_at_once() {
     let server = RedisServer::start().await;
     let queue = Queue::of(&server);
     let engine = engine(Release::V0_27_0, &[USUAL]).await;
     let _agent = worker(&server, "one", &engine).await;
-    let mut job = super::picture();
-    job["payload"]["workflow"]["90"] = json!({"class_type": "NoSuchNode", "inputs": {"images": ["8", 0]}});
-    let id = queue.submit(job).await;
+    let id = queue.submit(with_strange_node()).await;
     let job = queue.reaches(&id, "failed").await;
     assert_eq!((job["attempt"].as_str(), job["failure_reason"].as_str()), ("1", "component_error"));
     assert!(job["error"].contains("NoSuchNode") && job["error"].contains("no other worker"), "{}", job["error"]);

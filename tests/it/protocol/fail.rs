@@ -236,7 +236,12 @@ async fn every_reason_leads_where_its_row_says_and_is_told_in_event_and_hash() {
                 let kept_off = until.parse::<u64>().unwrap() - due_ms;
                 let elsewhere =
                     charged && (reason.kind() == FailureType::ResourceLimit || reason == Reason::DailyQuotaExceeded);
-                let expected = if elsewhere { 4 * BACKOFF_MAX_MS } else { 1000 };
+                let expected = match (elsewhere, reason) {
+                    (true, _) => 4 * BACKOFF_MAX_MS,
+                    // What is lacking here others are asked for first.
+                    (false, Reason::ComponentError) if of_host => BACKOFF_MAX_MS,
+                    _ => 1000,
+                };
                 assert_eq!((worker, kept_off), ("w1", expected), "{reason} {of_host}");
             }
             other => panic!("{reason}: {other:?}"),

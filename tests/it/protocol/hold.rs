@@ -46,6 +46,27 @@ async fn progress_lands_in_hash_and_log() {
 }
 
 #[tokio::test]
+async fn progress_never_falls_while_it_is_the_same_work() {
+    let scene = Scene::start().await;
+    let old = scene.held("a", "w1").await;
+    start(&scene, &old).await;
+    progress(&scene, &old, 41.5).await;
+    let adopted = scene.space.adopt(&mut scene.con(), &old, "w1|new", LEASE, 3).await.unwrap();
+    assert!(adopted.held().is_some());
+    let claim = Claim { token: "w1|new".to_owned(), ..old };
+    for (told, shown) in [(0.0, 41.5), (41.5, 41.5), (50.0, 50.0), (49.0, 50.0)] {
+        assert_eq!(progress(&scene, &claim, told).await, Hold::Ok);
+        assert_eq!(scene.field("a", "progress").await.as_deref(), Some(&*shown.to_string()));
+        assert_eq!(scene.last_event("a").await["progress"], shown);
+    }
+    // The engine had forgotten it: it runs once more.
+    assert_eq!(scene.space.start(&mut scene.con(), &claim, "engine-8").await.unwrap(), Hold::Ok);
+    progress(&scene, &claim, 3.5).await;
+    assert_eq!(scene.last_event("a").await["progress"], 3.5);
+    check(&scene).await;
+}
+
+#[tokio::test]
 async fn a_new_picture_is_named_by_the_event_and_by_nothing_else() {
     let scene = Scene::start().await;
     let claim = scene.held("a", "w1").await;
