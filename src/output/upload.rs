@@ -136,6 +136,10 @@ impl<'a> Upload<'a> {
         self.hash.update(chunk);
         self.bytes += chunk.len() as u64;
         while !chunk.is_empty() {
+            if self.part.is_empty() {
+                // A part that grows as it fills would lie about twice, and what is not written to costs nothing.
+                self.part = BytesMut::with_capacity(PART);
+            }
             let (fits, rest) = chunk.split_at(chunk.len().min(PART - self.part.len()));
             self.part.extend_from_slice(fits);
             chunk = rest;
@@ -155,7 +159,7 @@ impl<'a> Upload<'a> {
     }
 
     async fn send_part(&mut self) -> Result<(), Failure> {
-        let payload = PutPayload::from(self.part.split().freeze());
+        let payload = PutPayload::from(std::mem::take(&mut self.part).freeze());
         if self.begun.is_none() {
             let options = PutMultipartOptions { attributes: self.attributes(), ..Default::default() };
             let options = options.with_retry_policy(Arc::new(AgainIfDamaged));
@@ -213,7 +217,7 @@ impl<'a> Upload<'a> {
 
     /// All in one request.
     async fn put(&mut self) -> Result<(), Failure> {
-        let payload = PutPayload::from(self.part.split().freeze());
+        let payload = PutPayload::from(std::mem::take(&mut self.part).freeze());
         let mut again = 0;
         loop {
             let options = PutOptions { attributes: self.attributes(), ..Default::default() };
