@@ -10,6 +10,7 @@ use crate::failure::Reason;
 use crate::process::Payloads;
 use reqwest::Method;
 use reqwest::header::HeaderName;
+use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use toml::de::DeTable;
@@ -42,6 +43,8 @@ pub struct Definition {
     pub(super) data: Option<String>,
     pub(super) outputs: Vec<Output>,
     pub(super) failure: Explain,
+    /// What the text refers to: an answer that repeats it is told without.
+    pub(super) secrets: Vec<SecretString>,
 }
 
 /// One request.
@@ -111,7 +114,11 @@ impl Definition {
         let found = Reading { secrets, faults: &faults, warned: &warned }.definition(root);
         let list = faults.into_list();
         match found {
-            Some(definition) if list.is_empty() => Ok(Self { warnings: warned.into_list(), ..definition }),
+            Some(definition) if list.is_empty() => {
+                let named = secrets.iter().filter(|(name, _)| text.contains(&format!("env:{name}")));
+                let secrets = named.map(|(_, secret)| secret.clone()).collect();
+                Ok(Self { warnings: warned.into_list(), secrets, ..definition })
+            }
             _ => Err(list),
         }
     }

@@ -6,14 +6,19 @@ use super::template::{Fill, Text};
 use crate::failure::{Failure, Reason};
 pub(super) use crate::http::{Answer, Body, Trouble, content_type};
 use crate::http::{Engine, Policy, client, head, read};
+use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::time::Duration;
 use url::Url;
 
 /// Longest answer: pictures come as base64 in it.
 const ANSWER_MAX: usize = 256 << 20;
+/// What is shorter would be found in ordinary words.
+const SHORTEST_SECRET: usize = 6;
 const CONNECT: Duration = Duration::from_secs(5);
 /// A download on which nothing moves for this long is dead.
 pub(super) const STALLED: Duration = Duration::from_secs(60);
@@ -43,12 +48,14 @@ impl From<Trouble> for Unanswered {
 pub(super) struct Http {
     client: Client,
     base: Url,
+    secrets: Vec<SecretString>,
 }
 
 impl Http {
-    pub fn new(base: &Url) -> Result<Self, Failure> {
+    /// `secrets`: no answer is taken with them in it.
+    pub fn new(base: &Url, secrets: Vec<SecretString>) -> Result<Self, Failure> {
         let policy = Policy { connect: CONNECT, keepalive: None, reuse: true, answer_max: ANSWER_MAX };
-        Ok(Self { client: client(&policy)?, base: base.clone() })
+        Ok(Self { client: client(&policy)?, base: base.clone(), secrets })
     }
 
     /// One call, within the time that its definition allows.
@@ -69,7 +76,23 @@ impl Http {
         if let Some(body) = &call.body {
             request = request.json(&body.render(fill).map_err(Unanswered::Job)?.unwrap_or_default());
         }
-        Ok(read(request, call.timeout, ANSWER_MAX).await?)
+        let answer = read(request, call.timeout, ANSWER_MAX).await?;
+        Ok(Answer { body: self.without_secrets(answer.body), ..answer })
+    }
+
+    /// Servers repeat what they were sent in what they say of it, and that goes to whoever owns the job.
+    fn without_secrets(&self, body: Bytes) -> Bytes {
+        let Ok(mut text) = std::str::from_utf8(&body).map(Cow::Borrowed) else { return body };
+        for secret in &self.secrets {
+            let secret = secret.expose_secret();
+            if secret.len() >= SHORTEST_SECRET && text.contains(secret) {
+                text = Cow::Owned(text.replace(secret, "…"));
+            }
+        }
+        match text {
+            Cow::Borrowed(_) => body,
+            Cow::Owned(text) => text.into(),
+        }
     }
 
     /// The beginning of a download from this server and no other.

@@ -105,7 +105,7 @@ impl Server {
         let Some(url) = definition.urls.get(address) else {
             return Err(Failure::of_host(Reason::ConfigError, format!("there is no address number {}", address + 1)));
         };
-        Ok(Self { http: Http::new(url)?, definition })
+        Ok(Self { http: Http::new(url, definition.secrets.clone())?, definition })
     }
 }
 

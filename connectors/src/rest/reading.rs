@@ -116,6 +116,7 @@ impl Reading<'_> {
             data,
             outputs,
             failure,
+            secrets: Vec::new(),
         })
     }
 

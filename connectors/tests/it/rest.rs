@@ -75,7 +75,7 @@ name = "picture.png"
 "#;
 
 fn secrets() -> Secrets {
-    [("CONNECTOR_KEY".to_owned(), "word".to_owned().into())].into()
+    [("CONNECTOR_KEY".to_owned(), "key-of-the-operator".to_owned().into())].into()
 }
 
 struct Lab {
@@ -174,7 +174,7 @@ async fn a_run_is_handed_over_followed_and_fetched() {
     assert!(bench.progress.reports().iter().any(|report| report.fraction == 0.25), "{:?}", bench.progress.reports());
     let (_, headers, body) = lab.server.requests("/jobs")[0].clone();
     assert_eq!(body, json!({ "steps": 4, "deep": [1, { "a": null }] }), "values keep their types");
-    assert_eq!(headers["x-key"], "Bearer word");
+    assert_eq!(headers["x-key"], "Bearer key-of-the-operator");
     assert_eq!(headers["idempotency-key"], "j-1", "the same for each hand-over of this attempt");
     let ids = bench.ledger.ids();
     assert_eq!(ids.len(), 2, "ours before the start, the server's after it");
@@ -214,6 +214,17 @@ async fn statuses_and_words_become_reasons() {
             assert_eq!(failure.retry_after.map(|pause| pause.as_secs()), Some(7), "{payload}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_of_the_operators_secrets_reaches_nobody() {
+    let lab = Lab::new(ASYNC).await;
+    let (ended, _) = lab.run(json!({ "status": 422, "says": "you sent Bearer key-of-the-operator" })).await;
+    let Err(RunError::Failed(failure)) = ended else { panic!("{ended:?}") };
+    assert!(failure.message.contains("you sent Bearer …"), "{failure:?}");
+    let (ended, bench) = lab.run(json!({ "note": "at it with key-of-the-operator" })).await;
+    let told = format!("{ended:?} {:?}", bench.progress.reports());
+    assert!(told.contains("at it with …") && !told.contains("key-of-the-operator"), "{told}");
 }
 
 #[tokio::test]
@@ -393,7 +404,7 @@ async fn memory_is_asked_back_where_the_definition_says_how() {
     assert_eq!(lab.rest.free_memory().await.unwrap(), Freed::NotSupported);
     let lab = Lab::new(&format!("{ASYNC}\n[free]\npath = \"/free/204\"\n")).await;
     assert_eq!(lab.rest.free_memory().await.unwrap(), Freed::Requested);
-    assert_eq!(lab.server.requests("/free")[0].1["x-key"], "Bearer word");
+    assert_eq!(lab.server.requests("/free")[0].1["x-key"], "Bearer key-of-the-operator");
     let lab = Lab::new(&format!("{ASYNC}\n[free]\npath = \"/free/503\"\n")).await;
     assert!(lab.rest.free_memory().await.unwrap_err().hosts_fault);
 }

@@ -94,7 +94,8 @@ impl Engine {
 fn asked(body: &Value) -> Option<Response> {
     let status = body["status"].as_u64()?;
     let status = StatusCode::from_u16(u16::try_from(status).unwrap()).unwrap();
-    let answer = Json(json!({ "error": { "message": "as asked", "code": body["code"] } }));
+    let answer =
+        Json(json!({ "error": { "message": body["says"].as_str().unwrap_or("as asked"), "code": body["code"] } }));
     Some((status, [(header::RETRY_AFTER, "7"), (header::LOCATION, "/base/health")], answer).into_response())
 }
 
@@ -152,7 +153,7 @@ async fn poll(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Resp
     };
     let progress = 100 * run.polls.min(steps) / steps.max(1);
     Json(json!({
-        "status": state, "progress": progress, "note": "at it",
+        "status": state, "progress": progress, "note": payload["note"].as_str().unwrap_or("at it"),
         "result": { "files": files, "facts": { "steps": steps } },
         "error": { "message": "it hurts", "code": payload["fail"] },
     }))
