@@ -40,6 +40,7 @@ impl Source for Observer {
         Observed {
             slots: self.slots.iter().map(|slot| state(slot)).collect(),
             draining: self.shared.shutdown.drain.is_cancelled(),
+            cannot_store: self.shared.outputs.obstacle(),
             engines: self.engines().iter().map(|engine| engine_seen(engine)).collect(),
             gpus: inventory.gpus.iter().map(|gpu| self.gpu_seen(gpu)).collect(),
             redis: RedisSeen { is_up: redis.is_up, away: redis.away, round_trip: redis.round_trip },

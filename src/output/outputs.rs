@@ -23,6 +23,8 @@ pub struct Outputs {
     to: config::Outputs,
     patience: Patience,
     uploads: Mutex<Option<Arc<Uploads>>>,
+    /// What stood in the way when it was last tried.
+    obstacle: Mutex<Option<String>>,
 }
 
 impl Outputs {
@@ -38,7 +40,7 @@ impl Outputs {
 
     /// With limits of one's own.
     pub fn with(folder: PathBuf, to: config::Outputs, patience: Patience) -> Self {
-        Self { folder, to, patience, uploads: Mutex::default() }
+        Self { folder, to, patience, uploads: Mutex::default(), obstacle: Mutex::default() }
     }
 
     /// The store for this job's attempt. Nothing is asked of it yet.
@@ -75,6 +77,23 @@ impl Outputs {
     /// # Errors
     /// What stands in the way, and its remedy.
     pub async fn try_storing(&self) -> Result<(), Failure> {
+        let tried = self.try_place().await;
+        let obstacle = tried.as_ref().err().map(|failure| failure.message.clone());
+        *self.obstacle.lock().unwrap_or_else(PoisonError::into_inner) = obstacle;
+        tried
+    }
+
+    /// What stood in the way when the worker's own place was last tried.
+    pub fn obstacle(&self) -> Option<String> {
+        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether outputs leave this machine.
+    pub fn is_remote(&self) -> bool {
+        self.to.bucket.is_some()
+    }
+
+    async fn try_place(&self) -> Result<(), Failure> {
         let Some(bucket) = &self.to.bucket else {
             let folder = self.folder.clone();
             // The disk may hang; the leases live on this thread.

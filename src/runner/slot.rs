@@ -133,6 +133,10 @@ impl Slot {
         let mut paused = self.paused.subscribe();
         let (mut avoided, mut woken, mut quiet) = (Avoided::default(), None::<String>, false);
         self.recover(&beat).await;
+        if self.shared.outputs.is_remote() {
+            // The first job would be done for nothing.
+            self.until_outputs_can_be_stored(&beat).await;
+        }
         while !shutdown.drain.is_cancelled() {
             beat.tick();
             if offers.has_changed().unwrap_or(false) {

@@ -106,7 +106,7 @@ impl Slot {
     }
 
     /// A full disk, or a bucket that takes nothing, must not run through the queue either.
-    async fn until_outputs_can_be_stored(&self, beat: &Beat) {
+    pub(super) async fn until_outputs_can_be_stored(&self, beat: &Beat) {
         let outputs = &self.shared.outputs;
         let mut told = false;
         while let Err(failure) = beating(beat, outputs.try_storing()).await {

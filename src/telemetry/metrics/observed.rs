@@ -21,6 +21,8 @@ pub struct Observed {
     pub redis: RedisSeen,
     /// The loops.
     pub loops: Vec<LoopSeen>,
+    /// Why outputs cannot be stored, if they could not be when it was last tried.
+    pub cannot_store: Option<String>,
 }
 
 /// An engine.
@@ -129,6 +131,9 @@ impl Observed {
             let of_each = self.engines.iter().map(|engine| format!("{}: {}", engine.label, engine.why));
             let why = of_each.collect::<Vec<_>>().join("; ");
             obstacles.push(("engines", if why.is_empty() { "there is no engine".to_owned() } else { why }));
+        }
+        if let Some(why) = &self.cannot_store {
+            obstacles.push(("outputs", format!("outputs cannot be stored: {why}")));
         }
         obstacles
     }

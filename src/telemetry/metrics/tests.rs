@@ -149,3 +149,13 @@ fn a_fenced_gpu_a_resting_engine_and_an_outage_are_seen() {
     let codes: Vec<&str> = seen.obstacles().iter().map(|(code, _)| *code).collect();
     assert_eq!(codes, ["redis", "engines"]);
 }
+
+#[test]
+fn a_store_that_takes_nothing_is_why_an_agent_is_not_ready() {
+    let engines = vec![EngineSeen { is_healthy: true, ..EngineSeen::default() }];
+    let redis = RedisSeen { is_up: true, ..RedisSeen::default() };
+    let well = Observed { engines, redis, ..Observed::default() };
+    assert_eq!(well.obstacles(), []);
+    let dead = Observed { cannot_store: Some("s3://pictures is silent".to_owned()), ..well };
+    assert_eq!(dead.obstacles(), [("outputs", "outputs cannot be stored: s3://pictures is silent".to_owned())]);
+}

@@ -158,6 +158,9 @@ async fn a_worker_whose_bucket_takes_nothing_waits_until_it_does() {
     let queue = Queue::of(&redis);
     let env = bucket_of(server.address);
     let agent = Agent::start(&redis, "w", &borrowed(&env)).await;
+    // It has looked at the bucket once before it claims.
+    let first = queue.submit(drawing(0, 64, Value::Null)).await;
+    queue.reaches(&first, "completed").await;
     // The upload, and the first look at the bucket after it.
     server.refuse("PutObject", "AccessDenied", 2);
     let id = queue.submit(drawing(1, 64, Value::Null)).await;
