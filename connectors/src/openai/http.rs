@@ -1,16 +1,15 @@
 //! HTTP to one server: addresses, the key, deadlines, and what can go wrong, as a type.
 //! In: a route and a body. Out: the head of an answer, an answer of limited size, or the trouble by what it says about the server.
 
-use super::settings::Settings;
+use super::settings::{Settings, Timing};
 use crate::failure::{Failure, Reason};
+use crate::http::{Policy, Trouble as Wire, client};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use std::error::Error;
-use std::io;
 use std::time::Duration;
 use tokio::time::timeout;
 use url::Url;
@@ -25,8 +24,12 @@ pub(super) const LARGE: usize = 128 << 20;
 pub(super) enum Trouble {
     /// Nobody listens there.
     Refused,
-    /// No way there: an unknown name, no route, a certificate that does not hold.
+    /// No way there.
     Unreachable,
+    /// Its name leads nowhere.
+    UnknownName,
+    /// Its certificate does not hold, or it does not speak TLS.
+    Untrusted,
     /// No answer in time.
     Silent,
     /// The connection ended before the answer did.
@@ -76,20 +79,9 @@ pub(super) type JobKey = Option<SecretString>;
 
 impl Http {
     pub fn new(settings: &Settings) -> Result<Self, Failure> {
-        // The client refuses to be built without a provider; a second installation is refused and does no harm.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .connect_timeout(settings.timing.connect)
-            // A redirect would carry prompts and keys to whoever is named there.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            .tcp_keepalive(settings.timing.keepalive)
-            // A kept connection that the server has closed meanwhile would leave in doubt whether work arrived.
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(|error| Failure::of_host(Reason::ConfigError, format!("cannot set up HTTP: {error}")))?;
+        let Timing { connect, keepalive, .. } = settings.timing;
+        // A kept connection that the server has closed meanwhile would leave in doubt whether work arrived.
+        let client = client(&Policy { connect, keepalive: Some(keepalive), reuse: false, answer_max: LARGE })?;
         let (root, api, key) = (settings.root.clone(), settings.api.clone(), settings.api_key.clone());
         Ok(Self { client, root, api, key })
     }
@@ -170,24 +162,17 @@ pub(super) async fn whole(response: Response, most: usize) -> Result<Answer, Tro
 
 impl From<reqwest::Error> for Trouble {
     fn from(error: reqwest::Error) -> Self {
-        match () {
-            () if error.is_timeout() => Self::Silent,
-            () if refused(&error) => Self::Refused,
-            () if error.is_connect() => Self::Unreachable,
-            () => Self::Broken,
+        match error.into() {
+            Wire::Refused => Self::Refused,
+            Wire::Unreachable => Self::Unreachable,
+            Wire::UnknownName => Self::UnknownName,
+            Wire::Untrusted => Self::Untrusted,
+            Wire::Silent => Self::Silent,
+            Wire::TooLarge => Self::Endless,
+            Wire::Nonsense => Self::Nonsense,
+            Wire::Broken | Wire::Status { .. } => Self::Broken,
         }
     }
-}
-
-fn refused(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(at) = cause {
-        if at.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
-            return error.is_connect();
-        }
-        cause = at.source();
-    }
-    false
 }
 
 impl Trouble {
@@ -201,7 +186,14 @@ impl Trouble {
             ),
             Self::Unreachable => host(
                 Reason::ConnectionFailed,
-                "the server of the OpenAI API cannot be reached; check name, route and certificate of its address",
+                "the server of the OpenAI API cannot be reached; check the address and the route there",
+            ),
+            Self::UnknownName => {
+                host(Reason::DnsResolution, "the name of the server of the OpenAI API leads nowhere; check its address")
+            }
+            Self::Untrusted => host(
+                Reason::SslCertificate,
+                "the certificate of the server of the OpenAI API does not hold, or it does not speak TLS",
             ),
             Self::Silent => host(Reason::NetworkTimeout, "the server of the OpenAI API gave no answer in time"),
             Self::Broken => host(Reason::ConnectionFailed, "the connection to the server of the OpenAI API broke"),

@@ -102,7 +102,9 @@ async fn ask(http: &Http, settings: &Settings, known: &Known) -> Probe {
 fn remedy(trouble: Trouble, at: &str) -> String {
     match trouble {
         Trouble::Refused => format!("nothing answers at {at}; start the server there, or correct OPENAI_URL"),
-        Trouble::Unreachable => format!("{at} cannot be reached; check its name, the route and its certificate"),
+        Trouble::Unreachable => format!("{at} cannot be reached; check the route there"),
+        Trouble::UnknownName => format!("the name in {at} leads nowhere; correct OPENAI_URL"),
+        Trouble::Untrusted => format!("the certificate at {at} does not hold, or it does not speak TLS"),
         Trouble::Silent => format!("{at} does not answer in time; it is loading a model, overloaded or frozen"),
         Trouble::Broken => format!("{at} ends connections without an answer; it is restarting"),
         Trouble::Nonsense | Trouble::Endless => format!("what answers at {at} is no OpenAI API; correct OPENAI_URL"),

@@ -1,58 +1,14 @@
-//! The handle of a stand-in started by a test or a demo: where it is, what it did, and what shall go wrong with it.
-//! In: calls while the server runs. Out: its URL, its doings, its faults.
+//! What a test or a demo asks of this engine's server beyond what every stand-in can do (`crate::handle`).
+//! In: calls while the server runs. Out: its doings, answers called for. A step is a piece of text.
 
-use super::options::{Answer, Options};
+use super::options::Answer;
 use super::server::{Execution, Server};
-use crate::wire::Door;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use crate::handle::Running;
 
 /// A running server; it ends when this is dropped or stopped.
-pub struct StandIn {
-    address: SocketAddr,
-    server: Arc<Server>,
-    shutdown: CancellationToken,
-    task: Option<JoinHandle<io::Result<()>>>,
-}
+pub type StandIn = Running<Server>;
 
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-    }
-}
-
-impl StandIn {
-    /// Starts on a free port of 127.0.0.1.
-    ///
-    /// # Errors
-    /// If no port can be bound.
-    pub async fn start(options: Options) -> io::Result<StandIn> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let server = Server::new(options);
-        let door = Door::new(listener, server.wire.clone())?;
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(super::attend(server.clone(), door, shutdown.clone()));
-        Ok(StandIn { address, server, shutdown, task: Some(task) })
-    }
-
-    /// Ends the server and waits until it has.
-    pub async fn stop(mut self) {
-        self.shutdown.cancel();
-        if let Some(task) = self.task.take() {
-            let _ = task.await;
-        }
-    }
-
-    /// Without a slash at the end and without `/v1`.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
+impl Running<Server> {
     /// All requests for work since the start, in order.
     pub fn executions(&self) -> Vec<Execution> {
         self.server.executions().clone()
@@ -76,47 +32,5 @@ impl StandIn {
     /// A model is listed no more, and not known.
     pub fn remove_model(&self, name: &str) {
         self.server.vanished().push(name.to_owned());
-    }
-
-    /// Stops everything as SIGSTOP does: connections stay open and silent, new ones are taken by the kernel alone.
-    pub fn freeze(&self) {
-        self.server.wire.set_frozen(true);
-    }
-
-    /// Ends [`StandIn::freeze`].
-    pub fn thaw(&self) {
-        self.server.wire.set_frozen(false);
-    }
-
-    /// Ends every connection.
-    pub fn drop_connections(&self) {
-        self.server.wire.cut_all();
-    }
-
-    /// Ends as SIGKILL does; the port is closed when this returns.
-    pub async fn kill(&self) {
-        self.server.wire.set_frozen(false);
-        self.server.wire.set_up(false).await;
-        self.server.wire.cut_all();
-    }
-
-    /// Opens the port again after [`StandIn::kill`].
-    pub async fn revive(&self) {
-        self.server.wire.set_up(true).await;
-    }
-
-    /// From now on each piece of text comes when it is allowed to, not by the clock.
-    pub fn step_by_hand(&self, by_hand: bool) {
-        self.server.pace.set_stepped(by_hand);
-    }
-
-    /// Lets this many pieces pass while they are stepped by hand.
-    pub fn allow_steps(&self, steps: u32) {
-        self.server.pace.allow(steps);
-    }
-
-    /// Returns when a run waits for a piece that has not been allowed.
-    pub async fn starving(&self) {
-        self.server.pace.starving().await;
     }
 }

@@ -24,7 +24,9 @@ mod routes;
 mod server;
 mod text;
 
-use crate::wire::Door;
+use crate::handle::{self as shared, Served};
+use crate::pace::Pace;
+use crate::wire::{Door, Wire};
 use std::io;
 use std::sync::Arc;
 
@@ -42,18 +44,36 @@ use server::Server;
 /// # Errors
 /// If the listener is not on loopback.
 pub async fn serve(listener: TcpListener, options: Options, shutdown: CancellationToken) -> io::Result<()> {
-    let server = Server::new(options);
-    let door = Door::new(listener, server.wire.clone())?;
-    attend(server, door, shutdown).await
+    shared::serve::<Server>(listener, options, shutdown).await
 }
 
-async fn attend(server: Arc<Server>, door: Door, shutdown: CancellationToken) -> io::Result<()> {
-    let router = routes::router(server.clone());
-    let ended = tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        served = axum::serve(door, router).into_future() => served,
-    };
-    server.wire.set_frozen(false);
-    server.wire.cut_all();
-    ended
+impl Served for Server {
+    type Options = Options;
+
+    fn open(options: Options) -> io::Result<Arc<Server>> {
+        Ok(Server::new(options))
+    }
+
+    fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
+    fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    fn lose_everything(&self) {
+        self.wire.cut_all();
+    }
+
+    async fn attend(self: Arc<Server>, door: Door, shutdown: CancellationToken) -> io::Result<()> {
+        let router = routes::router(self.clone());
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            served = axum::serve(door, router).into_future() => served,
+        };
+        self.wire.set_frozen(false);
+        self.wire.cut_all();
+        ended
+    }
 }

@@ -23,10 +23,11 @@ pub struct Execution {
     pub outcome: &'static str,
 }
 
-pub(crate) struct Server {
-    pub options: Options,
-    pub wire: Arc<Wire>,
-    pub pace: Pace,
+/// One server.
+pub struct Server {
+    pub(crate) options: Options,
+    pub(crate) wire: Arc<Wire>,
+    pub(crate) pace: Pace,
     executions: Mutex<Vec<Execution>>,
     requests: Mutex<Vec<String>>,
     answers: Mutex<VecDeque<Answer>>,
