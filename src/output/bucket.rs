@@ -109,14 +109,17 @@ impl BucketStore {
         let (store, ear, whose) = (self.store.clone(), self.ear.clone(), self.whose.clone());
         let trying = async move {
             let put = store.put(&path, Bytes::from_static(b"gpu-worker").into()).await;
-            let _ = store.delete(&path).await;
-            put
+            // What is said of the cleaning is not why nothing can be stored.
+            let refusal = ear.take();
+            if put.is_ok() {
+                let _ = store.delete(&path).await;
+            }
+            put.map(drop).map_err(|error| (error, refusal))
         };
         let tried = self.uploads.tasks.spawn_on(trying, &self.uploads.runtime).await;
         match tried {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                let refusal = ear.take();
+            Ok(Ok(())) => Ok(()),
+            Ok(Err((error, refusal))) => {
                 let trouble =
                     refusal.as_ref().map_or_else(|| Trouble::of_connection(&error), |r| Trouble::of(r, false));
                 Err(trouble.failure(&whose, refusal.as_ref()))
