@@ -63,7 +63,7 @@ pub fn without_credentials(ctx: &Value) -> Value {
     let mut ctx = ctx.clone();
     let is_telling = TELLING.iter().any(|name| !ctx[*name].is_null());
     if let Some(members) = ctx.as_object_mut() {
-        members.retain(|name, _| !SECRET.contains(&name.as_str()) && !(is_telling && name == "endpoint"));
+        members.retain(|name, _| !(SECRET.contains(&name.as_str()) || is_telling && name == "endpoint"));
         if let Some(storage) = members.get_mut("storage") {
             match storage.as_object_mut() {
                 Some(storage) => storage.retain(|name, _| PLAIN.contains(&name.as_str())),

@@ -59,12 +59,16 @@ pub fn try_storing(root: &Path) -> std::io::Result<()> {
     written
 }
 
-fn failed(error: &std::io::Error) -> Failure {
-    let reason = match error.kind() {
+/// What an error of this machine's disk is called.
+pub fn reason_of(error: &std::io::Error) -> Reason {
+    match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Reason::DiskSpaceFull,
         _ => Reason::InternalError,
-    };
-    Failure::of_host(reason, format!("an output could not be stored on this worker: {}", error.kind()))
+    }
+}
+
+fn failed(error: &std::io::Error) -> Failure {
+    Failure::of_host(reason_of(error), format!("an output could not be stored on this worker: {}", error.kind()))
 }
 
 #[async_trait]
@@ -212,12 +216,16 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {
             let store = LocalStore::new(root.path(), "job", 1);
+            let (done, wait) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
             for n in 0..20 {
                 assert!(
                     store.create(&format!("{n}.png"), "images", None).now_or_never().is_none(),
                     "it waits for the disk"
                 );
             }
+            drop(done);
+            assert!(busy.await.unwrap().is_err());
             tokio::task::spawn_blocking(|| ()).await.unwrap();
         });
         let files = std::fs::read_dir(root.path().join("job").join("1")).unwrap();
