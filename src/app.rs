@@ -58,7 +58,7 @@ pub enum Left {
 }
 
 /// Runs the agent until it is told to stop, or superseded.
-pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) -> Left {
+pub async fn run(config: &Config, built: Built, outputs: Outputs, link: Link, shutdown: Shutdown) -> Left {
     let (announcements, to_publish) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         link,
@@ -67,7 +67,7 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
         inputs: Arc::new(Inputs::configured(config)),
         journal: Journal::at(&config.state_dir),
         limits: limits(config),
-        outputs: Outputs::new(config),
+        outputs,
         previews: Previews::default(),
         shutdown,
         machine: config.identity.machine_id.clone(),

@@ -105,7 +105,7 @@ impl Heartbeat {
             ("worker_id", slot.worker.clone()),
             ("machine_id", slot.shared.machine.clone()),
             ("capabilities", capabilities.to_reference_json().to_string()),
-            ("status", status(slot, job.is_some()).to_owned()),
+            ("status", status(slot).to_owned()),
             ("current_job_id", job.unwrap_or_default()),
             ("gpu", self.gpu().map(|gpu| gpu.to_string()).unwrap_or_default()),
             ("version", slot.shared.version.clone()),
@@ -117,18 +117,8 @@ impl Heartbeat {
     }
 }
 
-fn status(slot: &Slot, busy: bool) -> &'static str {
-    if slot.shared.shutdown.drain.is_cancelled() {
-        "stopping"
-    } else if busy {
-        "busy"
-    } else if slot.is_fenced() {
-        "fenced"
-    } else if *slot.paused.borrow() {
-        "paused"
-    } else {
-        "idle"
-    }
+fn status(slot: &Slot) -> &'static str {
+    if slot.shared.shutdown.drain.is_cancelled() { "stopping" } else { slot.standing() }
 }
 
 /// Tells the reference's readers that a worker leaves.

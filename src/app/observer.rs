@@ -38,7 +38,7 @@ impl Source for Observer {
         let redis = self.shared.link.standing();
         let inventory = self.hardware.borrow().clone();
         Observed {
-            slots: self.slots.iter().map(|slot| state(slot)).collect(),
+            slots: self.slots.iter().map(|slot| slot.standing()).collect(),
             draining: self.shared.shutdown.drain.is_cancelled(),
             cannot_store: self.shared.outputs.obstacle(),
             engines: self.engines().iter().map(|engine| engine_seen(engine)).collect(),
@@ -84,15 +84,6 @@ impl Observer {
             temperature: gpu.metrics.temperature_c,
             power: gpu.metrics.power_w,
         }
-    }
-}
-
-fn state(slot: &Slot) -> &'static str {
-    match slot.job() {
-        Some(_) => "busy",
-        None if slot.is_fenced() => "fenced",
-        None if *slot.paused.borrow() => "paused",
-        None => "idle",
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn run(chosen: &Chosen) -> Result<Exit, Failed> {
         return Err(Failed::usage("none of the configured engines has a connector in this release; see SERVICES"));
     }
     let built = Built::new(&config, driven, None).await?;
-    let left = app::run(&config, built, link, shutdown).await;
+    let left = app::run(&config, built, outputs, link, shutdown).await;
     signals.abort();
     match left {
         Left::InOrder => Ok(Exit::Done),

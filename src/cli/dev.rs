@@ -7,6 +7,7 @@ use super::temporary::Folder;
 use super::{Chosen, Exit, Failed, submit, watch};
 use crate::app::{self, Built};
 use crate::config::Config;
+use crate::output::Outputs;
 use crate::queue::client::{self, JobRequest};
 use crate::service::shutdown::{Shutdown, follow_signals};
 use crate::telemetry::log;
@@ -83,7 +84,8 @@ async fn with_redis(
     let built = Built::new(&config, driven, stand_in.is_some().then_some(SIMULATED_GPU)).await?;
     let agent = {
         let (config, link, shutdown) = (config.clone(), super::session::link(&config)?, shutdown.clone());
-        tokio::spawn(async move { app::run(&config, built, link, shutdown).await })
+        let outputs = Outputs::new(&config);
+        tokio::spawn(async move { app::run(&config, built, outputs, link, shutdown).await })
     };
     let result = match &args.demo {
         Some(file) => tokio::select! {

@@ -50,6 +50,9 @@ fn s3(reader: &Reader<'_>) -> Result<Cloud, &'static str> {
     let path_style = reader.boolean("OUTPUT_PATH_STYLE");
     let (key_id, secret) = (reader.text("AWS_ACCESS_KEY_ID"), reader.secret("AWS_SECRET_ACCESS_KEY"));
     let token = reader.secret("AWS_SESSION_TOKEN");
+    if !path_style && endpoint.as_ref().is_some_and(|endpoint| endpoint.domain().is_none()) {
+        return Err("OUTPUT_PATH_STYLE=true where AWS_ENDPOINT_URL is an IP address: no bucket can stand before one");
+    }
     match (key_id, secret) {
         (Some(key_id), Some(secret)) => Ok(Cloud::S3 { endpoint, region, path_style, key_id, secret, token }),
         _ => Err("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),

@@ -43,7 +43,9 @@ pub(super) fn unreadable(error: &std::io::Error) -> Failure {
 fn parts(reference: &str) -> Option<(&str, &str)> {
     let (job, name) = reference.split_once('/')?;
     let is_id = (1..=128).contains(&job.len()) && job.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    let is_name = (1..=255).contains(&name.len()) && !name.starts_with('.') && !name.contains(['/', '\0']);
+    let is_name = (1..=255).contains(&name.len())
+        && !name.starts_with('.')
+        && !name.contains(|c: char| c == '/' || c.is_control());
     (is_id && is_name).then_some((job, name))
 }
 
@@ -84,9 +86,18 @@ mod tests {
         {
             assert_eq!(read(root.path(), missing), Err(Reason::InvalidPayload), "{missing}");
         }
-        for wrong in
-            ["j-1", "j-1/", "/a", "../j-1/a", "j-1/../secret", "j-1/..", "j-1/.a.png.part", "j-1/10/a.png", "j.1/a"]
-        {
+        for wrong in [
+            "j-1",
+            "j-1/",
+            "/a",
+            "../j-1/a",
+            "j-1/../secret",
+            "j-1/..",
+            "j-1/.a.png.part",
+            "j-1/10/a.png",
+            "j.1/a",
+            "j-1/a\n.png",
+        ] {
             assert_eq!(read(root.path(), wrong), Err(Reason::InvalidFormat), "{wrong}");
         }
     }

@@ -66,18 +66,20 @@ impl Target {
         }
         url.set_fragment(None);
         let wrong = || invalid("an input's address names no host");
+        if let Some(name) = url.domain().and_then(|name| name.strip_suffix('.')) {
+            // The dot is the resolver's business; certificates and virtual hosts do not know it. What is left is read
+            // anew: behind two dots an address hides.
+            let name = name.to_owned();
+            url.set_host(Some(&name)).map_err(|_| wrong())?;
+        }
         let host = match url.host().ok_or_else(wrong)? {
             Host::Ipv4(v4) => Name::Address(v4.into()),
             Host::Ipv6(v6) => Name::Address(v6.into()),
             Host::Domain(name) => {
-                let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-                Name::Domain(Some(name).filter(|name| !name.is_empty() && name.len() < 254).ok_or_else(wrong)?)
+                let is_name = !name.is_empty() && name.len() < 254 && !name.ends_with('.');
+                Name::Domain(Some(name.to_ascii_lowercase()).filter(|_| is_name).ok_or_else(wrong)?)
             }
         };
-        if let Name::Domain(name) = &host {
-            // The dot is the resolver's business; certificates and virtual hosts do not know it.
-            url.set_host(Some(name)).map_err(|_| wrong())?;
-        }
         let port = url.port_or_known_default().unwrap_or_default();
         let target = Self { url, host, port };
         let (name, address) = (target.name(), target.address());
@@ -98,7 +100,7 @@ impl Target {
         address::check(allowed, &self.name(), address, self.port).map_err(|kind| {
             // The address itself is not told: it may be news to whoever wrote the job.
             let what = "inputs are fetched from public addresses, and from those in ALLOWED_INPUT_HOSTS";
-            refused(format!("{} leads to a {kind} address; {what}", shown(&self.url)))
+            refused(format!("{} leads to {} {kind} address; {what}", shown(&self.url), article(kind)))
         })
     }
 
@@ -122,6 +124,10 @@ impl Target {
     pub fn shown(&self) -> String {
         shown(&self.url)
     }
+}
+
+fn article(word: &str) -> &'static str {
+    if word.starts_with(['a', 'e', 'i', 'o', 'u', 'I']) { "an" } else { "a" }
 }
 
 /// A URL without what may be secret in it: user, password, query.
@@ -166,5 +172,17 @@ mod tests {
         assert!(!kept("https://example.com:8443/b") && !kept("https://sub.example.com/b"));
         let same = first.redirected("https://eve:x@example.com/b", &[]).unwrap();
         assert_eq!((same.url.username(), same.url.password()), ("me", Some("pass")));
+    }
+
+    #[test]
+    fn a_refusal_says_which_kind_of_address_it_is() {
+        for (url, kind) in [
+            ("http://[::ffff:10.0.0.1]/", "an IPv4-mapped"),
+            ("http://10.0.0.1/", "a private"),
+            ("http://0/", "an unspecified"),
+        ] {
+            let message = Target::read(url, &[]).unwrap_err().message;
+            assert!(message.contains(&format!("leads to {kind} address")), "{message}");
+        }
     }
 }

@@ -19,13 +19,15 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use url::Url;
 
 /// Chunks that wait for the uploading thread.
 const WAITING: usize = 4;
 /// What a probe writes; removed again, if the credentials allow it.
 const PROBE: &str = ".gpu-worker-probe";
+/// How long a probe may take.
+const PROBE_LONGEST: Duration = Duration::from_secs(10);
 
 /// The thread that uploads, and its client.
 pub struct Uploads {
@@ -72,7 +74,7 @@ pub struct BucketStore {
 }
 
 impl BucketStore {
-    /// Outputs of one attempt at this place.
+    /// Outputs of one attempt at this place. Requests are repeated with this patience: a probe has little of it.
     ///
     /// # Errors
     /// Credentials that cannot be any.
@@ -82,10 +84,11 @@ impl BucketStore {
         whose: Whose,
         base: Option<Url>,
         place: Place,
+        patience: &Patience,
     ) -> Result<Self, Failure> {
         let ear = Ear::default();
         let wire = Wire { client: uploads.client.clone(), ear: ear.clone() };
-        let store = cloud::open(bucket, wire, &uploads.patience).map_err(|_| match &whose {
+        let store = cloud::open(bucket, wire, patience).map_err(|_| match &whose {
             Whose::Jobs => {
                 Failure::new(Reason::InvalidFormat, "the credentials in ctx.storage are not of the right form")
             }
@@ -105,18 +108,25 @@ impl BucketStore {
     /// # Errors
     /// What stands in the way.
     pub async fn try_storing(&self, prefix: &str) -> Result<(), Failure> {
+        let silent = || Trouble::Silent.failure(&self.whose, None);
+        tokio::time::timeout(PROBE_LONGEST, self.probe(prefix)).await.unwrap_or_else(|_| Err(silent()))
+    }
+
+    async fn probe(&self, prefix: &str) -> Result<(), Failure> {
         let path = self.path(format!("{prefix}/{PROBE}").trim_start_matches('/'))?;
         let (store, ear, whose) = (self.store.clone(), self.ear.clone(), self.whose.clone());
         let trying = async move {
             let put = store.put(&path, Bytes::from_static(b"gpu-worker").into()).await;
-            let _ = store.delete(&path).await;
-            put
+            // What is said of the cleaning is not why nothing can be stored.
+            let refusal = ear.take();
+            if put.is_ok() {
+                let _ = store.delete(&path).await;
+            }
+            put.map(drop).map_err(|error| (error, refusal))
         };
-        let tried = self.uploads.tasks.spawn_on(trying, &self.uploads.runtime).await;
-        match tried {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                let refusal = ear.take();
+        match AbortOnDropHandle::new(self.uploads.tasks.spawn_on(trying, &self.uploads.runtime)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err((error, refusal))) => {
                 let trouble =
                     refusal.as_ref().map_or_else(|| Trouble::of_connection(&error), |r| Trouble::of(r, false));
                 Err(trouble.failure(&whose, refusal.as_ref()))

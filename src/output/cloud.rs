@@ -29,6 +29,8 @@ pub fn open(bucket: &Bucket, wire: Wire, patience: &Patience) -> object_store::R
                 .with_access_key_id(key_id)
                 .with_secret_access_key(secret.expose_secret())
                 .with_virtual_hosted_style_request(!path_style)
+                // Not every store can delete several objects in one request, and one is all that is ever deleted.
+                .with_disable_bulk_delete(true)
                 .with_retry(retry)
                 .with_http_connector(wire);
             if let Some(token) = token {
@@ -36,7 +38,7 @@ pub fn open(bucket: &Bucket, wire: Wire, patience: &Patience) -> object_store::R
             }
             builder = match endpoint {
                 Some(endpoint) => builder
-                    .with_endpoint(hosted(endpoint, &bucket.name, *path_style))
+                    .with_endpoint(hosted(endpoint, &bucket.name, *path_style).ok_or_else(nowhere)?)
                     .with_client_options(ClientOptions::new().with_allow_http(true)),
                 // Servers that only speak Amazon's language often refuse these headers; the signature holds the same sum.
                 None => builder.with_checksum_algorithm(Checksum::SHA256),
@@ -63,21 +65,26 @@ pub fn open(bucket: &Bucket, wire: Wire, patience: &Patience) -> object_store::R
     })
 }
 
-/// An endpoint with the bucket in front of its host, if it is not to stand in the path.
-fn hosted(endpoint: &Url, bucket: &str, path_style: bool) -> String {
+/// An endpoint with the bucket in front of its host, if it is not to stand in the path; `None` if it cannot stand there.
+fn hosted(endpoint: &Url, bucket: &str, path_style: bool) -> Option<String> {
     let mut endpoint = endpoint.clone();
     if !path_style {
-        let host = format!("{bucket}.{}", endpoint.host_str().unwrap_or_default());
-        let _ = endpoint.set_host(Some(&host));
+        // Before an address of numbers nothing can stand: without the bucket the first part of the key would be taken for it.
+        let host = format!("{bucket}.{}", endpoint.domain()?);
+        endpoint.set_host(Some(&host)).ok()?;
     }
-    String::from(endpoint).trim_end_matches('/').to_owned()
+    Some(String::from(endpoint).trim_end_matches('/').to_owned())
+}
+
+fn nowhere() -> object_store::Error {
+    object_store::Error::Generic { store: "S3", source: "the bucket cannot stand before this endpoint".into() }
 }
 
 /// The address below which the bucket's keys are found, if its owner lets people read them.
 pub fn address(bucket: &Bucket) -> Option<Url> {
     let name = &bucket.name;
     let address = match &bucket.cloud {
-        Cloud::S3 { endpoint: Some(endpoint), path_style: false, .. } => hosted(endpoint, name, false),
+        Cloud::S3 { endpoint: Some(endpoint), path_style: false, .. } => hosted(endpoint, name, false)?,
         Cloud::S3 { endpoint: Some(endpoint), .. } => format!("{}/{name}", endpoint.as_str().trim_end_matches('/')),
         Cloud::S3 { region, .. } => format!("https://s3.{region}.amazonaws.com/{name}"),
         Cloud::Google { .. } => format!("https://storage.googleapis.com/{name}"),
@@ -94,4 +101,19 @@ pub fn shown(bucket: &Bucket) -> String {
         Cloud::Azure { .. } => "az",
     };
     format!("{scheme}://{}/{}", bucket.name, bucket.prefix).trim_end_matches('/').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_stands_before_a_name_and_never_vanishes_before_an_address() {
+        let hosted = |endpoint: &str, bucket: &str| hosted(&Url::parse(endpoint).unwrap(), bucket, false);
+        assert_eq!(hosted("http://minio.lan:9000", "pics").as_deref(), Some("http://pics.minio.lan:9000"));
+        for endpoint in ["http://10.0.0.1:9000", "http://[::1]:9000", "http://2130706433"] {
+            assert_eq!(hosted(endpoint, "pics"), None, "{endpoint}");
+        }
+        assert_eq!(hosted("http://minio.lan", "a b"), None);
+    }
 }

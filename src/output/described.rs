@@ -63,9 +63,7 @@ pub fn without_credentials(ctx: &Value) -> Value {
     let mut ctx = ctx.clone();
     let is_telling = TELLING.iter().any(|name| !ctx[*name].is_null());
     if let Some(members) = ctx.as_object_mut() {
-        if is_telling {
-            members.retain(|name, _| !SECRET.contains(&name.as_str()));
-        }
+        members.retain(|name, _| !(SECRET.contains(&name.as_str()) || is_telling && name == "endpoint"));
         if let Some(storage) = members.get_mut("storage") {
             match storage.as_object_mut() {
                 Some(storage) => storage.retain(|name, _| PLAIN.contains(&name.as_str())),
@@ -78,9 +76,8 @@ pub fn without_credentials(ctx: &Value) -> Value {
 
 /// Members of `ctx.storage` that engines may see.
 const PLAIN: [&str; 5] = ["provider", "bucket", "cdnUrl", "region", "accountName"];
-/// Members of a context that describes a storage that engines may not see.
-const SECRET: [&str; 6] =
-    ["accountKey", "accessKeyId", "secretAccessKey", "sessionToken", "serviceAccountKey", "endpoint"];
+/// Members of a context that engines may not see.
+const SECRET: [&str; 5] = ["accountKey", "accessKeyId", "secretAccessKey", "sessionToken", "serviceAccountKey"];
 
 struct Said<'a>(&'a Value);
 
@@ -153,9 +150,13 @@ impl<'a> Said<'a> {
             Value::Bool(path_style) => *path_style,
             _ => return Err(wrong("ctx.storage.pathStyle must be true or false")),
         };
+        let endpoint = self.text("endpoint")?.map(|endpoint| allowed_endpoint(endpoint, allowed)).transpose()?;
+        if !path_style && endpoint.as_ref().is_some_and(|endpoint| endpoint.domain().is_none()) {
+            return Err(wrong("ctx.storage.pathStyle must be true where ctx.storage.endpoint is an IP address"));
+        }
         let token = self.text("sessionToken")?.is_some().then(|| self.ascii("sessionToken")).transpose()?;
         Ok(Cloud::S3 {
-            endpoint: self.text("endpoint")?.map(|endpoint| allowed_endpoint(endpoint, allowed)).transpose()?,
+            endpoint,
             region: region.to_owned(),
             path_style,
             key_id: self.ascii("accessKeyId")?.to_owned(),
@@ -213,7 +214,8 @@ fn cdn(text: &str) -> Result<Url, Failure> {
 
 fn is_bucket(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-$".contains(&byte);
-    (1..=222).contains(&name.len()) && !name.starts_with('.') && !name.contains("..") && name.bytes().all(plain)
+    let is_edged = name.starts_with('.') || name.ends_with('.');
+    (1..=222).contains(&name.len()) && !is_edged && !name.contains("..") && name.bytes().all(plain)
 }
 
 fn word_of(cloud: &Cloud) -> &'static str {
@@ -226,4 +228,29 @@ fn word_of(cloud: &Cloud) -> &'static str {
 
 fn wrong(message: &str) -> Failure {
     Failure::new(Reason::InvalidFormat, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_get_no_secret_of_a_storage_wherever_in_the_context_it_stands() {
+        let secrets = json!({ "accountKey": "S", "accessKeyId": "S", "secretAccessKey": "S", "sessionToken": "S",
+                              "serviceAccountKey": { "private_key": "S" } });
+        for name in secrets.as_object().unwrap().keys() {
+            // Alone it describes no storage, and is a secret all the same.
+            for ctx in [
+                json!({ name: secrets[name], "prefix": "u" }),
+                json!({ "storage": { name: secrets[name] }, "prefix": "u" }),
+            ] {
+                let given = without_credentials(&ctx);
+                assert!(!given.to_string().contains('S') && given["prefix"] == "u", "{given}");
+            }
+        }
+        let others = json!({ "endpoint": "an engine's own word", "storage": {} });
+        assert_eq!(without_credentials(&others), others);
+        assert_eq!(without_credentials(&json!({ "bucket": "b", "endpoint": "http://x" })), json!({ "bucket": "b" }));
+        assert_eq!(without_credentials(&json!({ "storage": "S" })), json!({ "storage": null }));
+    }
 }

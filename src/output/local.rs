@@ -9,11 +9,15 @@ use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use url::Url;
+
+/// The end of the name of what is not whole yet.
+const PART: &str = ".part";
 
 /// The outputs of one attempt.
 pub struct LocalStore {
@@ -55,12 +59,16 @@ pub fn try_storing(root: &Path) -> std::io::Result<()> {
     written
 }
 
-fn failed(error: &std::io::Error) -> Failure {
-    let reason = match error.kind() {
+/// What an error of this machine's disk is called.
+pub fn reason_of(error: &std::io::Error) -> Reason {
+    match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Reason::DiskSpaceFull,
         _ => Reason::InternalError,
-    };
-    Failure::of_host(reason, format!("an output could not be stored on this worker: {}", error.kind()))
+    }
+}
+
+fn failed(error: &std::io::Error) -> Failure {
+    Failure::of_host(reason_of(error), format!("an output could not be stored on this worker: {}", error.kind()))
 }
 
 #[async_trait]
@@ -73,12 +81,8 @@ impl OutputStore for LocalStore {
     ) -> Result<Box<dyn OutputWriter>, Failure> {
         let chosen = name::unique(suggested, &mut self.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let path = self.folder.join(&chosen);
-        let part = self.folder.join(format!(".{chosen}.part"));
-        let folder = self.folder.clone();
-        let creating = tokio::task::spawn_blocking(move || {
-            std::fs::create_dir_all(folder)?;
-            Ok((std::fs::File::create(&part)?, PartFile(part)))
-        });
+        let (folder, name) = (self.folder.clone(), chosen.clone());
+        let creating = tokio::task::spawn_blocking(move || PartFile::create(&folder, &name));
         let created = creating.await.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)));
         let (file, part) = created.map_err(|error| failed(&error))?;
         Ok(Box::new(LocalWriter {
@@ -96,9 +100,48 @@ impl OutputStore for LocalStore {
     }
 }
 
-/// Goes when it is dropped, also by the thread that makes it when the run has been stopped meanwhile. After a rename it
-/// is gone already.
+/// An output that is being written, under a name that no other process has: one that took the job over may be at the
+/// same output. Goes when it is dropped, also by the thread that makes it when the run has been stopped meanwhile. After
+/// a rename it is gone already.
 struct PartFile(PathBuf);
+
+impl PartFile {
+    /// Removes what killed processes have left of the same output: nobody holds the lock of that.
+    fn create(folder: &Path, name: &str) -> std::io::Result<(std::fs::File, Self)> {
+        std::fs::create_dir_all(folder)?;
+        for entry in std::fs::read_dir(folder)?.flatten() {
+            let is_part = entry.file_name().to_str().is_some_and(|other| is_part_of(name, other));
+            if is_part && std::fs::File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        loop {
+            let path = folder.join(format!(".{name}.{}{PART}", uuid::Uuid::new_v4().simple()));
+            let file = std::fs::File::create_new(&path)?;
+            // Where there are no locks nothing is removed.
+            let _ = file.lock();
+            // Somebody who cleared up may have come before the lock.
+            if file.metadata()?.nlink() > 0 {
+                return Ok((file, Self(path)));
+            }
+        }
+    }
+
+    /// Gives it its name, and returns once the name would outlast a power cut, as the bytes do.
+    fn rename(&self, path: &Path) -> std::io::Result<()> {
+        std::fs::rename(&self.0, path)?;
+        for folder in path.ancestors().skip(1).take(3) {
+            // Some file systems do not know it of folders.
+            let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+        }
+        Ok(())
+    }
+}
+
+fn is_part_of(name: &str, other: &str) -> bool {
+    let unique = other.strip_prefix('.').and_then(|other| other.strip_prefix(name)?.strip_suffix(PART));
+    unique.and_then(|unique| unique.strip_prefix('.')).is_some_and(|unique| uuid::Uuid::try_parse(unique).is_ok())
+}
 
 impl Drop for PartFile {
     fn drop(&mut self) {
@@ -141,7 +184,9 @@ impl OutputWriter for LocalWriter {
             file.sync_all().await.map_err(|error| failed(&error))?;
         }
         reach(Point::OutputWritten);
-        tokio::fs::rename(&self.part.0, &self.path).await.map_err(|error| failed(&error))?;
+        let (part, path) = (self.part, self.path.clone());
+        let renaming = tokio::task::spawn_blocking(move || part.rename(&path)).await;
+        renaming.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped))).map_err(|error| failed(&error))?;
         reach(Point::OutputRenamed);
         let absolute = std::path::absolute(&self.path).map_err(|error| failed(&error))?;
         let url = match &self.shown_at {
@@ -171,16 +216,52 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {
             let store = LocalStore::new(root.path(), "job", 1);
+            let (done, wait) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
             for n in 0..20 {
                 assert!(
                     store.create(&format!("{n}.png"), "images", None).now_or_never().is_none(),
                     "it waits for the disk"
                 );
             }
+            drop(done);
+            assert!(busy.await.unwrap().is_err());
             tokio::task::spawn_blocking(|| ()).await.unwrap();
         });
         let files = std::fs::read_dir(root.path().join("job").join("1")).unwrap();
         assert_eq!(files.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_gives_an_output_up_does_nothing_to_the_one_that_took_its_job_over() {
+        let root = tempfile::tempdir().unwrap();
+        let create = async || LocalStore::new(root.path(), "job", 1).create("a.txt", "text", None).await.unwrap();
+        let (mut earlier, mut later) = (create().await, create().await);
+        earlier.write(Bytes::from_static(b"given up in mid-sentence")).await.unwrap();
+        later.write(Bytes::from_static(b"whole")).await.unwrap();
+        drop(earlier);
+        let stored = later.finish().await.unwrap();
+        let there = std::fs::read(Url::parse(&stored.url).unwrap().to_file_path().unwrap()).unwrap();
+        assert_eq!(there, b"whole");
+        assert_eq!(std::fs::read_dir(root.path().join("job/1")).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_left_of_an_output_goes_when_it_is_made_again_and_nothing_else_does() {
+        let root = tempfile::tempdir().unwrap();
+        let create = async || LocalStore::new(root.path(), "job", 1).create("a.txt", "text", None).await.unwrap();
+        let folder = root.path().join("job/1");
+        std::fs::create_dir_all(&folder).unwrap();
+        let left = format!(".a.txt.{}.part", uuid::Uuid::new_v4().simple());
+        let others = [".a.txt.part".to_owned(), "a.txt.part".to_owned(), left.replace("a.txt", "b.txt")];
+        for name in others.iter().chain([&left]) {
+            std::fs::write(folder.join(name), "x").unwrap();
+        }
+        let at_work = create().await;
+        assert!(!folder.join(&left).exists());
+        drop(create().await);
+        at_work.finish().await.unwrap();
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), others.len() + 1);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod outputs;
 mod place;
 mod preview;
 mod refusal;
+mod transfer;
 mod upload;
 mod wire;
 

@@ -11,6 +11,8 @@ use url::Url;
 
 /// Longest key that every store takes is 1024 bytes; names and numbers come behind this.
 const LONGEST: usize = 700;
+/// Longest part between two slashes: stores that keep files take 255 bytes, an extension and a number included.
+const LONGEST_PART: usize = 235;
 
 /// The place of one attempt's outputs.
 pub struct Place {
@@ -85,6 +87,10 @@ fn segments(what: &str, path: &str) -> Result<Vec<String>, Failure> {
         let message = format!("{what} must be a plain path without .., backslashes and control characters");
         return Err(Failure::new(Reason::InvalidFormat, message));
     }
+    if parts.iter().any(|part| part.len() > LONGEST_PART) {
+        let message = format!("no part of {what} between two slashes may be longer than {LONGEST_PART} bytes");
+        return Err(Failure::new(Reason::InvalidFormat, message));
+    }
     Ok(parts.into_iter().map(str::to_owned).collect())
 }
 
@@ -110,7 +116,10 @@ mod tests {
             assert!(key(json!({ "filename": bad }), true).is_err(), "{bad:?}");
         }
         assert!(key(json!({ "prefix": 7 }), true).is_err());
-        assert!(key(json!({ "prefix": "x".repeat(2000) }), true).is_err());
+        assert!(key(json!({ "prefix": "x/".repeat(1000) }), true).is_err());
+        // Stores that keep files refuse it, and would be blamed for it.
+        assert!(key(json!({ "prefix": "x".repeat(LONGEST_PART) }), false).is_ok());
+        assert!(key(json!({ "prefix": "x".repeat(LONGEST_PART + 1) }), false).is_err());
     }
 
     #[test]

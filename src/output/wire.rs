@@ -66,18 +66,21 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
-/// Hears what one store answers.
+/// Hears what one store answers. A no counts for as long as it is the last word on its request: the same request may be
+/// repeated, and then be granted, or get no answer at all.
 #[derive(Debug, Clone, Default)]
-pub struct Ear(Arc<Mutex<Option<Refusal>>>);
+pub struct Ear(Arc<Mutex<Vec<(String, Refusal)>>>);
 
 impl Ear {
     /// The last refusal since this was asked the last time.
     pub fn take(&self) -> Option<Refusal> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).pop().map(|(_, refusal)| refusal)
     }
 
-    fn hear(&self, refusal: Refusal) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+    fn hear(&self, asked: &str, refusal: Option<Refusal>) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.retain(|(known, _)| known != asked);
+        heard.extend(refusal.map(|refusal| (asked.to_owned(), refusal)));
     }
 }
 
@@ -99,7 +102,12 @@ impl HttpConnector for Wire {
 #[async_trait]
 impl HttpService for Wire {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let response = self.client.call(request).await?;
+        let asked = format!("{} {}", request.method(), request.uri());
+        let answered = self.client.call(request).await;
+        if answered.as_ref().map_or(true, |response| response.status().is_success()) {
+            self.ear.hear(&asked, None);
+        }
+        let response = answered?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -114,9 +122,12 @@ impl HttpService for Wire {
         }
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let text = String::from_utf8_lossy(&explanation).into_owned();
-        let code = header("x-ms-error-code").map(str::to_owned).or_else(|| code(&text)).unwrap_or_default();
+        let code = header("x-ms-error-code").and_then(word).or_else(|| code(&text)).unwrap_or_default();
         let seconds = header("retry-after").and_then(|text| text.trim().parse().ok());
-        self.ear.hear(Refusal { status: status.as_u16(), code, retry_after: seconds.map(Duration::from_secs) });
+        self.ear.hear(
+            &asked,
+            Some(Refusal { status: status.as_u16(), code, retry_after: seconds.map(Duration::from_secs) }),
+        );
         Ok(HttpResponse::from_parts(parts, text.into()))
     }
 }
@@ -124,7 +135,47 @@ impl HttpService for Wire {
 /// The word in `<Code>…</Code>`, or in the `error` of a token server.
 fn code(text: &str) -> Option<String> {
     let between = |open: &str, close: &str| text.split_once(open)?.1.split_once(close).map(|(word, _)| word.trim());
-    let word = between("<Code>", "</Code>").or_else(|| text.contains("invalid_grant").then_some("invalid_grant"))?;
+    word(between("<Code>", "</Code>").or_else(|| text.contains("invalid_grant").then_some("invalid_grant"))?)
+}
+
+/// Of a store nothing else is repeated.
+fn word(word: &str) -> Option<String> {
     let is_word = (1..=64).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     is_word.then(|| word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_no_that_was_taken_back_or_followed_by_silence_is_no_reason_any_more() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answers = ["503 Busy", "", "503 Busy", "200 OK", "503 Busy"];
+        let serving = tokio::spawn(async move {
+            for status in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nx-ms-error-code: two words\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                let said = if status.is_empty() { Ok(()) } else { stream.write_all(head.as_bytes()).await };
+                said.unwrap();
+            }
+        });
+        let wire = Wire { client: client(&Patience::default()).unwrap(), ear: Ear::default() };
+        let ask = async |path: &str| {
+            let request = http::Request::put(format!("http://{address}/{path}")).body(Vec::new().into()).unwrap();
+            wire.call(request).await.is_ok()
+        };
+        assert!(ask("a").await && !ask("a").await);
+        assert_eq!(wire.ear.take(), None, "the second time nobody answered");
+        assert!(ask("a").await && ask("a").await);
+        assert_eq!(wire.ear.take(), None, "the second time it was granted");
+        assert!(ask("a").await);
+        assert_eq!(wire.ear.take(), Some(Refusal { status: 503, code: String::new(), retry_after: None }));
+        serving.await.unwrap();
+    }
 }

@@ -109,6 +109,17 @@ impl Slot {
         fenced && !self.engines.borrow().iter().any(|engine| engine.is_healthy())
     }
 
+    /// What it does, or why it does nothing.
+    pub fn standing(&self) -> &'static str {
+        match self.job() {
+            Some(_) => "busy",
+            None if self.is_fenced() => "fenced",
+            None if *self.paused.borrow() => "paused",
+            None if self.shared.outputs.obstacle().is_some() => "no_store",
+            None => "idle",
+        }
+    }
+
     /// The job at work.
     pub fn job(&self) -> Option<String> {
         self.state().job.clone()
@@ -133,10 +144,6 @@ impl Slot {
         let mut paused = self.paused.subscribe();
         let (mut avoided, mut woken, mut quiet) = (Avoided::default(), None::<String>, false);
         self.recover(&beat).await;
-        if self.shared.outputs.is_remote() {
-            // The first job would be done for nothing.
-            self.until_outputs_can_be_stored(&beat).await;
-        }
         while !shutdown.drain.is_cancelled() {
             beat.tick();
             if offers.has_changed().unwrap_or(false) {
@@ -144,10 +151,16 @@ impl Slot {
             }
             let capabilities = offers.borrow_and_update().clone();
             let nothing_to_offer = capabilities.services().is_empty() || self.offers_too_much(&capabilities);
-            if *paused.borrow_and_update() || nothing_to_offer {
+            // What is done now would be done for nothing.
+            let nowhere_to_store = !self.shared.outputs.can_store();
+            if *paused.borrow_and_update() || nothing_to_offer || nowhere_to_store {
                 // The token is for a job that another worker may be able to run.
                 if let Some(class) = woken.take() {
                     let _ = wake::put_back(link, space, &class).await;
+                }
+                if nowhere_to_store {
+                    self.until_outputs_can_be_stored(&beat).await;
+                    continue;
                 }
                 tokio::select! {
                     () = shutdown.drain.cancelled() => break,

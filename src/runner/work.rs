@@ -92,6 +92,7 @@ impl Slot {
             reach(Point::MemoryFreed);
         }
         if blames_us {
+            self.shared.outputs.doubt();
             self.until_outputs_can_be_stored(beat).await;
         }
         // A dead engine must not run through the queue, and one that goes on with what it was told to stop must not be
@@ -108,16 +109,12 @@ impl Slot {
     /// A full disk, or a bucket that takes nothing, must not run through the queue either.
     pub(super) async fn until_outputs_can_be_stored(&self, beat: &Beat) {
         let outputs = &self.shared.outputs;
-        let mut told = false;
-        while let Err(failure) = beating(beat, outputs.try_storing()).await {
-            if !std::mem::replace(&mut told, true) {
-                tell(Notice::CannotStore { place: &outputs.shown(), error: &failure.message });
-            }
-            beat.tick();
-            if unless(&self.shared.shutdown.drain, tokio::time::sleep(BEAT)).await.is_none() {
-                return;
-            }
-        }
+        let waiting = outputs.until_storable(BEAT, |failure| {
+            tell(Notice::CannotStore { place: &outputs.shown(), error: &failure.message });
+            self.beat_now.notify_one();
+        });
+        let _ = unless(&self.shared.shutdown.drain, beating(beat, waiting)).await;
+        self.beat_now.notify_one();
     }
 
     /// The rest of a text goes before the job's end, however long Redis is away; meanwhile that end is safe on disk.
@@ -201,8 +198,7 @@ impl Slot {
             true => self.announced().changed(Doing { job: before }, Doing { job: now }),
             false => Vec::new(),
         };
-        let status = if now.is_none() && self.is_fenced() { "fenced" } else { Doing { job: now }.status() };
-        let record = Some((self.worker.clone(), status, now.unwrap_or_default().to_owned()));
+        let record = Some((self.worker.clone(), self.standing(), now.unwrap_or_default().to_owned()));
         // Sent by a task of its own: hints do not delay the job. No receiver: the agent is on its way out.
         let _ = self.shared.announcements.send(Announcement { messages, record });
     }

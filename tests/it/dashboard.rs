@@ -4,6 +4,7 @@ mod browser;
 mod hostile;
 mod numbers;
 mod ports;
+mod stores;
 mod stuck;
 
 use super::support::{Agent, RedisServer, until};

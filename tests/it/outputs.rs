@@ -1,6 +1,7 @@
 //! Outputs in buckets: what arrives, what is left behind when it does not, whose fault it is, and who learns of secrets.
 
-mod agent;
+pub mod agent;
+mod attempts;
 mod naming;
 mod troubles;
 mod uploading;

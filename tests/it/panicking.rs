@@ -7,6 +7,7 @@ use connectors::failure::Failure;
 use connectors::simulation::Simulation;
 use gpu_worker::app::{self, Built, Driven, Left};
 use gpu_worker::config::{self, Sources};
+use gpu_worker::output::Outputs;
 use gpu_worker::service::shutdown::Shutdown;
 use serde_json::json;
 use std::sync::Arc;
@@ -61,7 +62,8 @@ async fn a_connector_that_panics_fails_one_job_and_the_agent_goes_on() {
     let built = Built::new(&config, vec![driven], None).await.unwrap();
     let shutdown = Shutdown::default();
     let (link, stop) = (server.link(), shutdown.clone());
-    let agent = tokio::spawn(async move { app::run(&config, built, link, stop).await });
+    let outputs = Outputs::new(&config);
+    let agent = tokio::spawn(async move { app::run(&config, built, outputs, link, stop).await });
 
     let job =
         |payload: serde_json::Value| json!({"service_required": "simulation", "payload": payload, "max_retries": 1});

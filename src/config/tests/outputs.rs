@@ -50,6 +50,10 @@ fn a_store_without_a_way_into_it_is_told_with_what_is_missing() {
             &[("OUTPUT_STORE", "gs://b"), ("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent")],
             "needs a file that can be read in GOOGLE_APPLICATION_CREDENTIALS",
         ),
+        (
+            &[("OUTPUT_STORE", "s3://b"), ("AWS_ENDPOINT_URL", "http://[::1]:9000"), ("OUTPUT_PATH_STYLE", "false")],
+            "needs OUTPUT_PATH_STYLE=true where AWS_ENDPOINT_URL is an IP address",
+        ),
         (&[("OUTPUT_STORE", "az://b")], "needs AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY"),
         (&[("OUTPUT_STORE", "file:///a"), ("OUTPUT_DIR", "/b")], "names a folder, and so does OUTPUT_DIR"),
         (&[("OUTPUT_STORE", "ftp://b")], "must be an address such as s3://bucket/prefix"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How the agent is now.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
-    /// What each slot does: `idle`, `busy`, `paused`, `fenced`.
+    /// What each slot does: `idle`, `busy`, `paused`, `fenced`, `no_store`.
     pub slots: Vec<&'static str>,
     /// It was told to stop.
     pub draining: bool,
@@ -143,7 +143,7 @@ impl Metrics {
     /// Takes it in.
     pub(super) fn look(&self, observed: &Observed) {
         LOOKED_AT.iter().for_each(|metric| self.clear(*metric));
-        for state in ["idle", "busy", "paused", "fenced"] {
+        for state in ["idle", "busy", "paused", "fenced", "no_store"] {
             let count = observed.slots.iter().filter(|slot| **slot == state).count();
             self.note(Metric::Slots, &[state], count as f64);
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// The samples by name and labels, as they stand in the text; panics where the text breaks the format.
-async fn numbers(at: SocketAddr) -> BTreeMap<String, f64> {
+pub async fn numbers(at: SocketAddr) -> BTreeMap<String, f64> {
     let answer = get(at, "/metrics").await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert!(answer.headers["content-type"].starts_with("application/openmetrics-text; version=1.0.0"));

@@ -12,7 +12,7 @@ fn drawing(outputs: u64, side: u64, ctx: Value) -> Value {
 }
 
 /// What is set for a worker whose bucket is behind this address.
-fn bucket_of(address: SocketAddr) -> [(&'static str, String); 4] {
+pub fn bucket_of(address: SocketAddr) -> [(&'static str, String); 4] {
     [
         ("OUTPUT_STORE", format!("s3://{BUCKET}/base")),
         ("AWS_ENDPOINT_URL", format!("http://{address}")),
@@ -21,7 +21,7 @@ fn bucket_of(address: SocketAddr) -> [(&'static str, String); 4] {
     ]
 }
 
-fn borrowed<'a>(env: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+pub fn borrowed<'a>(env: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
     env.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 

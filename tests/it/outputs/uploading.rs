@@ -102,3 +102,47 @@ async fn what_a_worker_could_store_is_tried_without_leaving_anything() {
     let missing = outputs_at(proxy.address(), "elsewhere", SECRET).try_storing().await.unwrap_err();
     assert!(missing.hosts_fault && missing.message.contains("s3://elsewhere/base has no such bucket"), "{missing:?}");
 }
+
+#[tokio::test]
+async fn a_probe_that_may_not_clean_up_after_itself_tells_what_hindered_it_and_not_that() {
+    let server = S3Server::start(&[BUCKET]).await;
+    let outputs = outputs_at(server.address, BUCKET, SECRET);
+    server.refuse("DeleteObject", "AccessDenied", 100);
+    outputs.try_storing().await.unwrap();
+    server.refuse("PutObject", "SlowDown", 100);
+    let failure = outputs.try_storing().await.unwrap_err();
+    assert_eq!(failure.reason, connectors::failure::Reason::ServiceUnavailable, "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_deletes_objects_one_by_one_only_is_cleaned_all_the_same() {
+    let server = S3Server::start(&[BUCKET]).await;
+    server.refuse("DeleteObjects", "NotImplemented", 100);
+    let outputs = outputs_at(server.address, BUCKET, SECRET);
+    outputs.try_storing().await.unwrap();
+    assert_eq!(server.keys(BUCKET), [""; 0]);
+}
+
+#[tokio::test]
+async fn keys_with_odd_characters_arrive_under_these_very_characters_and_their_address_leads_there() {
+    let server = S3Server::start(&[BUCKET]).await;
+    let outputs = outputs_of_jobs(server.address);
+    for (prefix, filename, address) in [
+        ("a b", "plus+and&=.txt", "a%20b/plus+and&=.txt"),
+        ("100%", "%2e%2e%2f.txt", "100%25/%252e%252e%252f.txt"),
+        ("q?x#y", "semi;colon:,@!$'()*.txt", "q%3Fx%23y/semi;colon:,@!$'()*.txt"),
+        ("Ünï", "日本.txt", "%C3%9Cn%C3%AF/%E6%97%A5%E6%9C%AC.txt"),
+        ("<xml>&amp;", "\"quoted\"[]{}|^~`.txt", "%3Cxml%3E&amp;/%22quoted%22[]%7B%7D|^~%60.txt"),
+    ] {
+        for length in [5, (5 << 20) + 1] {
+            let ctx = json!({ "storage": storage(server.address), "prefix": prefix, "filename": filename });
+            let stored = store(&outputs, &job(ctx), "a.txt", &bytes(length)).await;
+            let stored = stored.unwrap_or_else(|failure| panic!("{prefix}/{filename}: {failure:?}"));
+            assert_eq!(server.keys(BUCKET), [format!("{prefix}/{filename}")]);
+            assert_eq!(stored.url, format!("https://cdn.example.org/{address}"));
+            let length_there = std::fs::metadata(server.object(BUCKET, &format!("{prefix}/{filename}"))).unwrap().len();
+            assert_eq!(length_there, length as u64);
+        }
+        std::fs::remove_dir_all(server.object(BUCKET, prefix)).unwrap();
+    }
+}

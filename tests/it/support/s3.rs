@@ -22,6 +22,7 @@ struct Refusal {
 /// Who may do what: those who are known, in buckets that are there, unless a test forbids it.
 struct Porter {
     root: PathBuf,
+    asked: Arc<Mutex<Vec<String>>>,
     refusals: Arc<Mutex<Vec<Refusal>>>,
 }
 
@@ -38,6 +39,7 @@ impl S3Access for Porter {
         }
         let mut refusals = self.refusals.lock().expect("nobody panicked");
         let operation = context.s3_op().name();
+        self.asked.lock().expect("nobody panicked").push(operation.to_owned());
         let Some(refusal) = refusals.iter_mut().find(|refusal| refusal.operation == operation && refusal.left > 0)
         else {
             return Ok(());
@@ -59,6 +61,7 @@ impl S3Access for Porter {
 pub struct S3Server {
     pub address: SocketAddr,
     folder: tempfile::TempDir,
+    asked: Arc<Mutex<Vec<String>>>,
     refusals: Arc<Mutex<Vec<Refusal>>>,
     _door: AbortOnDropHandle<()>,
 }
@@ -71,8 +74,8 @@ impl S3Server {
             std::fs::create_dir(folder.path().join(bucket)).expect("a bucket");
         }
         let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).expect("a file system"));
-        let refusals = Arc::<Mutex<Vec<Refusal>>>::default();
-        service.set_access(Porter { root: folder.path().to_owned(), refusals: refusals.clone() });
+        let (refusals, asked) = (Arc::<Mutex<Vec<Refusal>>>::default(), Arc::<Mutex<Vec<String>>>::default());
+        service.set_access(Porter { root: folder.path().to_owned(), asked: asked.clone(), refusals: refusals.clone() });
         service.set_auth(SimpleAuth::from_single(KEY, SECRET));
         let service = service.build();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -84,12 +87,22 @@ impl S3Server {
                 lines.spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
             }
         });
-        Self { address, folder, refusals, _door: AbortOnDropHandle::new(door) }
+        Self { address, folder, asked, refusals, _door: AbortOnDropHandle::new(door) }
     }
 
     /// Answers so many of these requests with this word.
     pub fn refuse(&self, operation: &'static str, code: &'static str, times: usize) {
         self.refusals.lock().expect("nobody panicked").push(Refusal { operation, code, left: times });
+    }
+
+    /// Refuses nothing any more.
+    pub fn relent(&self) {
+        self.refusals.lock().expect("nobody panicked").clear();
+    }
+
+    /// How many of these requests have come.
+    pub fn asked(&self, operation: &str) -> usize {
+        self.asked.lock().expect("nobody panicked").iter().filter(|asked| *asked == operation).count()
     }
 
     /// The file that holds an object.
