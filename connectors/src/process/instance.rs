@@ -8,8 +8,9 @@
 //! ```
 
 use super::describe::Description;
-use super::session::{Gone, Session, Unanswered};
+use super::session::{Session, Unanswered};
 use super::settings::Settings;
+use super::talk::Gone;
 use crate::failure::{Failure, Reason};
 use crate::stamp::Stamp;
 use serde_json::json;

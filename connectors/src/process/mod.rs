@@ -4,12 +4,14 @@
 mod describe;
 pub mod guard;
 mod instance;
+mod lines;
 mod log;
 mod message;
 mod run;
 mod scratch;
 mod session;
 mod settings;
+mod talk;
 
 pub(crate) use describe::is_service;
 pub use describe::{Description, PROTOCOL, Payloads};
