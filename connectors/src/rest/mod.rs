@@ -3,11 +3,13 @@
 
 mod definition;
 mod faults;
+mod follow;
 mod http;
 mod outputs;
 mod reading;
 mod run;
 mod sections;
+mod server;
 mod table;
 mod template;
 
@@ -20,8 +22,9 @@ use crate::failure::{Failure, Reason};
 use crate::live::Live;
 use async_trait::async_trait;
 use http::{Http, of_status};
-use run::{Run, Server};
+use run::Run;
 use serde_json::Value;
+use server::Server;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use template::Fill;

@@ -3,7 +3,7 @@
 
 use super::definition::{Form, Output};
 use super::http::{Answer, Body, STALLED, Trouble, Unanswered, content_type};
-use super::run::Server;
+use super::server::Server;
 use super::template::Fill;
 use crate::contract::{OutputStore, StoredOutput};
 use crate::failure::{Failure, Reason};
