@@ -1,6 +1,7 @@
 //! Engines of one's own, as their owner meets them: the guide's ten lines, the commands, the agent with CONNECTORS_DIR.
 //! In: files written as the guide says. Out: jobs from queue to output; sentences about what is wrong.
 
+mod blaming;
 mod changing;
 mod crashing;
 

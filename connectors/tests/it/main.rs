@@ -31,4 +31,5 @@ mod replay;
 mod replayed;
 mod rest;
 mod rest_engine;
+mod rest_outputs;
 mod simulation;

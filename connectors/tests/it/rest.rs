@@ -74,18 +74,18 @@ at = "/image"
 name = "picture.png"
 "#;
 
-fn secrets() -> Secrets {
+pub fn secrets() -> Secrets {
     [("CONNECTOR_KEY".to_owned(), "key-of-the-operator".to_owned().into())].into()
 }
 
-struct Lab {
-    server: Server,
-    rest: Arc<Rest>,
+pub struct Lab {
+    pub server: Server,
+    pub rest: Arc<Rest>,
     folder: tempfile::TempDir,
 }
 
 impl Lab {
-    async fn new(definition: &str) -> Self {
+    pub async fn new(definition: &str) -> Self {
         let server = Server::start().await;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("draw.toml");
@@ -98,7 +98,7 @@ impl Lab {
         Self { server, rest, folder }
     }
 
-    async fn run(&self, payload: Value) -> (Result<Outcome, RunError>, Bench) {
+    pub async fn run(&self, payload: Value) -> (Result<Outcome, RunError>, Bench) {
         let bench = Bench::new();
         let ended = within("a run", self.rest.run(&job("j", "draw", payload), &bench.ctx)).await;
         (ended, bench)
@@ -200,8 +200,10 @@ async fn statuses_and_words_become_reasons() {
         (json!({ "fail": "gremlins" }), Reason::UnknownError, false, "it hurts"),
         (json!({ "mute": true }), Reason::InvalidResponseFormat, false, "/id"),
         (json!({ "forget": true }), Reason::MissingExpectedData, false, "forgotten"),
-        (json!({ "files": "http://127.0.0.2:1/x" }), Reason::InvalidResponseFormat, true, "another server"),
-        (json!({ "files": "//example.org/x" }), Reason::InvalidResponseFormat, true, "another server"),
+        (json!({ "files": "http://127.0.0.2:1/x" }), Reason::ConfigError, false, "[\"http://127.0.0.2:1\"]"),
+        (json!({ "files": "//example.org/x" }), Reason::ConfigError, false, "from = [\"http://example.org\"]"),
+        (json!({ "files": "file:///etc/hostname" }), Reason::ConfigError, false, "`file:`"),
+        (json!({ "files": "http://u:p@127.0.0.1/x" }), Reason::InvalidResponseFormat, false, "credentials"),
         (json!({ "files": "files/none" }), Reason::MissingExpectedData, false, "404"),
     ];
     for (payload, reason, hosts, said) in rows {
@@ -416,6 +418,8 @@ fn what_is_wrong_with_a_definition_is_told_with_line_and_column() {
     let rows: &[(&str, &str, (usize, usize), &str)] = &[
         ("services = [\"draw\"]", "services = [\"dr", (1, 16), ""),
         ("services = [\"draw\"]", "services = 7", (1, 12), "a list of texts"),
+        ("services = [\"draw\"]", "services = []", (1, 1), "`services` is missing"),
+        ("services = [\"draw\"]", "services = [\"draw\", 3]", (1, 21), "a list of texts"),
         ("services = [\"draw\"]", "services = [\"a b\"]", (1, 13), "name of a service"),
         ("services = [\"draw\"]", "servces = [\"draw\"]", (1, 1), "unknown"),
         ("http://127.0.0.1:1", "ftp://x", (2, 7), "must be like"),
@@ -435,6 +439,9 @@ fn what_is_wrong_with_a_definition_is_told_with_line_and_column() {
         ("done = [\"done\"]", "done = [\"failed\"]", (17, 11), "both"),
         ("method = \"DELETE\"", "method = \"REMOVE\"", (23, 10), "DELETE"),
         ("as = \"url\"", "as = \"file\"", (30, 6), "base64"),
+        ("kind = \"images\"", "from = \"files.example.org\"", (32, 8), "a server alone"),
+        ("kind = \"images\"", "from = [\"http://x/y\"]", (32, 9), "a server alone"),
+        ("as = \"url\"", "as = \"text\"\nfrom = \"http://x\"", (31, 8), "only with"),
         ("oom = \"gpu_memory_full\"", "oom = \"gpu_full\"", (37, 19), "no reason"),
         ("[submit]", "[submitted]", (7, 2), "unknown"),
     ];
@@ -443,6 +450,10 @@ fn what_is_wrong_with_a_definition_is_told_with_line_and_column() {
         let faults = Definition::read(&good.replacen(from, to, 1), &secrets()).err().unwrap_or_default();
         let found = faults.iter().any(|fault| (fault.line, fault.column) == *place && fault.message.contains(said));
         assert!(found, "{to}: {faults:#?}");
+    }
+    for one in ["services = 7", "services = [3]", "services = []", "services = [\"draw\", 3]", "services = [\"a b\"]"] {
+        let faults = Definition::read(&good.replace("services = [\"draw\"]", one), &secrets()).err().unwrap();
+        assert_eq!(faults.len(), 1, "one cause, one fault: {one}: {faults:#?}");
     }
     let several = good.replace("\"draw\"", "\"a b\"").replace("interval_ms = 10", "interval_ms = 1");
     assert_eq!(Definition::read(&several, &secrets()).err().unwrap().len(), 2, "all faults at once");

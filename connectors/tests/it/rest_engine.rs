@@ -147,8 +147,9 @@ async fn poll(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Resp
         () if payload["fail"].is_string() => "failed",
         () => "done",
     };
-    let files = match payload["files"].as_str() {
-        Some(elsewhere) => json!([elsewhere]),
+    let files = match payload.get("files") {
+        Some(Value::String(elsewhere)) => json!([elsewhere]),
+        Some(other) => other.clone(),
         None => json!([place]),
     };
     let progress = 100 * run.polls.min(steps) / steps.max(1);
