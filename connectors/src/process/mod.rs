@@ -1,6 +1,7 @@
 //! An engine that is any executable: JSON-RPC 2.0 lines over its standard input and output.
 //! In: jobs. Out: `describe`, `probe`, `run`, `cancel`, `reattach` to the process; progress, files and answers from it.
 
+mod broken;
 mod describe;
 pub mod guard;
 mod instance;

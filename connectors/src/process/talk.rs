@@ -7,6 +7,7 @@ use super::message::{self, LINE_MAX, Message, Refused};
 use crate::contract::ProgressSink;
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -14,7 +15,8 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader, Interest};
+use tokio::net::unix::pipe::Sender;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
@@ -84,32 +86,42 @@ impl Talk {
     }
 
     /// Writes until it is gone, or does not read any more.
-    pub async fn write(self: Arc<Self>, mut stdin: ChildStdin, mut lines: mpsc::Receiver<Vec<u8>>, limit: Duration) {
+    pub async fn write(self: Arc<Self>, stdin: ChildStdin, mut lines: mpsc::Receiver<Vec<u8>>, limit: Duration) {
+        let Ok(mut stdin) = stdin.into_owned_fd().and_then(Sender::from_owned_fd) else {
+            return self.end("its standard input cannot be watched");
+        };
         let mut gone = self.gone.subscribe();
+        let mut is_open = true;
         loop {
             let line = tokio::select! {
                 line = lines.recv() => line,
                 _ = gone.wait_for(Option::is_some) => None,
+                _ = stdin.ready(Interest::ERROR), if is_open => {
+                    is_open = false;
+                    Some(Vec::new())
+                }
             };
             let Some(line) = line else { return };
-            let written = async {
-                stdin.write_all(&line).await?;
-                stdin.flush().await
-            };
-            match timeout(limit, written).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => {
-                    // One that is dying has closed it, too: then how it died says more.
-                    if timeout(LAST_WORDS, gone.wait_for(Option::is_some)).await.is_err() {
-                        self.end("it closed its standard input");
-                    }
-                    return;
-                }
-                Err(_) => {
-                    self.end("it does not read its standard input");
-                    return;
-                }
+            // What was written and never read will not be answered, and no write tells of that. What it has read it may
+            // answer still.
+            let is_unread = || ioctl_fionread(&stdin).is_ok_and(|bytes| bytes > 0);
+            if !is_open && (line.is_empty() && locked(&self.waiting).is_empty() || is_unread()) {
+                return self.closed_its_input().await;
             }
+            match timeout(limit, stdin.write_all(&line)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return self.closed_its_input().await,
+                Err(_) => return self.end("it does not read its standard input"),
+            }
+        }
+    }
+
+    async fn closed_its_input(&self) {
+        let mut gone = self.gone.subscribe();
+        // One that is dying has closed it, too: then how it died says more.
+        let dies = async { gone.wait_for(Option::is_some).await.is_ok() };
+        if timeout(LAST_WORDS, dies).await.is_err() {
+            self.end("it closed its standard input");
         }
     }
 
@@ -152,6 +164,12 @@ impl Talk {
         locked(&self.waiting).clear();
     }
 
+    fn answered(&self, id: u64, answer: Result<Value, Refused>) {
+        if let Some(waiting) = locked(&self.waiting).remove(&id) {
+            let _ = waiting.send(answer);
+        }
+    }
+
     async fn read(&self, stdout: ChildStdout) {
         let (mut lines, mut odd) = (BufReader::new(stdout), Drain::new(self.name));
         let mut line = Vec::new();
@@ -165,9 +183,18 @@ impl Talk {
                 Line::End => return,
             }
             match message::read(&line) {
-                Some(Message::Answer { id, answer }) => {
-                    if let Some(waiting) = locked(&self.waiting).remove(&id) {
-                        let _ = waiting.send(answer);
+                Some(Message::Answer { id, answer }) => self.answered(id, answer),
+                Some(Message::Nobodys { why }) => {
+                    odd.line(&line, "not JSON, on standard output: ");
+                    let waiting: Vec<u64> = locked(&self.waiting).keys().copied().collect();
+                    match (&waiting[..], message::malformed(0, &why)) {
+                        ([], _) => {}
+                        ([only], Message::Answer { answer, .. }) => self.answered(*only, answer),
+                        // Whose it was nobody knows: each of them may wait for ever.
+                        _ => {
+                            self.end(&format!("it wrote an answer that cannot be read: {why}"));
+                            return;
+                        }
                     }
                 }
                 Some(Message::Progress { run, mut progress }) => {
