@@ -42,6 +42,12 @@ pub trait Connector: Send + Sync {
     /// Asks the engine how it is. Never fails: a dead engine is an answer. Returns within a few seconds.
     async fn probe(&self) -> Probe;
 
+    /// Waits until the engine's health has changed by itself, so that it is worth a probe before its time. One that does
+    /// not hear of that waits for ever. One caller at a time.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+
     /// Runs one job to its end.
     ///
     /// When `ctx.cancel` fires, the connector stops the engine's work for this job and no other, checks that it has

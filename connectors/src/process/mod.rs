@@ -1,6 +1,7 @@
 //! An engine that is any executable: JSON-RPC 2.0 lines over its standard input and output.
 //! In: jobs. Out: `describe`, `probe`, `run`, `cancel`, `reattach` to the process; progress, files and answers from it.
 
+mod aftermath;
 mod broken;
 mod describe;
 pub mod guard;
@@ -193,6 +194,10 @@ impl Connector for Process {
             Ok(probed) => Probe::unhealthy(probed.detail),
             Err(error) => Probe::unhealthy(format!("its answer to `probe` cannot be used: {error}")),
         }
+    }
+
+    async fn changed(&self) {
+        self.instance.news.notified().await;
     }
 
     async fn run(&self, job: &Job, ctx: &RunContext) -> Result<Outcome, RunError> {

@@ -102,6 +102,11 @@ impl Session {
         !locked(&self.talk.runs).is_empty()
     }
 
+    /// How often it has reported progress of this run while that was not at work.
+    pub fn strays(&self, run: &str) -> u64 {
+        self.talk.strays(run)
+    }
+
     /// Why it is gone, if it is.
     pub fn is_gone(&self) -> Option<Gone> {
         self.talk.gone.borrow().clone()
@@ -116,6 +121,14 @@ impl Session {
     pub async fn gone(&self) -> String {
         let mut gone = self.talk.gone.subscribe();
         gone.wait_for(Option::is_some).await.ok().and_then(|gone| gone.clone()).map(|gone| gone.why).unwrap_or_default()
+    }
+
+    /// Waits until nothing of it is left, without keeping it.
+    pub fn end_of_life(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut gone = self.talk.gone.subscribe();
+        async move {
+            let _ = gone.wait_for(Option::is_some).await;
+        }
     }
 
     /// Whether it had to go for reasons that its runs have no part in.

@@ -4,13 +4,13 @@
 use super::lines::{Line, next_line};
 use super::log::Drain;
 use super::message::{self, LINE_MAX, Message, Refused};
-use crate::contract::ProgressSink;
+use crate::contract::{Progress, ProgressSink};
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,8 @@ use tokio::time::{Instant, timeout};
 
 /// After the process is gone its last lines are still in the pipe.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Runs whose late reports are counted.
+const STRAYS_MAX: usize = 64;
 /// The guard kills within seconds; it is killed itself only if it hangs.
 const GUARD_HANGS: Duration = Duration::from_secs(15);
 
@@ -33,6 +35,8 @@ pub(super) struct Talk {
     pub runs: Mutex<HashMap<String, Following>>,
     pub gone: watch::Sender<Option<Gone>>,
     guard: Mutex<Option<Pid>>,
+    /// How often progress of runs was reported that are not at work.
+    strays: Mutex<BTreeMap<String, u64>>,
     pub on_purpose: AtomicBool,
     pub dismissed: AtomicBool,
     stop: watch::Sender<Option<String>>,
@@ -64,6 +68,7 @@ impl Talk {
             name,
             waiting: Mutex::default(),
             runs: Mutex::default(),
+            strays: Mutex::default(),
             gone: watch::Sender::new(None),
             guard: Mutex::new(guard),
             on_purpose: AtomicBool::new(false),
@@ -170,6 +175,29 @@ impl Talk {
         }
     }
 
+    fn went_on(&self, run: String, mut progress: Progress) {
+        if let Some(following) = locked(&self.runs).get_mut(&run) {
+            following.fraction = following.fraction.max(progress.fraction);
+            progress.fraction = following.fraction;
+            following.sink.report(progress);
+            return;
+        }
+        let mut strays = locked(&self.strays);
+        if strays.len() >= STRAYS_MAX && !strays.contains_key(&run) {
+            strays.clear();
+        }
+        let count = strays.entry(run).or_default();
+        *count += 1;
+        if *count == 1 {
+            tracing::warn!(engine = self.name, "it reports progress of a run that is not at work any more");
+        }
+    }
+
+    /// How often it has reported progress of this run while that was not at work.
+    pub fn strays(&self, run: &str) -> u64 {
+        locked(&self.strays).get(run).copied().unwrap_or_default()
+    }
+
     async fn read(&self, stdout: ChildStdout) {
         let (mut lines, mut odd) = (BufReader::new(stdout), Drain::new(self.name));
         let mut line = Vec::new();
@@ -197,14 +225,7 @@ impl Talk {
                         }
                     }
                 }
-                Some(Message::Progress { run, mut progress }) => {
-                    let mut runs = locked(&self.runs);
-                    if let Some(following) = runs.get_mut(&run) {
-                        following.fraction = following.fraction.max(progress.fraction);
-                        progress.fraction = following.fraction;
-                        following.sink.report(progress);
-                    }
-                }
+                Some(Message::Progress { run, progress }) => self.went_on(run, progress),
                 Some(Message::Unknown) => {}
                 // What people print while they look for a fault is no reason to end their engine.
                 None => odd.line(&line, "not JSON, on standard output: "),

@@ -26,8 +26,6 @@ use tokio_util::sync::CancellationToken;
 
 /// A submission on its way when the stop came: its answer holds the id that is to be stopped.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
-/// From a cancel to the end of the work.
-pub(super) const STOP: Duration = Duration::from_secs(15);
 /// Longest `data` of a result.
 const DATA_MAX: usize = 64 << 10;
 /// What is told between handing over and the first figure.
@@ -88,7 +86,7 @@ impl Run {
                 if !matches!(trouble, Unanswered::Job(_) | Unanswered::Wire(Trouble::Refused))
                     && !definition.server_names_runs()
                 {
-                    let _ = timeout(STOP, self.server.stop(&fill)).await;
+                    let _ = timeout(self.server.stop, self.server.stop(&fill)).await;
                 }
                 return Err(trouble.failure("submitting").into());
             }
@@ -96,7 +94,7 @@ impl Run {
         };
         let Some(poll) = &definition.poll else {
             if stopped {
-                let _ = timeout(STOP, self.server.stop(&fill)).await;
+                let _ = timeout(self.server.stop, self.server.stop(&fill)).await;
                 return Err(Cut::Stopped);
             }
             let answer = submitted.ok_or(Cut::Stopped)?;
@@ -186,7 +184,7 @@ impl Run {
 
     /// Has the engine stop it, within the time for that.
     pub(super) async fn stop(&self, fill: &Fill<'_>) {
-        match timeout(STOP, self.server.stop(fill)).await {
+        match timeout(self.server.stop, self.server.stop(fill)).await {
             Ok(Ok(Interrupted::Stopped | Interrupted::NothingToStop)) => {}
             _ => tracing::warn!(job = self.job.id, "the engine could not be seen to stop; it may go on with the job"),
         }

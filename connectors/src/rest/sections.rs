@@ -159,6 +159,7 @@ pub(super) fn conformance(table: Table<'_, '_>) -> Option<Payloads> {
         }
     };
     let (ok, slow, failing) = (payload("ok"), payload("slow"), payload("failing"));
+    let other = table.get("other").map(json);
     let kind = table.text("failure_type");
     if table.get("failure_type").is_none() {
         table.missing("failure_type", "how `failing` fails");
@@ -167,5 +168,5 @@ pub(super) fn conformance(table: Table<'_, '_>) -> Option<Payloads> {
         table.fault(kind.offset, format!("{:?} is no failure type", kind.value));
     }
     table.end();
-    Some(Payloads { ok: ok?, slow: slow?, failing: failing?, failure_type: kind?.value })
+    Some(Payloads { ok: ok?, other, slow: slow?, failing: failing?, failure_type: kind?.value })
 }

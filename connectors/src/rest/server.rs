@@ -18,6 +18,8 @@ const STOP_POLL: Duration = Duration::from_millis(200);
 pub(super) struct Server {
     pub http: Http,
     pub definition: Definition,
+    /// From a cancel to the end of the work.
+    pub stop: Duration,
 }
 
 /// How a run at the engine is.
@@ -28,23 +30,24 @@ pub(super) enum Standing {
     Unknown,
 }
 
+/// What the engine told of a run.
+pub(super) struct Told {
+    pub answer: Answer,
+    pub json: Value,
+    pub state: String,
+}
+
+impl Told {
+    /// Whether the word is one for an end.
+    pub fn has_ended(&self, poll: &Poll) -> bool {
+        poll.done.contains(&self.state) || poll.failed.contains(&self.state)
+    }
+}
+
 impl Server {
     /// Asks how a run is.
     pub async fn look(&self, poll: &Poll, fill: &Fill<'_>) -> Result<Standing, Failure> {
-        let answer = self.http.call(&poll.call, &self.definition.headers, None, fill).await;
-        let answer = answer.map_err(|trouble| trouble.failure("asking how a run is"))?;
-        if matches!(answer.status, 404 | 410) {
-            return Ok(Standing::Unknown);
-        }
-        if !answer.is_success() {
-            return Err(of_status(&answer, &self.definition.failure, "asking how a run is"));
-        }
-        let wrong = |said: String| Failure::of_host(Reason::InvalidResponseFormat, said);
-        let json: Value = answer.json().map_err(|_| wrong("the engine's answer to a poll is not JSON".to_owned()))?;
-        let state = json.pointer(&poll.state);
-        let state = state.filter(|state| !state.is_null() && !state.is_object() && !state.is_array());
-        let state = state.ok_or_else(|| wrong(format!("the engine's answer has no state at `{}`", poll.state)))?;
-        let state = state.as_str().map_or_else(|| state.to_string(), str::to_owned);
+        let Some(Told { answer, json, state }) = self.told(poll, fill).await? else { return Ok(Standing::Unknown) };
         if poll.done.contains(&state) {
             return Ok(Standing::Done(answer));
         }
@@ -55,6 +58,25 @@ impl Server {
             return Ok(Standing::Failed(Failure::as_named(reason, format!("the engine says {state:?}{said}"))));
         }
         Ok(Standing::AtWork(json))
+    }
+
+    /// One answer to a poll; `None` if the engine does not know the run.
+    pub async fn told(&self, poll: &Poll, fill: &Fill<'_>) -> Result<Option<Told>, Failure> {
+        let answer = self.http.call(&poll.call, &self.definition.headers, None, fill).await;
+        let answer = answer.map_err(|trouble| trouble.failure("asking how a run is"))?;
+        if matches!(answer.status, 404 | 410) {
+            return Ok(None);
+        }
+        if !answer.is_success() {
+            return Err(of_status(&answer, &self.definition.failure, "asking how a run is"));
+        }
+        let wrong = |said: String| Failure::of_host(Reason::InvalidResponseFormat, said);
+        let json: Value = answer.json().map_err(|_| wrong("the engine's answer to a poll is not JSON".to_owned()))?;
+        let state = json.pointer(&poll.state);
+        let state = state.filter(|state| !state.is_null() && !state.is_object() && !state.is_array());
+        let state = state.ok_or_else(|| wrong(format!("the engine's answer has no state at `{}`", poll.state)))?;
+        let state = state.as_str().map_or_else(|| state.to_string(), str::to_owned);
+        Ok(Some(Told { answer, json, state }))
     }
 
     /// Stops a run, and looks until it is no longer at work, for as long as it is waited for.

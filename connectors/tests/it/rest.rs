@@ -1,16 +1,16 @@
 //! Engines that are TOML files, against a real HTTP server.
 //! In: definitions and payloads. Out: what was asked of the server, and what became of the job.
 
-use crate::conformance::assert_conforms;
 use crate::process::within;
 use crate::rest_engine::Server;
 use async_trait::async_trait;
-use connectors::conformance::{Bench, MemoryLedger, Subject, job};
-use connectors::contract::{Connector, Freed, Interrupted, Job, Outcome, Reattached, RunError, Stage};
-use connectors::failure::{FailureType, Reason};
+use connectors::conformance::{Bench, MemoryLedger, job};
+use connectors::contract::{Connector, Freed, Interrupted, Outcome, Reattached, RunError, Stage};
+use connectors::failure::Reason;
 use connectors::rest::{Definition, Rest, Secrets};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub const ASYNC: &str = r#"
 services = ["draw"]
@@ -52,7 +52,7 @@ code = "/error/code"
 reasons = { oom = "gpu_memory_full" }
 "#;
 
-const SYNC: &str = r#"
+pub const SYNC: &str = r#"
 services = ["draw"]
 url = "URL"
 
@@ -86,6 +86,10 @@ pub struct Lab {
 
 impl Lab {
     pub async fn new(definition: &str) -> Self {
+        Self::stopping_within(Duration::from_secs(15), definition).await
+    }
+
+    pub async fn stopping_within(limit: Duration, definition: &str) -> Self {
         let server = Server::start().await;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("draw.toml");
@@ -93,7 +97,7 @@ impl Lab {
         std::fs::write(&path, &text).unwrap();
         let read = Definition::read(&text, &secrets()).unwrap_or_else(|faults| panic!("{faults:?}"));
         let services = read.services.clone();
-        let rest = Arc::new(Rest::new("draw", read, 0).unwrap());
+        let rest = Arc::new(Rest::stopping_within(limit, "draw", read, 0).unwrap());
         rest.offer(services);
         Self { server, rest, folder }
     }
@@ -115,50 +119,6 @@ impl Lab {
         let run = self.rest.run(&wanted, &bench.ctx);
         let (ended, ()) = within("cancelling", futures_util::future::join(run, stop)).await;
         (ended, bench)
-    }
-}
-
-struct Candidate {
-    lab: Lab,
-    slow: Value,
-    failing: Value,
-}
-
-#[async_trait]
-impl Subject for Candidate {
-    fn connector(&self) -> Arc<dyn Connector> {
-        self.lab.rest.clone()
-    }
-
-    fn ok_job(&self, id: &str) -> Job {
-        job(id, "draw", json!({}))
-    }
-
-    fn slow_job(&self, id: &str) -> Job {
-        job(id, "draw", self.slow.clone())
-    }
-
-    fn failing_job(&self, id: &str) -> (Job, FailureType) {
-        (job(id, "draw", self.failing.clone()), FailureType::ValidationError)
-    }
-
-    async fn engine_works_on(&self, id: &str) -> bool {
-        self.lab.rest.is_at_work(id)
-    }
-
-    async fn engine_jobs_taken(&self) -> u64 {
-        self.lab.rest.jobs_taken()
-    }
-}
-
-#[tokio::test]
-async fn asynchronous_and_synchronous_engines_conform() {
-    let slow = json!({ "steps": 100_000, "slow": true });
-    // Two jobs have two texts, but the same picture.
-    let texts = SYNC.rsplit_once("[[outputs]]").unwrap().0;
-    for definition in [ASYNC, texts] {
-        let (slow, failing) = (slow.clone(), json!({ "status": 422 }));
-        assert_conforms(&Candidate { lab: Lab::new(definition).await, slow, failing }).await;
     }
 }
 
