@@ -45,7 +45,7 @@ pub trait Connector: Send + Sync {
     /// Waits until the engine's health has changed by itself, so that it is worth a probe before its time. One that does
     /// not hear of that waits for ever. One caller at a time.
     async fn changed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Runs one job to its end.

@@ -7,6 +7,7 @@
 //!                        └── a process that is silent is asked again ──┘
 //! ```
 
+mod contents;
 mod folder;
 mod taking;
 
@@ -20,6 +21,7 @@ use crate::telemetry::{Notice, tell};
 use connectors::files::{Loaded, One, Surroundings, Unusable};
 use connectors::folder::Entry;
 use connectors::process::Gpu;
+use contents::Contents;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,6 +86,8 @@ struct File {
     version: u64,
     loading: Option<AbortHandle>,
     in_use: bool,
+    /// What it was when it was taken up.
+    taken: Option<Contents>,
     /// That it is silent has been told.
     silence_told: bool,
     /// Services that others have.
@@ -93,6 +97,8 @@ struct File {
 struct Load {
     path: PathBuf,
     version: u64,
+    /// The file right before.
+    contents: Option<Contents>,
     result: Result<Loaded, Unusable>,
 }
 
@@ -156,19 +162,30 @@ impl EngineFiles {
             let Some(Some(found)) = unless(&stop, self.look()).await else { continue };
             for change in self.settling.look(&found, Instant::now()) {
                 match change {
-                    Change::Came(entry) => self.came(entry),
+                    Change::Came(entry) => self.came(entry).await,
                     Change::Went(path) => self.went(&path, &roster),
                 }
             }
         }
     }
 
-    fn came(&mut self, entry: Entry) {
+    async fn came(&mut self, entry: Entry) {
         let same = |file: &&File| file.entry.name == entry.name && file.entry.path != entry.path && file.in_use;
         if let Some(other) = self.files.values().find(same) {
             let fault = format!("{} has the same name; rename one of them", other.entry.path.display());
             tell(Notice::EngineFileFault { file: &entry.path.display().to_string(), fault: &fault, kept: false });
             self.namesakes.insert(entry.path);
+            return;
+        }
+        // Looked at while it was being taken up, or saved once more as it was.
+        if let Some(File { in_use: true, taken: Some(taken), in_vain, loading: None, .. }) =
+            self.files.get_mut(&entry.path)
+            && in_vain.is_empty()
+            && let Some(now) = Contents::of(&entry.path).await
+            && taken.is_all_of(&now, entry.kind)
+        {
+            // What comes next is compared with the file that is there now.
+            *taken = now;
             return;
         }
         self.load(entry, LATER_WORDS);

@@ -59,9 +59,9 @@ enum Action {
         file: PathBuf,
         /// A job file, or a payload alone; - reads standard input
         job: PathBuf,
-        /// Where its files go
-        #[arg(long, value_name = "FOLDER", default_value = "outputs")]
-        outputs: PathBuf,
+        /// Where its files go [default: a new folder for temporary files, which is named at the end]
+        #[arg(long, value_name = "FOLDER")]
+        outputs: Option<PathBuf>,
     },
     /// Hold an engine to the contract that every connector keeps
     Conformance {

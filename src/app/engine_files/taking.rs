@@ -1,6 +1,7 @@
 //! How a file becomes an engine in use: loaded in a task of its own, given the services that are free.
 //! In: entries of the folder that have come to rest. Out: engines for the roster; notices about what cannot be used.
 
+use super::contents::Contents;
 use super::{EngineFiles, File, Load, Ready};
 use crate::telemetry::{Notice, tell};
 use connectors::files::{self, Unusable};
@@ -23,6 +24,7 @@ impl EngineFiles {
             version: 0,
             loading: None,
             in_use: false,
+            taken: None,
             silence_told: false,
             in_vain: Vec::new(),
         };
@@ -30,9 +32,10 @@ impl EngineFiles {
         (file.entry, file.silence_told) = (entry.clone(), false);
         file.version += 1;
         let version = file.version;
-        let loading = self
-            .loads
-            .spawn(async move { Load { path, version, result: files::load(&entry, &gpus, &around, within).await } });
+        let loading = self.loads.spawn(async move {
+            let contents = Contents::of(&path).await;
+            Load { path, version, contents, result: files::load(&entry, &gpus, &around, within).await }
+        });
         if let Some(earlier) = file.loading.replace(loading) {
             earlier.abort();
         }
@@ -43,12 +46,14 @@ impl EngineFiles {
         let (entry, around, gpus) = (file.entry.clone(), self.around.clone(), self.gpus.clone());
         file.loading = Some(self.loads.spawn(async move {
             tokio::time::sleep(ASK_AGAIN).await;
-            Load { path, version, result: files::ask_again(&entry, &gpus, &around, process, LATER_WORDS).await }
+            let contents = Contents::of(&path).await;
+            let result = files::ask_again(&entry, &gpus, &around, process, LATER_WORDS).await;
+            Load { path, version, contents, result }
         }));
     }
 
     /// What a load has come to; an engine to use, if there is one.
-    pub(super) fn take_up(&mut self, Load { path, version, result }: Load) -> Option<Ready> {
+    pub(super) fn take_up(&mut self, Load { path, version, contents, result }: Load) -> Option<Ready> {
         let file = self.files.get_mut(&path).filter(|file| file.version == version)?;
         let (shown, kept, name) = (path.display().to_string(), file.in_use, file.entry.name);
         let tell_fault = |fault: &str| tell(Notice::EngineFileFault { file: &shown, fault, kept });
@@ -77,6 +82,7 @@ impl EngineFiles {
         self.free(name, &services);
         let file = self.files.get_mut(&path)?;
         (file.in_use, file.in_vain, file.loading) = (!services.is_empty(), in_vain, None);
+        file.taken = contents;
         if services.is_empty() {
             tell(Notice::EngineFileFault {
                 file: &shown,

@@ -9,9 +9,13 @@ use crate::output::Outputs;
 use async_trait::async_trait;
 use connectors::contract::{Job, Ledger, Lost, Progress, ProgressSink, RunContext, RunError, TokenSink};
 use serde_json::{Value, json};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// There is no other.
+const ATTEMPT: u64 = 1;
 
 struct Told;
 
@@ -39,7 +43,7 @@ impl Ledger for NoQueue {
     }
 }
 
-pub(super) async fn run(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> Result<Exit, Failed> {
+pub(super) async fn run(chosen: &Chosen, file: &Path, job: &Path, outputs: Option<PathBuf>) -> Result<Exit, Failed> {
     let config = chosen.load()?.config;
     let body = submit::read_job(job, config.jobs.max_payload_bytes)?;
     let limits = Limits::new(config.inputs.max_bytes, config.inputs.timeout);
@@ -53,8 +57,9 @@ pub(super) async fn run(chosen: &Chosen, file: &Path, job: &Path, outputs: PathB
     let payload = if is_job { body["payload"].clone() } else { body };
     let one = healthy(&loaded).await?;
     let id = format!("try-{}", uuid::Uuid::new_v4().simple());
-    let job = Job { id, attempt: 1, service, payload, ctx: Value::Null };
-    let outputs = Outputs::in_folder(&outputs).of(&job).map_err(|failure| Failed::usage(failure.message))?;
+    let job = Job { id, attempt: ATTEMPT, service, payload, ctx: Value::Null };
+    let place = Place::new(outputs, &job.id)?;
+    let outputs = Outputs::in_folder(&place.root).of(&job).map_err(|failure| Failed::usage(failure.message))?;
     let cancel = CancellationToken::new();
     let ctx = RunContext {
         cancel: cancel.clone(),
@@ -79,9 +84,14 @@ pub(super) async fn run(chosen: &Chosen, file: &Path, job: &Path, outputs: PathB
             running.await
         }
     };
+    let kept = place.tidy();
     match ended {
         Ok(outcome) => {
             println!("{:#}", json!({ "outputs": outcome.outputs, "data": outcome.data, "timings": outcome.timings }));
+            match kept {
+                Some(folder) => eprintln!("its files are in {}", folder.display()),
+                None => eprintln!("it made no files"),
+            }
             Ok(Exit::Done)
         }
         Err(RunError::Cancelled) => Ok(Exit::Cancelled),
@@ -90,5 +100,36 @@ pub(super) async fn run(chosen: &Chosen, file: &Path, job: &Path, outputs: PathB
             let kind = format!("{}/{}", failure.kind(), failure.reason);
             Err(Failed::new(Exit::Failed, format!("{kind}: {}", plain(&failure.message))))
         }
+    }
+}
+
+/// The folder for the files of one job.
+struct Place {
+    root: PathBuf,
+    /// Of this job alone.
+    of_job: PathBuf,
+}
+
+impl Place {
+    /// Without a folder of the caller's a new one, which nobody else can look into.
+    fn new(chosen: Option<PathBuf>, job: &str) -> Result<Self, Failed> {
+        let root = match chosen {
+            Some(root) => root,
+            None => {
+                let root = std::env::temp_dir().join(format!("gpu-worker-outputs-{job}"));
+                std::fs::DirBuilder::new().mode(0o700).create(&root)?;
+                root
+            }
+        };
+        Ok(Self { of_job: root.join(job).join(ATTEMPT.to_string()), root })
+    }
+
+    /// Removes what is empty; answers where the files are, if there are any.
+    fn tidy(self) -> Option<PathBuf> {
+        // Only empty folders can be removed in this way.
+        for folder in [Some(&*self.of_job), self.of_job.parent(), Some(&self.root)].into_iter().flatten() {
+            let _ = std::fs::remove_dir(folder);
+        }
+        self.of_job.exists().then(|| std::path::absolute(&self.of_job).unwrap_or(self.of_job))
     }
 }
