@@ -34,18 +34,31 @@ class Cancelled(BaseException):
 
 
 class Job:
-    """One job: `id`, `attempt` (from 1), `service`, `payload` (the parsed JSON) and `scratch` (a folder of its own)."""
+    """One job: `id`, `attempt` (from 1), `service`, `payload` (the parsed JSON, whatever it is; `need` and `get` take fields
+    of an object) and `scratch` (a folder of its own)."""
 
     def __init__(self, run_id, scratch, job):
         self.id, self.attempt, self.service = job["id"], job["attempt"], job["service"]
         self.payload, self.scratch = job["payload"], Path(scratch)
         self._run_id, self._outputs, self._cancelled = run_id, [], threading.Event()
 
+    def _fields(self):
+        if not isinstance(self.payload, dict):
+            # As JSON has it, which is what the job's owner wrote.
+            kinds = {str: "a text", list: "a list", bool: "true or false", type(None): "null"}
+            raise Failed(f"the payload must be an object, not {kinds.get(type(self.payload), 'a number')}", "invalid_payload")
+        return self.payload
+
     def need(self, name):
         """A field of the payload; without it the job fails, and its owner reads which one was missing."""
-        if not isinstance(self.payload, dict) or self.payload.get(name) is None:
+        if self._fields().get(name) is None:
             raise Failed(f"the payload lacks `{name}`", "missing_required_field")
         return self.payload[name]
+
+    def get(self, name, default=None):
+        """A field of the payload, or the default where it is missing or null."""
+        value = self._fields().get(name)
+        return default if value is None else value
 
     def progress(self, fraction, message=None, *, step=None, steps=None, kind=None, stage=None):
         """How far it is, from 0 to 1. Ends the run here if the job was cancelled.

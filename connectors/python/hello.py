@@ -4,7 +4,7 @@ from gpu_worker_connector import serve
 def run(job):
     for step in range(1, 11):
         job.progress(step / 10, f"step {step} of 10")
-        job.sleep(job.payload.get("seconds", 1) / 10)
+        job.sleep(job.get("seconds", 1) / 10)
     job.output("hello.txt").write_text(f"Hello {job.need('name')}, this is job {job.id}.\n")
 
 serve(run, services=["hello"], conformance={

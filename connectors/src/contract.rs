@@ -7,15 +7,18 @@
 //!     └─unhealthy       └─ cancelled: stop the engine's own work, verify it, return RunError::Cancelled
 //! ```
 
+mod answers;
+mod lent;
+
+pub use answers::{Freed, Health, Interrupted, Outcome, Probe, Reattached, RunError, StoredOutput};
+pub use lent::{
+    Input, InputSource, Ledger, Lost, OutputStore, OutputWriter, Preview, Progress, ProgressSink, RunContext, Stage,
+    TokenSink,
+};
+
 use crate::failure::Failure;
 use async_trait::async_trait;
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// One engine on this box. Cheap to share; all calls may run side by side.
 #[async_trait]
@@ -38,6 +41,12 @@ pub trait Connector: Send + Sync {
 
     /// Asks the engine how it is. Never fails: a dead engine is an answer. Returns within a few seconds.
     async fn probe(&self) -> Probe;
+
+    /// Waits until the engine's health has changed by itself, so that it is worth a probe before its time. One that does
+    /// not hear of that waits for ever. One caller at a time.
+    async fn changed(&self) {
+        std::future::pending::<()>().await;
+    }
 
     /// Runs one job to its end.
     ///
@@ -91,239 +100,5 @@ impl Job {
     /// engine is asked for them only then.
     pub fn wants_previews(&self) -> bool {
         self.ctx.get("previews").and_then(Value::as_bool) == Some(true)
-    }
-}
-
-/// What the runner lends to a connector for one run.
-#[derive(Clone)]
-pub struct RunContext {
-    /// Fires when the job is cancelled, has run out of time, or is no longer ours.
-    pub cancel: CancellationToken,
-    /// Where progress goes.
-    pub progress: Arc<dyn ProgressSink>,
-    /// Makes the engine's job id durable.
-    pub ledger: Arc<dyn Ledger>,
-    /// Where the files come from that a job names.
-    pub inputs: Arc<dyn InputSource>,
-    /// Where outputs go.
-    pub outputs: Arc<dyn OutputStore>,
-    /// Where a text goes while it is written.
-    pub tokens: Arc<dyn TokenSink>,
-}
-
-/// Takes progress reports; never blocks and never fails (the runner thins them out).
-pub trait ProgressSink: Send + Sync {
-    /// Reports how far the run is.
-    fn report(&self, progress: Progress);
-
-    /// Shows the picture as it looks now. Only the newest is kept; sinks that show nothing let it go.
-    fn preview(&self, _preview: Preview) {}
-}
-
-/// A picture of work that goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Preview {
-    /// `image/jpeg` or `image/png`.
-    pub media_type: &'static str,
-    /// The encoded picture.
-    pub bytes: Bytes,
-    /// The graph node that it shows, if the engine told.
-    pub node: Option<String>,
-}
-
-/// One progress report.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Progress {
-    /// Overall progress of the run, 0.0 to 1.0; must not fall during one run.
-    pub fraction: f64,
-    /// What the engine is doing, for a person.
-    pub message: Option<String>,
-    /// The graph node at work, if the engine has such a thing.
-    pub node: Option<String>,
-    /// Current step and number of steps inside that node or run.
-    pub step: Option<(u64, u64)>,
-    /// What the engine is at, for those who watch that it goes on.
-    pub stage: Stage,
-}
-
-/// What the engine is at.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Stage {
-    /// The job waits in the engine's own queue.
-    Waiting,
-    /// Work of which nothing more is known.
-    #[default]
-    Working,
-    /// Work of this kind: the same words for what takes about the same time in every job (node class, model, size).
-    Kind(String),
-    /// At work, but nothing tells how far: reports are not to be expected.
-    Unseen,
-    /// Files are on their way: the job's inputs before the engine has the work, or the results once it is done.
-    Fetching,
-}
-
-/// Makes what the connector knows about the engine's side durable before the engine gets the work.
-#[async_trait]
-pub trait Ledger: Send + Sync {
-    /// Stores the engine's id for this attempt (and marks the job `in_progress`). Must be awaited, and must have
-    /// succeeded, **before** the work is handed to the engine. `Err` means that the job is no longer ours: do not start.
-    async fn record_service_job(&self, service_job_id: &str) -> Result<(), Lost>;
-}
-
-/// The job has been taken from us: stop and throw the result away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the job is no longer held by this worker")]
-pub struct Lost;
-
-/// Fetches what jobs name as inputs. What may be fetched, how long and how large, is the agent's to say.
-#[async_trait]
-pub trait InputSource: Send + Sync {
-    /// Fetches an input whole: an `http(s)://` URL, a `data:` URL, or `output:{job}/{name}` for what an earlier job stored.
-    ///
-    /// # Errors
-    /// `validation_error` for what may not be fetched or is too large; otherwise why it could not be.
-    async fn fetch(&self, source: &str) -> Result<Box<dyn Input>, Failure>;
-}
-
-/// An input, in a file that goes when this is dropped.
-pub trait Input: Send + Sync {
-    /// The file.
-    fn path(&self) -> &Path;
-    /// Its length in bytes.
-    fn bytes(&self) -> u64;
-    /// SHA-256 in lowercase hex.
-    fn sha256(&self) -> &str;
-    /// Sniffed from the bytes, falling back on what the source said.
-    fn media_type(&self) -> &str;
-}
-
-/// Takes a text as the engine writes it; never blocks and never fails. Tokens arrive in order.
-pub trait TokenSink: Send + Sync {
-    /// A text begins: what an earlier run of this job wrote does not count, and readers are told how this one ends.
-    fn begin(&self) {}
-    /// The next piece of text. `kind`: `text`, `reasoning`, `tool_call` …
-    fn token(&self, text: &str, kind: &'static str);
-}
-
-/// Opens outputs for writing. Bytes are streamed; nobody holds a whole file in memory.
-#[async_trait]
-pub trait OutputStore: Send + Sync {
-    /// Begins an output. `name` is a suggestion (made safe and unique by the store), `kind` the engine's word for it
-    /// (`images`, `gifs`, `audio`, …), `media_type` what the engine claims, if anything: the store sniffs the bytes.
-    async fn create(&self, name: &str, kind: &str, media_type: Option<&str>) -> Result<Box<dyn OutputWriter>, Failure>;
-}
-
-/// One output being written. Dropping it without `finish` leaves nothing behind.
-#[async_trait]
-pub trait OutputWriter: Send {
-    /// Appends bytes.
-    async fn write(&mut self, chunk: Bytes) -> Result<(), Failure>;
-    /// Seals the output and says what was stored.
-    async fn finish(self: Box<Self>) -> Result<StoredOutput, Failure>;
-}
-
-/// An output as the job's result names it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StoredOutput {
-    /// File name.
-    pub name: String,
-    /// The engine's word for it: `images`, `gifs`, `audio`, `text` …
-    pub kind: String,
-    /// Sniffed from the bytes, falling back on the engine's claim, then on the name.
-    pub media_type: String,
-    /// Length in bytes.
-    pub bytes: u64,
-    /// SHA-256 in lowercase hex.
-    pub sha256: String,
-    /// Where it lies; `file://` for local files.
-    pub url: String,
-}
-
-/// A run that ended well.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Outcome {
-    /// What was stored, in the engine's order.
-    pub outputs: Vec<StoredOutput>,
-    /// Small structured facts (inline text, seeds, versions). Never base64, at most a few KB.
-    pub data: Value,
-    /// Named durations in milliseconds (`queued_ms`, `run_ms`, `fetch_ms` …).
-    pub timings: BTreeMap<String, u64>,
-}
-
-/// How a run can end other than well.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum RunError {
-    /// Stopped because `ctx.cancel` fired.
-    #[error("cancelled")]
-    Cancelled,
-    /// The job is no longer ours; nothing was started, or it was stopped.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-    /// It failed.
-    #[error(transparent)]
-    Failed(#[from] Failure),
-}
-
-/// What became of an attempt to take up earlier work.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Reattached {
-    /// It ended well, now or while nobody looked.
-    Done(Outcome),
-    /// The engine does not know it, or was told to stop it half-way.
-    Unknown,
-}
-
-/// What became of an interrupt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interrupted {
-    /// It was running or waiting, and now it is not.
-    Stopped,
-    /// There was nothing to stop: finished, or never heard of.
-    NothingToStop,
-    /// It was asked to stop, but is still at work after the time allowed (a node that never looks).
-    StillRunning,
-}
-
-/// What became of a request to free memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freed {
-    /// Asked and accepted.
-    Requested,
-    /// The engine has no such call.
-    NotSupported,
-}
-
-/// How an engine is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Probe {
-    /// Healthy, or why not, in a sentence with the remedy.
-    pub health: Health,
-    /// The engine's version, if it told.
-    pub version: Option<String>,
-    /// Model file names per folder (`checkpoints`, `loras` …), as the engine lists them.
-    pub models: BTreeMap<String, Vec<String>>,
-    /// Jobs waiting or running in the engine, other people's included.
-    pub queue_remaining: Option<u64>,
-}
-
-/// Whether an engine can take work.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "state", content = "detail")]
-pub enum Health {
-    /// It answers as it should.
-    Healthy,
-    /// It does not; the text says why and what to do.
-    Unhealthy(String),
-}
-
-impl Probe {
-    /// A probe of an engine that cannot take work.
-    pub fn unhealthy(why: impl Into<String>) -> Self {
-        Self { health: Health::Unhealthy(why.into()), version: None, models: BTreeMap::new(), queue_remaining: None }
-    }
-
-    /// Whether work can be handed to it.
-    pub fn is_healthy(&self) -> bool {
-        self.health == Health::Healthy
     }
 }

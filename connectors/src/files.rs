@@ -3,12 +3,12 @@
 
 use crate::contract::Connector;
 use crate::failure::Failure;
-use crate::folder::{Entry, Kind};
+use crate::folder::{self, Entry, Kind};
 use crate::process::{Gpu, Payloads, Process, Settings, Timing};
 use crate::rest::{Definition, Fault, Rest, SECRET_PREFIX, Secrets};
 use secrecy::ExposeSecret;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ pub async fn load(entry: &Entry, gpus: &[Gpu], around: &Surroundings, within: Du
     match entry.kind {
         Kind::Process => {
             // Whether it needs a GPU only it can say, and it loads its model first: so it gets one to load it to.
-            let first = Arc::new(Process::new(around.of_process(entry, gpus.first())));
+            let first = Arc::new(Process::new(around.of_process(entry, gpus.first(), &names_beside(entry).await)));
             ask_again(entry, gpus, around, first, within).await
         }
         Kind::Rest => rest(entry, around).await,
@@ -127,7 +127,8 @@ pub async fn ask_again(
     first: Arc<Process>,
     within: Duration,
 ) -> Result<Loaded, Unusable> {
-    let make = |gpu: Option<&Gpu>| Arc::new(Process::new(around.of_process(entry, gpu)));
+    let names = names_beside(entry).await;
+    let make = |gpu: Option<&Gpu>| Arc::new(Process::new(around.of_process(entry, gpu, &names)));
     let described = match first.describe(within).await {
         Ok(described) => described,
         Err(failure) => return Err(Unusable::Silent(first, failure)),
@@ -181,10 +182,10 @@ impl Surroundings {
         }
     }
 
-    fn of_process(&self, entry: &Entry, gpu: Option<&Gpu>) -> Settings {
+    /// `names`: those of all engines of its folder, whose variables are theirs.
+    fn of_process(&self, entry: &Entry, gpu: Option<&Gpu>, names: &[String]) -> Settings {
         let mut env = self.env.clone();
-        let own = format!("{SECRET_PREFIX}{}_", entry.name.to_ascii_uppercase().replace(['-', '.'], "_"));
-        let secrets = self.secrets.iter().filter(|(name, _)| name.starts_with(&own));
+        let secrets = self.secrets.iter().filter(|(variable, _)| is_meant(variable, entry.name, names));
         env.extend(secrets.map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned())));
         Settings {
             name: entry.name,
@@ -197,6 +198,22 @@ impl Surroundings {
             timing: Timing::default(),
         }
     }
+}
+
+/// The names of all engines in the folder of this one.
+async fn names_beside(entry: &Entry) -> Vec<String> {
+    let Some(dir) = entry.path.parent().map(Path::to_owned) else { return Vec::new() };
+    // A file system that hangs must not hold up the one thread.
+    tokio::task::spawn_blocking(move || folder::names(&dir)).await.unwrap_or_default()
+}
+
+/// Whether a variable is for this engine: the longest name that it bears is its. `CONNECTOR_DRAW_FAST_KEY` is for
+/// `draw-fast`, and for `draw` only where there is no such engine.
+fn is_meant(variable: &str, engine: &str, names: &[String]) -> bool {
+    let beginning = |name: &str| format!("{SECRET_PREFIX}{}_", name.to_ascii_uppercase().replace(['-', '.'], "_"));
+    let own = beginning(engine);
+    let longer = |other: &String| other.len() > own.len() && variable.starts_with(other.as_str());
+    variable.starts_with(&own) && !names.iter().map(|name| beginning(name)).any(|other| longer(&other))
 }
 
 /// A folder of its own for each process of an engine. The instances of a divided card share its number, not its id.
@@ -214,6 +231,24 @@ fn place_of(name: &str, gpu: Option<&Gpu>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_goes_to_the_engine_whose_longest_name_it_bears() {
+        let names = ["draw", "draw-fast", "draw.fast.2", "paint"].map(str::to_owned);
+        for (variable, meant) in [
+            ("CONNECTOR_DRAW_KEY", &["draw"][..]),
+            ("CONNECTOR_DRAW_FAST_KEY", &["draw-fast"]),
+            ("CONNECTOR_DRAW_FAST_2_KEY", &["draw.fast.2"]),
+            ("CONNECTOR_DRAW_FAST", &["draw"]),
+            ("CONNECTOR_DRAW", &[]),
+            ("CONNECTOR_DRAWER_KEY", &[]),
+            ("CONNECTOR_PAINT_FAST_KEY", &["paint"]),
+        ] {
+            let found: Vec<_> = names.iter().filter(|name| is_meant(variable, name, &names)).collect();
+            assert_eq!(found, meant, "{variable}");
+        }
+        assert!(is_meant("CONNECTOR_DRAW_FAST_KEY", "draw", &["draw".to_owned()]), "there is no `draw-fast`");
+    }
 
     #[test]
     fn processes_of_one_engine_share_no_folder() {

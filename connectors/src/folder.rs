@@ -77,6 +77,13 @@ pub fn scan(folder: &Path) -> io::Result<Folder> {
     Ok(found)
 }
 
+/// The names of everything in a folder that is an engine or looks like one, whatever is wrong with it.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let engines = entries.map(|entry| entry.path()).filter(|path| !matches!(look(path), Ok(None)));
+    engines.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect()
+}
+
 /// What this file is; `None` if it does not look like an engine.
 ///
 /// # Errors

@@ -21,6 +21,13 @@ impl Stamp {
     }
 }
 
+impl Stamp {
+    /// Whether it is the same file, written once more or not.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
 impl From<&Metadata> for Stamp {
     fn from(meta: &Metadata) -> Self {
         let written = (meta.mtime(), meta.mtime_nsec());

@@ -7,30 +7,31 @@
 //!                        └── a process that is silent is asked again ──┘
 //! ```
 
+mod contents;
+mod folder;
+mod taking;
+
 use super::Driven;
 use super::roster::Roster;
-use super::settling::{Change, Found, SETTLE, Settling};
+use super::settling::{Change, SETTLE, Settling};
 use crate::capabilities::GpuFacts;
 use crate::config::Config;
 use crate::queue::link::unless;
 use crate::telemetry::{Notice, tell};
-use connectors::files::{self, Loaded, One, Surroundings, Unusable};
-use connectors::folder::{self, Entry, Stamp};
-use connectors::process::{Gpu, Process};
+use connectors::files::{Loaded, One, Surroundings, Unusable};
+use connectors::folder::Entry;
+use connectors::process::Gpu;
+use contents::Contents;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use taking::LATER_WORDS;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How long the start waits for an engine to describe itself; slower ones are taken up when they have.
 const FIRST_WORDS: Duration = Duration::from_secs(10);
-/// How long later ones are waited for.
-const LATER_WORDS: Duration = Duration::from_secs(60);
-/// Between two questions to an engine that could not be started.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at the folder: a few calls, also where it lies on a network.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -85,6 +86,8 @@ struct File {
     version: u64,
     loading: Option<AbortHandle>,
     in_use: bool,
+    /// What it was when it was taken up.
+    taken: Option<Contents>,
     /// That it is silent has been told.
     silence_told: bool,
     /// Services that others have.
@@ -94,6 +97,8 @@ struct File {
 struct Load {
     path: PathBuf,
     version: u64,
+    /// The file right before.
+    contents: Option<Contents>,
     result: Result<Loaded, Unusable>,
 }
 
@@ -157,19 +162,30 @@ impl EngineFiles {
             let Some(Some(found)) = unless(&stop, self.look()).await else { continue };
             for change in self.settling.look(&found, Instant::now()) {
                 match change {
-                    Change::Came(entry) => self.came(entry),
+                    Change::Came(entry) => self.came(entry).await,
                     Change::Went(path) => self.went(&path, &roster),
                 }
             }
         }
     }
 
-    fn came(&mut self, entry: Entry) {
+    async fn came(&mut self, entry: Entry) {
         let same = |file: &&File| file.entry.name == entry.name && file.entry.path != entry.path && file.in_use;
         if let Some(other) = self.files.values().find(same) {
             let fault = format!("{} has the same name; rename one of them", other.entry.path.display());
             tell(Notice::EngineFileFault { file: &entry.path.display().to_string(), fault: &fault, kept: false });
             self.namesakes.insert(entry.path);
+            return;
+        }
+        // Looked at while it was being taken up, or saved once more as it was.
+        if let Some(File { in_use: true, taken: Some(taken), in_vain, loading: None, .. }) =
+            self.files.get_mut(&entry.path)
+            && in_vain.is_empty()
+            && let Some(now) = Contents::of(&entry.path).await
+            && taken.is_all_of(&now, entry.kind)
+        {
+            // What comes next is compared with the file that is there now.
+            *taken = now;
             return;
         }
         self.load(entry, LATER_WORDS);
@@ -196,154 +212,4 @@ impl EngineFiles {
             roster.remove(file.entry.name);
         }
     }
-
-    fn load(&mut self, entry: Entry, within: Duration) {
-        let (path, around, gpus) = (entry.path.clone(), self.around.clone(), self.gpus.clone());
-        let fresh = || File {
-            entry: entry.clone(),
-            version: 0,
-            loading: None,
-            in_use: false,
-            silence_told: false,
-            in_vain: Vec::new(),
-        };
-        let file = self.files.entry(path.clone()).or_insert_with(fresh);
-        (file.entry, file.silence_told) = (entry.clone(), false);
-        file.version += 1;
-        let version = file.version;
-        let loading = self
-            .loads
-            .spawn(async move { Load { path, version, result: files::load(&entry, &gpus, &around, within).await } });
-        if let Some(earlier) = file.loading.replace(loading) {
-            earlier.abort();
-        }
-    }
-
-    fn ask_again(&mut self, path: PathBuf, version: u64, process: Arc<Process>) {
-        let Some(file) = self.files.get_mut(&path) else { return };
-        let (entry, around, gpus) = (file.entry.clone(), self.around.clone(), self.gpus.clone());
-        file.loading = Some(self.loads.spawn(async move {
-            tokio::time::sleep(ASK_AGAIN).await;
-            Load { path, version, result: files::ask_again(&entry, &gpus, &around, process, LATER_WORDS).await }
-        }));
-    }
-
-    /// What a load has come to; an engine to use, if there is one.
-    fn take_up(&mut self, Load { path, version, result }: Load) -> Option<Ready> {
-        let file = self.files.get_mut(&path).filter(|file| file.version == version)?;
-        let (shown, kept, name) = (path.display().to_string(), file.in_use, file.entry.name);
-        let tell_fault = |fault: &str| tell(Notice::EngineFileFault { file: &shown, fault, kept });
-        let loaded = match result {
-            Ok(loaded) => loaded,
-            Err(Unusable::Faults(faults)) => {
-                faults.iter().for_each(|fault| tell_fault(&fault.to_string()));
-                return None;
-            }
-            Err(Unusable::Failed(why)) => {
-                tell_fault(&why);
-                return None;
-            }
-            Err(Unusable::Silent(process, failure)) => {
-                if !std::mem::replace(&mut file.silence_told, true) {
-                    tell_fault(&failure.message);
-                }
-                self.ask_again(path, version, process);
-                return None;
-            }
-        };
-        for warning in &loaded.warnings {
-            tell(Notice::EngineFile { file: &shown, note: warning });
-        }
-        let (services, in_vain) = self.claim(name, &loaded.services);
-        self.free(name, &services);
-        let file = self.files.get_mut(&path)?;
-        (file.in_use, file.in_vain, file.loading) = (!services.is_empty(), in_vain, None);
-        if services.is_empty() {
-            tell(Notice::EngineFileFault {
-                file: &shown,
-                fault: "other engines offer all of its services",
-                kept: false,
-            });
-            return None;
-        }
-        for one in &loaded.connectors {
-            one.offer(services.clone());
-        }
-        tell(Notice::EngineFileInUse { file: &shown, services: services.join(","), changed: kept });
-        Some(Ready { name, needs_gpu: loaded.needs_gpu, ones: loaded.connectors })
-    }
-
-    /// Services have one owner each: the first that names them. Answers those that are this engine's, and the others.
-    fn claim(&mut self, name: &'static str, services: &[String]) -> (Vec<String>, Vec<String>) {
-        let (mut ours, mut in_vain) = (Vec::new(), Vec::new());
-        for service in services {
-            let owner = *self.owners.entry(service.clone()).or_insert(name);
-            if owner == name {
-                ours.push(service.clone());
-            } else {
-                let note = format!("the service {service} is {owner}'s already: {name} does not offer it");
-                tell(Notice::EngineFile { file: name, note: &note });
-                in_vain.push(service.clone());
-            }
-        }
-        (ours, in_vain)
-    }
-
-    /// This engine offers nothing but these any more: whoever has waited for the others, or for its name, comes anew.
-    fn free(&mut self, name: &'static str, kept: &[String]) {
-        let before = self.owners.len();
-        self.owners.retain(|service, owner| *owner != name || kept.contains(service));
-        if self.owners.len() == before {
-            return;
-        }
-        let owners = &self.owners;
-        let heirs = self.files.values().filter(|file| file.in_vain.iter().any(|service| !owners.contains_key(service)));
-        for path in heirs.map(|file| file.entry.path.clone()).collect::<Vec<_>>() {
-            self.settling.forget(&path);
-        }
-    }
-
-    /// What is in the folder; `None` if it cannot be read, which changes nothing.
-    async fn look(&mut self) -> Option<Found> {
-        let (dir, known) = (self.dir.clone(), self.files.keys().cloned().collect::<Vec<_>>());
-        let looking = tokio::task::spawn_blocking(move || look(&dir, &known));
-        let looked = looking.await.unwrap_or_else(|_| Err(io::Error::other("the look at it crashed")));
-        let dir = self.dir.display().to_string();
-        let (found, oddities) = match looked {
-            Ok(found) => found,
-            Err(error) => {
-                if !std::mem::replace(&mut self.unreadable, true) {
-                    tell(Notice::EngineFile { file: &dir, note: &format!("cannot be read: {error}") });
-                }
-                return None;
-            }
-        };
-        if std::mem::take(&mut self.unreadable) {
-            tell(Notice::EngineFile { file: &dir, note: "can be read again" });
-        }
-        for (path, why) in oddities.iter().filter(|(path, why)| self.told.get(*path) != Some(*why)) {
-            let kept = self.files.get(path).is_some_and(|file| file.in_use);
-            tell(Notice::EngineFileFault { file: &path.display().to_string(), fault: why, kept });
-        }
-        self.told = oddities;
-        Some(found)
-    }
-}
-
-fn look(dir: &Path, known: &[PathBuf]) -> io::Result<(Found, BTreeMap<PathBuf, String>)> {
-    let scanned = folder::scan(dir)?;
-    let mut found = Found::default();
-    for entry in scanned.engines {
-        if let Ok(meta) = std::fs::metadata(&entry.path) {
-            found.engines.push((entry, Stamp::from(&meta)));
-        }
-    }
-    let mut oddities: BTreeMap<PathBuf, String> =
-        scanned.oddities.into_iter().map(|odd| (std::path::absolute(&odd.path).unwrap_or(odd.path), odd.why)).collect();
-    let engines: BTreeSet<&PathBuf> = found.engines.iter().map(|(entry, _)| &entry.path).collect();
-    for path in known.iter().filter(|path| !engines.contains(path) && path.exists()) {
-        found.others.insert(path.clone());
-        oddities.entry(path.clone()).or_insert_with(|| "it is not executable: chmod +x it".to_owned());
-    }
-    Ok((found, oddities))
 }

@@ -1,29 +1,23 @@
 //! `connectors`: engines of one's own, without a queue: listed, checked, tried, held to the contract.
 //! In: a file, and jobs for it. Out: what is wrong with it with line and column; what it made of a job; verdicts.
 
+mod conformance;
+mod trying;
+
 use super::render::plain;
-use super::{Chosen, Exit, Failed, submit};
+use super::{Chosen, Exit, Failed};
 use crate::app::engine_files::surroundings;
-use crate::input::{Inputs, Limits};
-use crate::output::Outputs;
 use crate::telemetry::log;
-use async_trait::async_trait;
-use connectors::conformance::{self, Bounds, Subject};
-use connectors::contract::{
-    Connector, Health, Job, Ledger, Lost, Progress, ProgressSink, RunContext, RunError, TokenSink,
-};
-use connectors::failure::FailureType;
+use connectors::contract::Health;
 use connectors::files::{self, Loaded, One, Unusable};
 use connectors::folder::{self, Entry, Kind};
-use connectors::process::{Payloads, guard};
+use connectors::process::guard;
 use connectors::registry::CONNECTORS;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// How long an engine may take to describe itself.
 const DESCRIBE: Duration = Duration::from_secs(60);
@@ -65,9 +59,9 @@ enum Action {
         file: PathBuf,
         /// A job file, or a payload alone; - reads standard input
         job: PathBuf,
-        /// Where its files go
-        #[arg(long, value_name = "FOLDER", default_value = "outputs")]
-        outputs: PathBuf,
+        /// Where its files go [default: a new folder for temporary files, which is named at the end]
+        #[arg(long, value_name = "FOLDER")]
+        outputs: Option<PathBuf>,
     },
     /// Hold an engine to the contract that every connector keeps
     Conformance {
@@ -91,8 +85,8 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
         Action::Init { folder } => init(&folder),
         Action::List { json } => list(chosen, json).await,
         Action::Check { file } => check(chosen, &file).await,
-        Action::Try { file, job, outputs } => try_one(chosen, &file, &job, outputs).await,
-        Action::Conformance { path } => conform(chosen, &path).await,
+        Action::Try { file, job, outputs } => trying::run(chosen, &file, &job, outputs).await,
+        Action::Conformance { path } => conformance::run(chosen, &path).await,
         Action::Guard { words } => {
             let Some(args) = guard::Args::parse(words) else {
                 return Err(Failed::usage("this is for the agent's own use"));
@@ -120,36 +114,6 @@ fn init(folder: &Path) -> Result<Exit, Failed> {
         println!("wrote {}", path.display());
     }
     Ok(Exit::Done)
-}
-
-fn entry(file: &Path) -> Result<Entry, Failed> {
-    let at = |why: &str| Failed::usage(format!("{}: {why}", file.display()));
-    match folder::look(file) {
-        Ok(Some(entry)) => Ok(entry),
-        Ok(None) => Err(at("it is neither an executable nor a TOML file; an executable needs chmod +x")),
-        Err(why) => Err(at(&why)),
-    }
-}
-
-async fn load(chosen: &Chosen, file: &Path) -> Result<(Entry, Loaded, super::temporary::Folder), Failed> {
-    let (entry, mut around) = (entry(file)?, surroundings(&chosen.load()?.config));
-    // Beside an agent that runs: its folders are its own.
-    let scratch = super::temporary::Folder::new("gpu-worker-try")?;
-    around.scratch = scratch.path().to_owned();
-    match files::load(&entry, &[], &around, DESCRIBE).await {
-        Ok(loaded) => {
-            for one in &loaded.connectors {
-                one.offer(loaded.services.clone());
-            }
-            Ok((entry, loaded, scratch))
-        }
-        Err(Unusable::Faults(faults)) => {
-            let lines: Vec<String> = faults.iter().map(|fault| format!("{}:{fault}", file.display())).collect();
-            Err(Failed::usage(lines.join("\n")))
-        }
-        Err(Unusable::Silent(_, failure)) => Err(Failed::new(Exit::Failed, plain(&failure.message))),
-        Err(Unusable::Failed(why)) => Err(Failed::new(Exit::Failed, format!("{}: {why}", file.display()))),
-    }
 }
 
 async fn list(chosen: &Chosen, as_json: bool) -> Result<Exit, Failed> {
@@ -190,39 +154,33 @@ async fn list(chosen: &Chosen, as_json: bool) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-async fn check(chosen: &Chosen, file: &Path) -> Result<Exit, Failed> {
-    let (entry, loaded, _scratch) = load(chosen, file).await?;
-    for warning in &loaded.warnings {
-        eprintln!("{}:{warning}", file.display());
-    }
-    let gpu = if loaded.needs_gpu { ", one for each GPU" } else { "" };
-    println!("{}: good; it offers {}{gpu}", entry.name, plain(&loaded.services.join(", ")));
-    Ok(Exit::Done)
-}
-
-struct Told;
-
-impl ProgressSink for Told {
-    fn report(&self, progress: Progress) {
-        println!("{:>5.1} %  {}", progress.fraction * 100.0, plain(&progress.message.unwrap_or_default()));
+fn entry(file: &Path) -> Result<Entry, Failed> {
+    let at = |why: &str| Failed::usage(format!("{}: {why}", file.display()));
+    match folder::look(file) {
+        Ok(Some(entry)) => Ok(entry),
+        Ok(None) => Err(at("it is neither an executable nor a TOML file; an executable needs chmod +x")),
+        Err(why) => Err(at(&why)),
     }
 }
 
-/// Shows a text as it is written.
-struct Written;
-
-impl TokenSink for Written {
-    fn token(&self, text: &str, kind: &'static str) {
-        println!("{kind:>9}  {}", plain(text));
-    }
-}
-
-struct NoQueue;
-
-#[async_trait]
-impl Ledger for NoQueue {
-    async fn record_service_job(&self, _: &str) -> Result<(), Lost> {
-        Ok(())
+async fn load(chosen: &Chosen, file: &Path) -> Result<(Entry, Loaded, super::temporary::Folder), Failed> {
+    let (entry, mut around) = (entry(file)?, surroundings(&chosen.load()?.config));
+    // Beside an agent that runs: its folders are its own.
+    let scratch = super::temporary::Folder::new("gpu-worker-try")?;
+    around.scratch = scratch.path().to_owned();
+    match files::load(&entry, &[], &around, DESCRIBE).await {
+        Ok(loaded) => {
+            for one in &loaded.connectors {
+                one.offer(loaded.services.clone());
+            }
+            Ok((entry, loaded, scratch))
+        }
+        Err(Unusable::Faults(faults)) => {
+            let lines: Vec<String> = faults.iter().map(|fault| format!("{}:{fault}", file.display())).collect();
+            Err(Failed::usage(lines.join("\n")))
+        }
+        Err(Unusable::Silent(_, failure)) => Err(Failed::new(Exit::Failed, plain(&failure.message))),
+        Err(Unusable::Failed(why)) => Err(Failed::new(Exit::Failed, format!("{}: {why}", file.display()))),
     }
 }
 
@@ -235,124 +193,12 @@ async fn healthy(loaded: &Loaded) -> Result<One, Failed> {
     }
 }
 
-async fn try_one(chosen: &Chosen, file: &Path, job: &Path, outputs: PathBuf) -> Result<Exit, Failed> {
-    let config = chosen.load()?.config;
-    let body = submit::read_job(job, config.jobs.max_payload_bytes)?;
-    let limits = Limits::new(config.inputs.max_bytes, config.inputs.timeout);
-    let (_, loaded, scratch) = load(chosen, file).await?;
-    let is_job = body.get("service_required").is_some() && body.get("payload").is_some();
-    let service = body.get("service_required").and_then(Value::as_str).filter(|_| is_job);
-    let service = service.map(str::to_owned).or_else(|| loaded.services.first().cloned()).unwrap_or_default();
-    if !loaded.services.contains(&service) {
-        return Err(Failed::usage(format!("it offers {}, not {service}", loaded.services.join(", "))));
+async fn check(chosen: &Chosen, file: &Path) -> Result<Exit, Failed> {
+    let (entry, loaded, _scratch) = load(chosen, file).await?;
+    for warning in &loaded.warnings {
+        eprintln!("{}:{warning}", file.display());
     }
-    let payload = if is_job { body["payload"].clone() } else { body };
-    let one = healthy(&loaded).await?;
-    let id = format!("try-{}", uuid::Uuid::new_v4().simple());
-    let job = Job { id, attempt: 1, service, payload, ctx: Value::Null };
-    let outputs = Outputs::in_folder(&outputs).of(&job).map_err(|failure| Failed::usage(failure.message))?;
-    let cancel = CancellationToken::new();
-    let ctx = RunContext {
-        cancel: cancel.clone(),
-        progress: Arc::new(Told),
-        ledger: Arc::new(NoQueue),
-        inputs: Arc::new(Inputs::new(
-            limits,
-            config.inputs.allowed,
-            &scratch.path().join("inputs"),
-            &config.output_dir,
-        )),
-        outputs,
-        tokens: Arc::new(Written),
-    };
-    let connector = one.connector();
-    let running = connector.run(&job, &ctx);
-    tokio::pin!(running);
-    let ended = tokio::select! {
-        ended = &mut running => ended,
-        _ = tokio::signal::ctrl_c() => {
-            cancel.cancel();
-            running.await
-        }
-    };
-    match ended {
-        Ok(outcome) => {
-            println!("{:#}", json!({ "outputs": outcome.outputs, "data": outcome.data, "timings": outcome.timings }));
-            Ok(Exit::Done)
-        }
-        Err(RunError::Cancelled) => Ok(Exit::Cancelled),
-        Err(RunError::Lost(lost)) => Err(Failed::new(Exit::Failed, lost.to_string())),
-        Err(RunError::Failed(failure)) => {
-            let kind = format!("{}/{}", failure.kind(), failure.reason);
-            Err(Failed::new(Exit::Failed, format!("{kind}: {}", plain(&failure.message))))
-        }
-    }
-}
-
-/// An engine that is a file, with the payloads that it gives for the suite.
-struct Candidate {
-    one: One,
-    service: String,
-    payloads: Payloads,
-    kind: FailureType,
-    /// Servers that know an idempotency key would answer a second suite with the first one's results.
-    salt: String,
-}
-
-impl Candidate {
-    fn job(&self, id: &str, payload: &Value) -> Job {
-        conformance::job(&format!("{id}-{}", self.salt), &self.service, payload.clone())
-    }
-}
-
-#[async_trait]
-impl Subject for Candidate {
-    fn connector(&self) -> Arc<dyn Connector> {
-        self.one.connector()
-    }
-
-    fn ok_job(&self, id: &str) -> Job {
-        self.job(id, &self.payloads.ok)
-    }
-
-    fn slow_job(&self, id: &str) -> Job {
-        self.job(id, &self.payloads.slow)
-    }
-
-    fn failing_job(&self, id: &str) -> (Job, FailureType) {
-        (self.job(id, &self.payloads.failing), self.kind)
-    }
-
-    async fn engine_works_on(&self, service_job_id: &str) -> bool {
-        self.one.is_at_work(service_job_id)
-    }
-
-    async fn engine_jobs_taken(&self) -> u64 {
-        self.one.jobs_taken()
-    }
-}
-
-async fn conform(chosen: &Chosen, path: &Path) -> Result<Exit, Failed> {
-    let (_, loaded, _scratch) = load(chosen, path).await?;
-    let Some(payloads) = loaded.conformance.clone() else {
-        return Err(Failed::usage(format!(
-            "{}: the suite needs payloads whose course is known: `conformance` with ok, slow, failing and failure_type, \
-             see connectors/README.md",
-            path.display()
-        )));
-    };
-    let one = healthy(&loaded).await?;
-    let kind = FailureType::from_word(&payloads.failure_type).unwrap_or(FailureType::SystemError);
-    let service = loaded.services.first().cloned().unwrap_or_default();
-    let salt = uuid::Uuid::new_v4().simple().to_string();
-    let verdicts = conformance::run(&Candidate { one, service, payloads, kind, salt }, &Bounds::default()).await;
-    for verdict in &verdicts {
-        match &verdict.fault {
-            None => println!("ok      {}", verdict.check),
-            Some(fault) => println!("FAULT   {}\n        {}", verdict.check, plain(fault)),
-        }
-    }
-    let bad = verdicts.iter().filter(|verdict| verdict.fault.is_some()).count();
-    println!("\n{} of {} checks passed", verdicts.len() - bad, verdicts.len());
-    Ok(if bad == 0 { Exit::Done } else { Exit::Failed })
+    let gpu = if loaded.needs_gpu { ", one for each GPU" } else { "" };
+    println!("{}: good; it offers {}{gpu}", entry.name, plain(&loaded.services.join(", ")));
+    Ok(Exit::Done)
 }

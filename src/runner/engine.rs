@@ -296,6 +296,10 @@ impl Engine {
             let pause = next.saturating_duration_since(Instant::now());
             let news = async {
                 tokio::select! {
+                    () = self.connector.changed() => {
+                        next = Instant::now();
+                        false
+                    }
                     () = self.news.notified() => true,
                     () = tokio::time::sleep(due.map_or(pause, |due| pause.min(due))) => false,
                 }

@@ -1,6 +1,7 @@
 //! Engines of one's own, as their owner meets them: the guide's ten lines, the commands, the agent with CONNECTORS_DIR.
 //! In: files written as the guide says. Out: jobs from queue to output; sentences about what is wrong.
 
+mod blaming;
 mod changing;
 mod crashing;
 
@@ -117,6 +118,38 @@ fn the_lines_of_bash_in_the_guide_are_a_working_engine() {
 }
 
 #[test]
+fn trying_an_engine_says_where_its_files_are_and_leaves_nothing_else_behind() {
+    let engines = Engines::new();
+    let names = |folder: &std::path::Path| {
+        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.retain(|name| name != "__pycache__");
+        names.sort();
+        names
+    };
+    let (before, temporary) = (names(engines.folder.path()), tempfile::tempdir().unwrap());
+    let try_it = |payload: &str, more: &[&str]| {
+        let mut command = command("redis://127.0.0.1:1", engines.folder.path(), &[]);
+        command.env("TMPDIR", temporary.path()).args(["connectors", "try", "hello.py", "-"]).args(more);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(payload.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let place = |output: &Output| {
+        let said = said(output);
+        PathBuf::from(
+            said.lines().find_map(|line| line.strip_prefix("its files are in ")).unwrap_or_else(|| panic!("{said}")),
+        )
+    };
+    assert!(!try_it("[7]", &[]).status.success());
+    assert_eq!(names(temporary.path()).len(), 0, "a failure leaves nothing");
+    let folder = place(&try_it(r#"{"name": "Ada", "seconds": 0}"#, &[]));
+    assert!(folder.join("hello.txt").exists() && folder.starts_with(temporary.path()), "{folder:?}");
+    assert_eq!(names(engines.folder.path()), before, "nothing where the command was given");
+    let folder = place(&try_it(r#"{"name": "Ada", "seconds": 0}"#, &["--outputs", "mine"]));
+    assert!(folder.starts_with(engines.path("mine")), "{folder:?}");
+}
+
+#[test]
 fn what_an_engine_prints_when_it_dies_is_shown() {
     let engines = Engines::new();
     let program = "#!/usr/bin/env python3\nfrom gpu_worker_connector import serve\nserve(not_there)\n";
@@ -148,11 +181,20 @@ fn the_suite_runs_on_a_file_and_finds_one_that_does_not_conform() {
     let good = engines.cli(&["conformance", "hello.py"], "");
     assert!(good.status.success() && said(&good).contains("13 of 13"), "{}", said(&good));
     let hello = std::fs::read_to_string(engines.path("hello.py")).unwrap();
-    // It gives each job the same text.
-    engines.write("same.py", &hello.replace("job {job.id}", "a job"), 0o755);
-    let bad = engines.cli(&["conformance", "same.py"], "");
+    // It gives each job the same text: nobody can say whether two were mixed up.
+    let same = hello.replace("job {job.id}", "a job");
+    engines.write("same.py", &same, 0o755);
+    let open = engines.cli(&["conformance", "same.py"], "");
+    assert!(
+        open.status.success() && said(&open).contains("12 of 13 checks passed, 1 could not be judged"),
+        "{}",
+        said(&open)
+    );
+    assert!(said(&open).contains("not judged  two runs side by side do not mix"), "{}", said(&open));
+    engines.write("bad.py", &hello.replace("\"validation_error\"", "\"timeout\""), 0o755);
+    let bad = engines.cli(&["conformance", "bad.py"], "");
     assert_eq!(bad.status.code(), Some(1), "{}", said(&bad));
-    assert!(said(&bad).contains("the two runs gave the same files"), "{}", said(&bad));
+    assert!(said(&bad).contains("FAULT       a failure is typed"), "{}", said(&bad));
     let silent = hello.replace(", conformance={", ")\n{").replace("validation_error\"})", "validation_error\"}");
     engines.write("silent.py", &silent, 0o755);
     let none = engines.cli(&["conformance", "silent.py"], "");

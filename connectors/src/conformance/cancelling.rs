@@ -1,10 +1,14 @@
 //! The checks on runs that are stopped: by cancel, by interrupt, before, during and after.
 //! In: a subject. Out: nothing, or what was wrong.
 
-use super::{Bench, Bounds, Subject, ensure, within};
+use super::{Aftermath, Bench, Bounds, Judged, Subject, ensure, within};
 use crate::contract::{Interrupted, RunError};
 use std::fmt::Debug;
 use std::future::Future;
+use std::time::Duration;
+
+/// Between two looks whether an engine knows a run.
+const KNOWN_POLL: Duration = Duration::from_millis(10);
 
 pub(super) async fn before_start(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
     let before = subject.engine_jobs_taken().await;
@@ -16,7 +20,7 @@ pub(super) async fn before_start(subject: &dyn Subject, bounds: &Bounds) -> Resu
     ensure(subject.engine_jobs_taken().await == before, || "the engine was given the work".into())
 }
 
-pub(super) async fn mid_run(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
+pub(super) async fn mid_run(subject: &dyn Subject, bounds: &Bounds) -> Result<Judged, String> {
     let bench = Bench::new();
     let (connector, job) = (subject.connector(), subject.slow_job("conformance-cancelled"));
     let run = connector.run(&job, &bench.ctx);
@@ -27,8 +31,8 @@ pub(super) async fn mid_run(subject: &dyn Subject, bounds: &Bounds) -> Result<()
     };
     let (ended, id) = stopping(bounds, run, stop).await?;
     ensure(matches!(ended, Err(RunError::Cancelled)), || format!("it ended as {ended:?}"))?;
-    ensure(!subject.engine_works_on(&id).await, || "the engine is still at work on it".into())?;
-    ensure(bench.outputs.files().is_empty(), || "a cancelled run stored outputs".into())
+    ensure(bench.outputs.files().is_empty(), || "a cancelled run stored outputs".into())?;
+    stopped(subject, bounds, &id).await
 }
 
 pub(super) async fn only_its_own(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
@@ -54,7 +58,7 @@ pub(super) async fn only_its_own(subject: &dyn Subject, bounds: &Bounds) -> Resu
     ensure(neighbour.is_ok(), || format!("its neighbour ended as {neighbour:?}"))
 }
 
-pub(super) async fn interrupt_twice(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
+pub(super) async fn interrupt_twice(subject: &dyn Subject, bounds: &Bounds) -> Result<Judged, String> {
     let bench = Bench::new();
     let (connector, job) = (subject.connector(), subject.slow_job("conformance-interrupted"));
     let run = connector.run(&job, &bench.ctx);
@@ -69,7 +73,7 @@ pub(super) async fn interrupt_twice(subject: &dyn Subject, bounds: &Bounds) -> R
     };
     let (ended, id) = stopping(bounds, run, stop).await?;
     ensure(ended.is_err(), || "an interrupted run ended well".into())?;
-    ensure(!subject.engine_works_on(&id).await, || "the engine is still at work on it".into())
+    stopped(subject, bounds, &id).await
 }
 
 pub(super) async fn interrupt_unknown(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
@@ -89,13 +93,31 @@ pub(super) async fn interrupt_unknown(subject: &dyn Subject, bounds: &Bounds) ->
     ensure(matches!(ended, Err(RunError::Cancelled)), || format!("the bystander ended as {ended:?}"))
 }
 
-/// Waits until the engine is at work on the run, and gives its id.
+/// Whether the engine has stopped, as far as it can be seen.
+async fn stopped(subject: &dyn Subject, bounds: &Bounds, id: &str) -> Result<Judged, String> {
+    match subject.aftermath(id, bounds.watch).await {
+        Aftermath::Still => Ok(Judged::Passed),
+        Aftermath::GoesOn(how) => Err(how),
+        Aftermath::Unseen(why) => Ok(Judged::Not(why)),
+    }
+}
+
+/// Waits until the engine is at work on the run, and gives the newest id that was recorded of it.
 async fn under_way(subject: &dyn Subject, bounds: &Bounds, bench: &Bench) -> Result<String, String> {
-    let id = within(bounds.run, "recording the service job id", bench.ledger.first_id()).await?;
+    within(bounds.run, "recording the service job id", bench.ledger.first_id()).await?;
     let moving = bench.progress.wait_for(|report| report.fraction > 0.0);
     within(bounds.run, "the first progress", moving).await?;
-    ensure(subject.engine_works_on(&id).await, || "the engine does not know the recorded id".into())?;
-    Ok(id)
+    // Some engines choose an id of their own, which is recorded when they have told it.
+    let known = async {
+        loop {
+            let id = bench.ledger.ids().pop().unwrap_or_default();
+            if subject.engine_works_on(&id).await {
+                return id;
+            }
+            tokio::time::sleep(KNOWN_POLL).await;
+        }
+    };
+    within(bounds.run, "the engine does not know the recorded id; waiting for that", known).await
 }
 
 /// Drives the run and whoever stops it; each has `bounds.stop` from the other's end on.

@@ -3,8 +3,7 @@
 
 use super::doubles::sha256;
 use super::{Bench, Bounds, MemoryLedger, Subject, ensure, within};
-use crate::contract::{Outcome, Reattached, RunError};
-use std::collections::BTreeSet;
+use crate::contract::{Job, Outcome, Reattached, RunError};
 
 pub(super) async fn probe(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
     let probe = within(bounds.probe, "the probe", subject.connector().probe()).await?;
@@ -12,8 +11,18 @@ pub(super) async fn probe(subject: &dyn Subject, bounds: &Bounds) -> Result<(), 
 }
 
 async fn run_ok(subject: &dyn Subject, bounds: &Bounds, id: &str, bench: &Bench) -> Result<Outcome, String> {
-    let (connector, job) = (subject.connector(), subject.ok_job(id));
-    let ended = within(bounds.run, "a job that ends well", connector.run(&job, &bench.ctx)).await?;
+    ends_well(subject, bounds, &subject.ok_job(id), bench).await
+}
+
+/// Runs a job that must end well.
+pub(super) async fn ends_well(
+    subject: &dyn Subject,
+    bounds: &Bounds,
+    job: &Job,
+    bench: &Bench,
+) -> Result<Outcome, String> {
+    let connector = subject.connector();
+    let ended = within(bounds.run, "a job that ends well", connector.run(job, &bench.ctx)).await?;
     ended.map_err(|error| format!("a job that should end well: {error:?}"))
 }
 
@@ -81,17 +90,6 @@ pub(super) async fn fails(subject: &dyn Subject, bounds: &Bounds) -> Result<(), 
         }
         other => Err(format!("a failing job ended as {other:?}")),
     }
-}
-
-pub(super) async fn side_by_side(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
-    let (one, two) = (Bench::new(), Bench::new());
-    let first = run_ok(subject, bounds, "conformance-left", &one);
-    let second = run_ok(subject, bounds, "conformance-right", &two);
-    let (first, second) = futures_util::future::join(first, second).await;
-    let hashes = |outcome: Outcome| outcome.outputs.into_iter().map(|out| out.sha256).collect::<BTreeSet<_>>();
-    let (first, second) = (hashes(first?), hashes(second?));
-    ensure(!first.is_empty() && first.is_disjoint(&second), || "the two runs gave the same files".into())?;
-    ensure(one.ledger.ids() != two.ledger.ids(), || "the two runs had the same service job id".into())
 }
 
 pub(super) async fn reattach_unknown(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {

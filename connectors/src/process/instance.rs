@@ -4,18 +4,19 @@
 //! ```text
 //!   asleep ─needed─▶ starting ─described─▶ up ─ended for good─▶ closed
 //!                       │ fails             │ dies
-//!                       └───────▶ resting (1 s, 2 s … 60 s) ─needed after that─▶ starting
+//!                       └───────▶ resting (1 s, 2 s … 60 s) ─needed after that, or it was up before─▶ starting
 //! ```
 
 use super::describe::Description;
-use super::session::{Gone, Session, Unanswered};
+use super::session::{Session, Unanswered};
 use super::settings::Settings;
+use super::talk::Gone;
 use crate::failure::{Failure, Reason};
 use crate::stamp::Stamp;
 use serde_json::json;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout};
 
 /// One process and its successors.
@@ -23,6 +24,8 @@ pub(super) struct Instance {
     pub settings: Settings,
     /// What the first one said; services and GPUs are planned by it.
     pub described: OnceLock<Description>,
+    /// It has died, or come back, without having been asked for it.
+    pub news: Notify,
     state: Mutex<State>,
 }
 
@@ -35,9 +38,15 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn next_start(&self) -> Option<Instant> {
+        self.resting.as_ref().filter(|_| !self.closed).map(|(until, _)| *until)
+    }
+}
+
 impl Instance {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, described: OnceLock::new(), state: Mutex::default() }
+        Self { settings, described: OnceLock::new(), news: Notify::new(), state: Mutex::default() }
     }
 
     /// A process that can be spoken to. Starting goes on even if nobody waits for it any more.
@@ -57,12 +66,17 @@ impl Instance {
                 Ok(session) => return Ok(session),
                 Err(failure) => failure,
             };
-            let until = self.state.lock().await.resting.as_ref().map(|(until, _)| *until);
+            let until = self.state.lock().await.next_start();
             match until.filter(|until| *until <= deadline) {
                 Some(until) => tokio::time::sleep_until(until).await,
                 None => return Err(failure),
             }
         }
+    }
+
+    /// The process, if there is one.
+    pub async fn session(&self) -> Option<Arc<Session>> {
+        self.state.lock().await.session.clone().filter(|session| session.is_gone().is_none())
     }
 
     /// Ends it for good, and waits until nothing of it is left.
@@ -75,7 +89,7 @@ impl Instance {
         }
     }
 
-    async fn up_here(&self) -> Result<Arc<Session>, Failure> {
+    async fn up_here(self: &Arc<Self>) -> Result<Arc<Session>, Failure> {
         let mut state = self.state.lock().await;
         if state.closed {
             return Err(Failure::of_host(Reason::ServiceDown, format!("{} is not used any more", self.settings.name)));
@@ -103,6 +117,7 @@ impl Instance {
         match self.start().await {
             Ok(session) => {
                 state.session = Some(session.clone());
+                self.look_after(&session);
                 Ok(session)
             }
             Err((born, why)) => {
@@ -111,6 +126,22 @@ impl Instance {
                 Err(self.resting(until, &why))
             }
         }
+    }
+
+    /// One that dies is started again after its rest, whether or not anybody asks for it meanwhile.
+    fn look_after(self: &Arc<Self>, session: &Session) {
+        let (gone, me) = (session.end_of_life(), Arc::downgrade(self));
+        tokio::spawn(async move {
+            gone.await;
+            while let Some(instance) = me.upgrade() {
+                let up = instance.up().await;
+                instance.news.notify_one();
+                let until = instance.state.lock().await.next_start().filter(|_| up.is_err());
+                drop(instance);
+                let Some(until) = until else { return };
+                tokio::time::sleep_until(until).await;
+            }
+        });
     }
 
     fn died(&self, state: &mut State, born: Instant, Gone { why, at }: Gone) {

@@ -1,7 +1,7 @@
 //! What a process writes beside its answers: into the log, but never more than a person can read.
 //! In: its standard error, odd lines of its standard output. Out: log lines.
 
-use super::session::{Line, next_line};
+use super::lines::{Line, next_line};
 use std::time::Duration;
 use tokio::io::BufReader;
 use tokio::process::ChildStderr;

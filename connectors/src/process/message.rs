@@ -1,12 +1,11 @@
 //! What is said over the two pipes: JSON-RPC 2.0, one message a line.
 //! In: a line. Out: an answer, a progress report, or nothing that we understand.
 
+use super::broken::{self, Broken};
 use crate::contract::{Progress, Stage};
 use crate::failure::{Failure, Reason};
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use std::fmt::{self, Formatter};
 use std::time::Duration;
 
 /// Longest line that is read from a process. Files travel through the scratch folder.
@@ -21,6 +20,8 @@ pub(super) enum Message {
     Answer { id: u64, answer: Result<Value, Refused> },
     /// How far a run is.
     Progress { run: String, progress: Progress },
+    /// An answer that cannot be read, and does not say to what.
+    Nobodys { why: String },
     /// Anything else.
     Unknown,
 }
@@ -62,7 +63,15 @@ pub(super) fn request(id: u64, method: &str, params: &Value) -> Vec<u8> {
 pub(super) fn read(line: &[u8]) -> Option<Message> {
     let value: Value = match serde_json::from_slice(line) {
         Ok(value) => value,
-        Err(error) => return Beginning::answered(line).map(|id| malformed(id, &error.to_string())),
+        Err(error) => {
+            let broken = Broken::read(line);
+            let why = format!("{error}, near `{}`", broken::around(line, error.column()));
+            return match broken.id {
+                Some(id) if broken.is_answer => Some(malformed(id, &why)),
+                None if broken.is_answer => Some(Message::Nobodys { why }),
+                _ => None,
+            };
+        }
     };
     let message = value.as_object()?;
     if let Some(method) = message.get("method") {
@@ -95,45 +104,11 @@ fn meant(id: &Value) -> Option<u64> {
     id.as_u64().or_else(|| text?.trim().parse().ok())
 }
 
-fn malformed(id: u64, why: &str) -> Message {
+/// The answer that stands for one that cannot be used.
+pub(super) fn malformed(id: u64, why: &str) -> Message {
     let message = format!("the engine's answer cannot be used: {why}");
     let data = json!({ "reason": Reason::InvalidResponseFormat.as_str() });
     Message::Answer { id, answer: Err(Refused { code: 0, message, data }) }
-}
-
-/// What a line had said before it turned into something else than JSON, such as `NaN` or half a character.
-#[derive(Default)]
-struct Beginning {
-    id: Option<u64>,
-    is_answer: bool,
-}
-
-impl Beginning {
-    /// Whose answer it was to be.
-    fn answered(line: &[u8]) -> Option<u64> {
-        let mut beginning = Self::default();
-        let _ = serde_json::Deserializer::from_slice(line).deserialize_map(&mut beginning);
-        beginning.id.filter(|_| beginning.is_answer)
-    }
-}
-
-impl<'de> Visitor<'de> for &mut Beginning {
-    type Value = ();
-
-    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("a message")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(name) = members.next_key::<String>()? {
-            self.is_answer |= matches!(name.as_str(), "result" | "error");
-            match name.as_str() {
-                "id" => self.id = meant(&members.next_value()?),
-                _ => drop(members.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl From<Report> for Progress {

@@ -1,15 +1,19 @@
 //! An engine that is any executable: JSON-RPC 2.0 lines over its standard input and output.
 //! In: jobs. Out: `describe`, `probe`, `run`, `cancel`, `reattach` to the process; progress, files and answers from it.
 
+mod aftermath;
+mod broken;
 mod describe;
 pub mod guard;
 mod instance;
+mod lines;
 mod log;
 mod message;
 mod run;
 mod scratch;
 mod session;
 mod settings;
+mod talk;
 
 pub(crate) use describe::is_service;
 pub use describe::{Description, PROTOCOL, Payloads};
@@ -190,6 +194,10 @@ impl Connector for Process {
             Ok(probed) => Probe::unhealthy(probed.detail),
             Err(error) => Probe::unhealthy(format!("its answer to `probe` cannot be used: {error}")),
         }
+    }
+
+    async fn changed(&self) {
+        self.instance.news.notified().await;
     }
 
     async fn run(&self, job: &Job, ctx: &RunContext) -> Result<Outcome, RunError> {

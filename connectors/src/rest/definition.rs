@@ -85,6 +85,10 @@ pub(super) struct Output {
     pub name: Option<String>,
     pub kind: String,
     pub media_type: Option<String>,
+    /// Other servers that files may be fetched from.
+    pub from: Vec<Url>,
+    /// Whether a run may end without it.
+    pub optional: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

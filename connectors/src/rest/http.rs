@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::time::Duration;
-use url::Url;
+use url::{Origin, Url};
 
 /// Longest answer: pictures come as base64 in it.
 const ANSWER_MAX: usize = 256 << 20;
@@ -95,22 +95,28 @@ impl Http {
         }
     }
 
-    /// The beginning of a download from this server and no other.
+    /// The beginning of a download: from this server with the definition's headers, from `others` without any.
     pub async fn download(
         &self,
         place: &str,
+        others: &[Url],
         headers: &[(HeaderName, Text)],
         fill: &Fill<'_>,
     ) -> Result<(Response, String), Unanswered> {
-        let wrong = |said: &str| Unanswered::Job(Failure::of_host(Reason::InvalidResponseFormat, said));
+        let wrong = |said: &str| Unanswered::Job(Failure::new(Reason::InvalidResponseFormat, said));
         let base = format!("{}/", self.base.as_str().trim_end_matches('/'));
         let url = Url::parse(&base).and_then(|base| base.join(place)).map_err(|_| wrong("an output has no address"))?;
-        let ours = url.origin() == self.base.origin() && url.username().is_empty() && url.password().is_none();
-        if !ours {
-            return Err(wrong("the engine names an output on another server; only its own are fetched"));
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(wrong("the engine names an output at an address with credentials; such are not fetched"));
+        }
+        let is_own = url.origin() == self.base.origin();
+        if !is_own && !others.iter().any(|other| other.origin() == url.origin()) {
+            return Err(Unanswered::Job(elsewhere(&url)));
         }
         let name = url.path_segments().and_then(|mut path| path.next_back().map(str::to_owned)).unwrap_or_default();
-        let request = self.client.request(Method::GET, url).headers(filled(headers, fill)?);
+        let request = self.client.request(Method::GET, url);
+        // The credentials are this server's, and nobody else's.
+        let request = if is_own { request.headers(filled(headers, fill)?) } else { request };
         Ok((head(request, STALLED).await?, name))
     }
 
@@ -126,6 +132,23 @@ impl Http {
         let url = Url::parse(&format!("{base}{path}")).ok().filter(|_| !climbs).ok_or_else(outside)?;
         if url.origin() == self.base.origin() { Ok(url) } else { Err(outside()) }
     }
+}
+
+/// Nothing is wrong with the engine's health, and asking again gets the same answer until the definition is mended.
+fn elsewhere(url: &Url) -> Failure {
+    let said = match url.origin() {
+        origin @ Origin::Tuple(..) => {
+            let origin = origin.ascii_serialization();
+            format!(
+                "the engine names an output on another server, {origin}; if files may be fetched from there, its \
+                 definition says so: from = [\"{origin}\"] in [[outputs]]"
+            )
+        }
+        Origin::Opaque(_) => {
+            format!("the engine names an output by a `{}:` address; only http(s) is fetched", url.scheme())
+        }
+    };
+    Failure::new(Reason::ConfigError, said)
 }
 
 /// One segment of a path, or one value of a query: nothing in it has a meaning of its own.

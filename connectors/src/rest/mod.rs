@@ -1,13 +1,16 @@
 //! An engine that speaks HTTP, as a TOML file describes it: one call, or a call and then polls.
 //! In: jobs. Out: requests made of templates; progress, files and facts from where the definition says they are.
 
+mod aftermath;
 mod definition;
 mod faults;
+mod follow;
 mod http;
 mod outputs;
 mod reading;
 mod run;
 mod sections;
+mod server;
 mod table;
 mod template;
 
@@ -20,13 +23,18 @@ use crate::failure::{Failure, Reason};
 use crate::live::Live;
 use async_trait::async_trait;
 use http::{Http, of_status};
-use run::{Run, Server};
+use run::Run;
 use serde_json::Value;
+use server::Server;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use template::Fill;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+/// From a cancel to the end of the work.
+const STOP: Duration = Duration::from_secs(15);
 
 /// One server of one definition.
 pub struct Rest {
@@ -44,8 +52,21 @@ impl Rest {
     /// # Errors
     /// `system_error/config_error` if there is no such address.
     pub fn new(name: &'static str, definition: Definition, address: usize) -> Result<Self, Failure> {
+        Self::stopping_within(STOP, name, definition, address)
+    }
+
+    /// The same, waiting this long for the end of cancelled work.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn stopping_within(
+        stop: Duration,
+        name: &'static str,
+        definition: Definition,
+        address: usize,
+    ) -> Result<Self, Failure> {
         let places = Arc::new(Semaphore::new(definition.concurrency));
-        let server = Arc::new(Server::at(definition, address)?);
+        let server = Arc::new(Server::at(definition, address, stop)?);
         Ok(Self { name, server, services: OnceLock::new(), places, live: Arc::default() })
     }
 
@@ -101,11 +122,11 @@ impl Id {
 }
 
 impl Server {
-    fn at(definition: Definition, address: usize) -> Result<Self, Failure> {
+    fn at(definition: Definition, address: usize, stop: Duration) -> Result<Self, Failure> {
         let Some(url) = definition.urls.get(address) else {
             return Err(Failure::of_host(Reason::ConfigError, format!("there is no address number {}", address + 1)));
         };
-        Ok(Self { http: Http::new(url, definition.secrets.clone())?, definition })
+        Ok(Self { http: Http::new(url, definition.secrets.clone())?, definition, stop })
     }
 }
 
@@ -166,13 +187,13 @@ impl Connector for Rest {
     async fn interrupt(&self, service_job_id: &str) -> Result<Interrupted, Failure> {
         let Some(id) = self.ours(service_job_id) else { return Ok(Interrupted::NothingToStop) };
         if self.live.knows(&id.whole) {
-            return Ok(self.live.stop(&id.whole, run::STOP).await);
+            return Ok(self.live.stop(&id.whole, self.server.stop).await);
         }
         let server = &self.server;
         let Some(engine_id) = id.at(&server.definition) else { return Ok(Interrupted::NothingToStop) };
         let job = nobody();
         let fill = Fill { job: &job, run_id: &id.run, engine_id: &engine_id };
-        timeout(run::STOP, server.stop(&fill)).await.unwrap_or(Ok(Interrupted::StillRunning))
+        timeout(server.stop, server.stop(&fill)).await.unwrap_or(Ok(Interrupted::StillRunning))
     }
 
     async fn free_memory(&self) -> Result<Freed, Failure> {

@@ -3,7 +3,7 @@
 
 use super::definition::{Form, Output};
 use super::http::{Answer, Body, STALLED, Trouble, Unanswered, content_type};
-use super::run::Server;
+use super::server::Server;
 use super::template::Fill;
 use crate::contract::{OutputStore, StoredOutput};
 use crate::failure::{Failure, Reason};
@@ -35,6 +35,10 @@ pub(super) async fn store(
     for output in &definition.outputs {
         let kind = &output.kind;
         if output.form == Form::Body {
+            if answer.body.is_empty() {
+                missing(output, "is empty")?;
+                continue;
+            }
             let claim = output.media_type.as_deref().or(answer.content_type.as_deref());
             let mut writer = store.create(output.name.as_deref().unwrap_or("output"), kind, claim).await?;
             writer.write(answer.body.clone()).await?;
@@ -61,19 +65,34 @@ fn wrong(said: String) -> Failure {
     Failure::new(Reason::InvalidResponseFormat, said)
 }
 
+/// What is not there, although the engine says that it is done.
+fn missing(output: &Output, what: &str) -> Result<(), Failure> {
+    if output.optional {
+        return Ok(());
+    }
+    let said = format!("the engine says that it is done, but its answer {what}; `optional = true` allows that");
+    Err(Failure::new(Reason::MissingExpectedData, said))
+}
+
 fn texts<'a>(json: &'a Value, output: &Output) -> Result<Vec<&'a str>, Failure> {
     let at = &output.at;
-    match json.pointer(at) {
-        None | Some(Value::Null) => {
-            Err(Failure::new(Reason::MissingExpectedData, format!("the engine's answer has no output at `{at}`")))
-        }
-        Some(Value::String(text)) => Ok(vec![text]),
+    let texts = match json.pointer(at) {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::String(text)) => vec![text.as_str()],
         Some(Value::Array(items)) => {
             let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-            texts.ok_or_else(|| wrong(format!("what the engine's answer has at `{at}` is no list of texts")))
+            texts.ok_or_else(|| wrong(format!("what the engine's answer has at `{at}` is no list of texts")))?
         }
-        Some(_) => Err(wrong(format!("what the engine's answer has at `{at}` is no text and no list of texts"))),
+        Some(_) => {
+            return Err(wrong(format!("what the engine's answer has at `{at}` is no text and no list of texts")));
+        }
+    };
+    // An empty text is a text, but no address and no picture.
+    let texts: Vec<&str> = texts.into_iter().filter(|text| output.form == Form::Text || !text.is_empty()).collect();
+    if texts.is_empty() {
+        missing(output, &format!("has no output at `{at}`"))?;
     }
+    Ok(texts)
 }
 
 async fn keep(output: &Output, text: &str, store: &Arc<dyn OutputStore>) -> Result<StoredOutput, Failure> {
@@ -136,7 +155,7 @@ async fn copy(
     place: &str,
     store: &Arc<dyn OutputStore>,
 ) -> Result<StoredOutput, Miss> {
-    let (response, name) = server.http.download(place, &server.definition.headers, fill).await?;
+    let (response, name) = server.http.download(place, &output.from, &server.definition.headers, fill).await?;
     let status = response.status().as_u16();
     if !response.status().is_success() {
         let said = format!("the engine names an output, but answers {status} when it is fetched");

@@ -8,6 +8,8 @@ use super::table::{At, Table};
 use super::template::{Secrets, Text};
 use reqwest::Method;
 use reqwest::header::HeaderName;
+use toml::Spanned;
+use toml::de::DeValue;
 use url::Url;
 
 pub(super) struct Reading<'r> {
@@ -18,10 +20,7 @@ pub(super) struct Reading<'r> {
 
 impl Reading<'_> {
     pub fn definition(&self, root: Table<'_, '_>) -> Option<Definition> {
-        let services = root.texts("services");
-        if services.is_empty() {
-            root.missing("services", "the names that jobs ask for, such as [\"upscale\"]");
-        }
+        let services = root.some_texts("services", "the names that jobs ask for, such as [\"upscale\"]");
         for odd in services.iter().filter(|service| !crate::process::is_service(&service.value)) {
             root.fault(odd.offset, "letters, digits, `_`, `-` and `.` make the name of a service");
         }
@@ -83,6 +82,10 @@ impl Reading<'_> {
             call
         });
         let outputs: Vec<Output> = root.tables("outputs").into_iter().filter_map(|table| self.output(table)).collect();
+        if outputs.is_empty() && data.is_none() && root.get("outputs").is_none_or(is_empty_list) {
+            let why = "there are neither [[outputs]] nor `result.data`: jobs end well with nothing in their result";
+            self.warned.add(root.offset(), why);
+        }
         let failure = root.table("failure").map(|table| self.explain(table)).unwrap_or_default();
         let conformance = root.table("conformance").and_then(|table| conformance(table));
         // Without an id of the server's the engine is asked for ours; where neither stands in a path it cannot be found.
@@ -121,10 +124,7 @@ impl Reading<'_> {
     }
 
     fn urls(&self, root: &Table<'_, '_>) -> Vec<At<Url>> {
-        let texts = root.texts("url");
-        if texts.is_empty() && root.get("url").is_none() {
-            root.missing("url", "where the engine answers, such as \"http://127.0.0.1:9000\"");
-        }
+        let texts = root.some_texts("url", "where the engine answers, such as \"http://127.0.0.1:9000\"");
         let of = |text: At<String>| {
             let plain = |url: &Url| {
                 matches!(url.scheme(), "http" | "https")
@@ -161,4 +161,8 @@ impl Reading<'_> {
         };
         table.free_texts().into_iter().filter_map(of).collect()
     }
+}
+
+fn is_empty_list(value: &Spanned<DeValue<'_>>) -> bool {
+    value.get_ref().as_array().is_some_and(|items| items.is_empty())
 }

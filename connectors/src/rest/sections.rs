@@ -10,6 +10,7 @@ use crate::process::Payloads;
 use reqwest::Method;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use url::Url;
 
 impl Reading<'_> {
     pub fn call(&self, table: &Table<'_, '_>, method: Method, seconds: u64) -> Option<Call> {
@@ -59,13 +60,9 @@ impl Reading<'_> {
         if state.is_none() && table.get("state").is_none() {
             table.missing("state", "where the answer says how the run is, such as \"/status\"");
         }
-        let (done, failed) = (table.texts("done"), table.texts("failed"));
-        if done.is_empty() {
-            table.missing("done", "the words of `state` that mean a good end, such as [\"completed\"]");
-        }
-        if failed.is_empty() {
-            table.missing("failed", "the words of `state` that mean a failure, such as [\"failed\", \"cancelled\"]");
-        }
+        let done = table.some_texts("done", "the words of `state` that mean a good end, such as [\"completed\"]");
+        let why = "the words of `state` that mean a failure, such as [\"failed\", \"cancelled\"]";
+        let failed = table.some_texts("failed", why);
         if let Some(both) = failed.iter().find(|word| done.iter().any(|other| other.value == word.value)) {
             table.fault(both.offset, format!("{:?} cannot mean both", both.value));
         }
@@ -111,10 +108,32 @@ impl Reading<'_> {
             name: text("name"),
             kind: text("kind").unwrap_or_else(|| "files".to_owned()),
             media_type: text("media_type"),
+            from: self.origins(&table, form),
+            optional: table.boolean("optional").unwrap_or(false),
             form: form?,
         };
         table.end();
         Some(output)
+    }
+
+    /// The other servers that an output may lie on.
+    fn origins(&self, table: &Table<'_, '_>, form: Option<Form>) -> Vec<Url> {
+        let texts = table.texts("from");
+        if let Some(first) = texts.first().filter(|_| form.is_some_and(|form| form != Form::Url)) {
+            table.fault(first.offset, "`outputs.from` has a meaning only with `as = \"url\"`");
+        }
+        let of = |text: At<String>| {
+            let url = Url::parse(&text.value).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            let plain = |url: &Url| {
+                url.path() == "/" && url.as_str().trim_end_matches('/') == url.origin().ascii_serialization()
+            };
+            let found = url.filter(plain);
+            if found.is_none() {
+                table.fault(text.offset, "must be a server alone, such as \"https://files.example.org\"");
+            }
+            found
+        };
+        texts.into_iter().filter_map(of).collect()
     }
 
     pub fn explain(&self, table: Table<'_, '_>) -> Explain {
@@ -140,6 +159,7 @@ pub(super) fn conformance(table: Table<'_, '_>) -> Option<Payloads> {
         }
     };
     let (ok, slow, failing) = (payload("ok"), payload("slow"), payload("failing"));
+    let other = table.get("other").map(json);
     let kind = table.text("failure_type");
     if table.get("failure_type").is_none() {
         table.missing("failure_type", "how `failing` fails");
@@ -148,5 +168,5 @@ pub(super) fn conformance(table: Table<'_, '_>) -> Option<Payloads> {
         table.fault(kind.offset, format!("{:?} is no failure type", kind.value));
     }
     table.end();
-    Some(Payloads { ok: ok?, slow: slow?, failing: failing?, failure_type: kind?.value })
+    Some(Payloads { ok: ok?, other, slow: slow?, failing: failing?, failure_type: kind?.value })
 }

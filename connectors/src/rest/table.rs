@@ -86,15 +86,23 @@ impl<'a, 't> Table<'a, 't> {
     /// One text, or a list of them.
     pub fn texts(&self, name: &'static str) -> Vec<At<String>> {
         let Some(value) = self.get(name) else { return Vec::new() };
-        let one = |value: &Spanned<DeValue<'_>>| {
-            let offset = value.span().start;
-            value.get_ref().as_str().map(|text| At { value: text.to_owned(), offset })
+        let one = |value: &Spanned<DeValue<'_>>| match value.get_ref().as_str() {
+            Some(text) => Some(At { value: text.to_owned(), offset: value.span().start }),
+            None => self.wrong(name, value, "a text or a list of texts"),
         };
-        let all: Option<Vec<_>> = match value.get_ref() {
-            DeValue::Array(items) => items.iter().map(one).collect(),
-            _ => one(value).map(|text| vec![text]),
-        };
-        all.or_else(|| self.wrong(name, value, "a text or a list of texts")).unwrap_or_default()
+        match value.get_ref() {
+            DeValue::Array(items) => items.iter().filter_map(one).collect(),
+            _ => one(value).into_iter().collect(),
+        }
+    }
+
+    /// The same where there must be at least one.
+    pub fn some_texts(&self, name: &'static str, why: &str) -> Vec<At<String>> {
+        let is_empty = |value: &Spanned<DeValue<'_>>| value.get_ref().as_array().is_some_and(|items| items.is_empty());
+        if self.get(name).is_none_or(is_empty) {
+            self.missing(name, why);
+        }
+        self.texts(name)
     }
 
     /// A table below this one.

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
+pub const BOUNDS: Bounds = Bounds { probe: SOON, run: SOON, stop: SOON, watch: Duration::from_millis(300) };
 
 pub async fn assert_conforms(subject: &dyn Subject) {
-    let verdicts = conformance::run(subject, &Bounds { probe: SOON, run: SOON, stop: SOON }).await;
+    let verdicts = conformance::run(subject, &BOUNDS).await;
     if let Some(faults) = conformance::faults(&verdicts) {
         panic!("{} does not conform:\n{faults}", subject.connector().name());
     }

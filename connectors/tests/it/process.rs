@@ -1,11 +1,8 @@
 //! Engine processes, real ones: what they are started with, how they run, stop, die and come back.
 //! In: small programs written to a temporary folder. Out: what the connector made of them.
 
-use crate::conformance::assert_conforms;
-use async_trait::async_trait;
-use connectors::conformance::{Bench, Subject, job};
-use connectors::contract::{Connector, Interrupted, Job, Reattached, RunError};
-use connectors::failure::FailureType;
+use connectors::conformance::{Bench, job};
+use connectors::contract::{Connector, Interrupted, Reattached, RunError};
 use connectors::files::Surroundings;
 use connectors::process::{Gpu, Process, Settings, Timing};
 use connectors::rest::Secrets;
@@ -17,7 +14,6 @@ use std::time::Duration;
 
 pub const SOON: Duration = Duration::from_secs(20);
 const HELPER: &str = include_str!("../../python/gpu_worker_connector.py");
-const HELLO: &str = include_str!("../../python/hello.py");
 
 /// A folder with one engine, and the settings to drive it.
 pub struct Lab {
@@ -99,41 +95,6 @@ pub fn is_alive(pid: i32) -> bool {
 
 pub fn number_in(path: &Path) -> Option<i32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-struct Hello(Arc<Process>);
-
-#[async_trait]
-impl Subject for Hello {
-    fn connector(&self) -> Arc<dyn Connector> {
-        self.0.clone()
-    }
-
-    fn ok_job(&self, id: &str) -> Job {
-        job(id, "hello", json!({ "name": "Ada", "seconds": 0 }))
-    }
-
-    fn slow_job(&self, id: &str) -> Job {
-        job(id, "hello", json!({ "name": "Ada", "seconds": 600 }))
-    }
-
-    fn failing_job(&self, id: &str) -> (Job, FailureType) {
-        (job(id, "hello", json!({ "seconds": 0 })), FailureType::ValidationError)
-    }
-
-    async fn engine_works_on(&self, id: &str) -> bool {
-        self.0.is_at_work(id)
-    }
-
-    async fn engine_jobs_taken(&self) -> u64 {
-        self.0.jobs_taken()
-    }
-}
-
-#[tokio::test]
-async fn the_python_example_conforms() {
-    let lab = Lab::new(HELLO);
-    assert_conforms(&Hello(lab.engine())).await;
 }
 
 #[tokio::test]

@@ -39,6 +39,14 @@ const RUNS: &[(&str, &str, Reason, &str)] = &[
     ("answers nothing", "reply('\"more\":1')", Reason::InvalidResponseFormat, "neither"),
     ("answers NaN", "reply('\"result\":{\"data\":NaN}')", Reason::InvalidResponseFormat, "line 1"),
     (
+        "answers NaN before its id",
+        "late('{\"data\":NaN}', 2)",
+        Reason::InvalidResponseFormat,
+        "near `{\"jsonrpc\":\"2.0\",\"result\":{\"data\":NaN}",
+    ),
+    ("answers -Infinity before its id", "late('[-Infinity,\"}\"]', 2)", Reason::InvalidResponseFormat, "near `{"),
+    ("answers no JSON to nobody", "late('{\"data\":NaN}', '\"x\"')", Reason::InvalidResponseFormat, "near `{"),
+    (
         "answers half a character",
         "reply('\"error\":{\"message\":\"\\\\ud800\"}')",
         Reason::InvalidResponseFormat,
@@ -70,6 +78,8 @@ import gpu_worker_connector as helper, json
 def _fd(): return helper._out.fileno()
 def raw(data):
     helper._out.write(data); helper._out.flush(); time.sleep(600)
+def late(result, id):
+    raw(('{\"jsonrpc\":\"2.0\",\"result\":' + result + ',\"id\":' + str(id) + '}\\n').encode())
 def reply(rest, id='2'):
     raw(('{\"jsonrpc\":\"2.0\",\"id\":' + id + ',' + rest + '}\\n').encode())
 ";
@@ -217,10 +227,72 @@ async fn an_engine_that_stops_reading_is_ended() {
 }
 
 #[tokio::test]
+async fn an_answer_that_cannot_be_read_and_says_not_to_whom_fails_all_that_wait_at_once() {
+    let program = misbehaving("job.progress(0.5)\nif job.payload.get('last'): late('NaN', '\"x\"')\ntime.sleep(600)")
+        .replace("services=['hello']", "services=['hello'], concurrency=2");
+    let lab = Lab::new(&program);
+    let engine = lab.engine();
+    engine.describe(Duration::from_secs(15)).await.unwrap();
+    let (one, two) = (Bench::new(), Bench::new());
+    let (first, last) = (job("a", "hello", json!({})), job("b", "hello", json!({ "last": true })));
+    let second = async {
+        one.progress.wait_for(|report| report.fraction > 0.0).await;
+        engine.run(&last, &two.ctx).await
+    };
+    let ended = within("both", futures_util::future::join(engine.run(&first, &one.ctx), second)).await;
+    for ended in [ended.0, ended.1] {
+        let Err(RunError::Failed(failure)) = ended else { panic!("{ended:?}") };
+        assert!(failure.hosts_fault && failure.message.contains("near `{"), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_is_no_object_is_refused_in_words_by_whoever_looks_for_a_field() {
+    let lab = Lab::new(include_str!("../../python/hello.py"));
+    let engine = lab.engine();
+    for (payload, said) in
+        [(json!([1]), "a list"), (json!(7), "a number"), (json!("x"), "a text"), (json!(null), "null")]
+    {
+        let bench = Bench::new();
+        let ended = within("the run", engine.run(&job("j", "hello", payload.clone()), &bench.ctx)).await;
+        let Err(RunError::Failed(failure)) = ended else { panic!("{payload}: {ended:?}") };
+        assert_eq!(failure.reason, Reason::InvalidPayload, "{failure:?}");
+        assert_eq!(failure.message, format!("the payload must be an object, not {said}"));
+    }
+    let lab = Lab::new(&python("return {'given': job.payload}"));
+    let (engine, bench) = (lab.engine(), Bench::new());
+    let ended = within("the run", engine.run(&job("j", "hello", json!([1, "a"])), &bench.ctx)).await;
+    assert_eq!(ended.unwrap().data, json!({ "given": [1, "a"] }), "an engine is given whatever the JSON is");
+}
+
+#[tokio::test]
+async fn an_engine_that_closes_its_input_with_a_question_unread_in_it_is_ended_at_once() {
+    let program = "#!/usr/bin/env python3\nimport os, select, time\nos.read(0, 65536)\n\
+                   os.write(1, b'{\"id\":1,\"result\":{\"protocol\":1,\"services\":[\"hello\"]}}\\n')\n\
+                   select.select([0], [], [])\nos.close(0)\ntime.sleep(600)\n";
+    let found = failure(&Lab::new(program)).await;
+    assert!(found.hosts_fault && found.message.contains("closed its standard input"), "{found:?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_closes_its_input_after_it_has_read_the_question_may_answer_it() {
+    let program = "#!/bin/sh\nread x; echo '{\"id\":1,\"result\":{\"protocol\":1,\"services\":[\"hello\"]}}'\n\
+                   read x; exec 0<&-; until [ -e go ]; do sleep 0.01; done\necho '{\"id\":2,\"result\":{}}'\n";
+    let lab = Lab::new(program);
+    let (engine, bench) = (lab.engine(), Bench::new());
+    let wanted = job("j", "hello", json!({}));
+    let go = async {
+        until("the agent has seen that it is closed", || lab.path("scratch").exists()).await;
+        std::fs::write(lab.path("go"), "").unwrap();
+    };
+    let (ended, ()) = within("the run", futures_util::future::join(engine.run(&wanted, &bench.ctx), go)).await;
+    ended.unwrap();
+}
+
+#[tokio::test]
 async fn an_engine_that_closes_its_input_is_ended() {
     let lab = Lab::new(
-        // Its guard has to have let go of the pipe, too.
-        "#!/bin/sh\nread x; exec 0<&-\nuntil [ \"$(readlink /proc/$PPID/fd/0)\" = /dev/null ]; do :; done\necho '{\"id\":1,\"result\":{\"protocol\":1,\"services\":[\"hello\"]}}'\n\
+        "#!/bin/sh\nread x; exec 0<&-\necho '{\"id\":1,\"result\":{\"protocol\":1,\"services\":[\"hello\"]}}'\n\
          while :; do sleep 1; done\n",
     );
     let found = failure(&lab).await;

@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Default)]
 pub struct Engine {
@@ -25,6 +25,7 @@ struct Running {
     cancelled: bool,
     /// Polls that still find it at work after a cancel.
     lingers: u64,
+    began: Instant,
 }
 
 impl Running {
@@ -111,7 +112,13 @@ async fn submit(State(engine): State<Arc<Engine>>, headers: HeaderMap, Json(body
     let id = own.unwrap_or_else(|| format!("r/{}", engine.seen.lock().unwrap().len()));
     engine.runs.lock().unwrap().insert(
         id.clone(),
-        Running { lingers: body["lingers"].as_u64().unwrap_or(0), payload: body, polls: 0, cancelled: false },
+        Running {
+            lingers: body["lingers"].as_u64().unwrap_or(0),
+            payload: body,
+            polls: 0,
+            cancelled: false,
+            began: Instant::now(),
+        },
     );
     Json(json!({ "id": id })).into_response()
 }
@@ -147,11 +154,18 @@ async fn poll(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Resp
         () if payload["fail"].is_string() => "failed",
         () => "done",
     };
-    let files = match payload["files"].as_str() {
-        Some(elsewhere) => json!([elsewhere]),
+    let files = match payload.get("files") {
+        Some(Value::String(elsewhere)) => json!([elsewhere]),
+        Some(other) => other.clone(),
         None => json!([place]),
     };
-    let progress = 100 * run.polls.min(steps) / steps.max(1);
+    let mut progress = 100 * run.polls.min(steps) / steps.max(1);
+    // One that takes a cancel, and works on: its word goes on, too, or its figure alone.
+    let goes_on = payload["deaf"].as_str().filter(|_| run.cancelled);
+    let state = if goes_on == Some("words") { "running" } else { state };
+    if goes_on == Some("figures") {
+        progress = u64::try_from(run.began.elapsed().as_millis()).unwrap();
+    }
     Json(json!({
         "status": state, "progress": progress, "note": payload["note"].as_str().unwrap_or("at it"),
         "result": { "files": files, "facts": { "steps": steps } },

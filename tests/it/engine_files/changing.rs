@@ -87,6 +87,28 @@ async fn a_changed_definition_is_in_force_and_what_it_names_is_what_is_offered()
 }
 
 #[tokio::test]
+async fn a_file_that_is_saved_again_as_it_was_is_not_taken_up_again_but_a_touched_program_is() {
+    let (server, engines, url) = (RedisServer::start().await, Engines::new(), server().await);
+    let (definition, program) = (toml(&url, "/one"), python(1, "['slow']"));
+    engines.write("draw.toml", &definition, 0o644);
+    engines.write("slow.py", &program, 0o755);
+    let agent = engines.agent(&server).await;
+    // In its place, and as another file.
+    engines.write("draw.toml", &definition, 0o644);
+    engines.replace("slow.py", &program, 0o755);
+    // Who comes later is seen later, and who comes after that is taken up when all of this has been.
+    for marker in ["first", "second"] {
+        engines.write(&format!("{marker}.toml"), &definition.replace("'draw'", &format!("'{marker}'")), 0o644);
+        is_offered(&server, &agent, marker, true).await;
+    }
+    assert!(!agent.log().contains("\"changed\":true"), "{}", agent.log());
+    let touched = std::fs::File::options().append(true).open(engines.path("slow.py")).unwrap();
+    touched.set_modified(std::time::SystemTime::now()).unwrap();
+    drop(touched);
+    agent.logged("\"changed\":true").await;
+}
+
+#[tokio::test]
 async fn a_program_that_changes_during_a_run_ends_it_as_it_was_and_the_next_run_is_the_new_ones() {
     let (server, engines) = (RedisServer::start().await, Engines::new());
     let queue = Queue::of(&server);
