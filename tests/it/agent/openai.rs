@@ -68,7 +68,7 @@ async fn a_text_is_published_and_kept_piece_by_piece_and_ends_with_its_usage() {
     assert_eq!((&last["done"], &last["state"], &last["job_id"]), (&json!(true), &json!("completed"), &json!(id)));
     assert_eq!(
         (&last["finish_reason"], &last["usage"]["total_tokens"], &last["tokens"]),
-        (&json!("stop"), &json!(41), &json!(40))
+        (&json!("length"), &json!(41), &json!(40))
     );
     assert_eq!(result["outputs"][0]["media_type"], "text/plain");
     assert_eq!(ear.heard(41).await, stream, "published in the same words and order");
