@@ -5,14 +5,13 @@ use super::draft::Draft;
 use super::halves;
 use super::http::LARGE;
 use super::meter::Meter;
-use super::run::Attempt;
+use super::run::{Attempt, Remote};
 use super::{refusal, responses, result};
 use crate::contract::{Outcome, Stage};
 use crate::failure::{Failure, Reason};
 use crate::http::{Trouble, whole};
 use crate::live::Cut;
 use serde_json::Value;
-use std::sync::PoisonError;
 use tokio::time::{Instant, timeout};
 
 /// Ids go into the queue.
@@ -23,6 +22,7 @@ impl Attempt {
     pub(super) async fn background(mut self) -> Result<Outcome, Cut> {
         self.plan.body.remove("stream");
         let limit = self.server.settings.timing.first;
+        self.remote.send_replace(Remote::Asked);
         let response = self.post(limit).await?;
         let answer = timeout(limit, whole(response, LARGE)).await.map_err(|_| Trouble::Silent)??;
         let answer = halves::whole(&answer.body)?;
@@ -30,7 +30,7 @@ impl Attempt {
             return Err(self.with_around(|around| refusal::in_stream(&error, around)).into());
         }
         let id = answer["id"].as_str().filter(|id| id.len() <= ID_MAX).ok_or(Trouble::Nonsense)?.to_owned();
-        *self.remote.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.clone());
+        self.remote.send_replace(Remote::Known(id.clone()));
         self.server.remote().insert(id.clone(), (self.id.clone(), self.plan.key.clone()));
         // From here on it can be taken up again: its own id takes the place of ours.
         if self.ctx.ledger.record_service_job(&id).await.is_err() {

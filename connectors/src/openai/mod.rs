@@ -39,10 +39,10 @@ use async_trait::async_trait;
 use flavour::Flavour;
 use http::Tree;
 use payload::Plan;
-use run::Attempt;
+use run::{Attempt, Remote};
 use serde_json::{Value, json};
 use server::Server;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What the registry calls it.
@@ -103,21 +103,39 @@ impl OpenAi {
         let own = id.clone();
         self.live
             .attend(&id, ctx, move |stop: CancellationToken| async move {
+                let work = attempt.work(found);
+                tokio::pin!(work);
                 let ended = tokio::select! {
                     biased;
-                    () = stop.cancelled() => Err(Cut::Stopped),
-                    ended = attempt.work(found) => ended,
+                    () = stop.cancelled() => None,
+                    ended = &mut work => Some(ended),
                 };
-                let response = remote.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(response) = response {
-                    if matches!(ended, Err(Cut::Stopped)) {
-                        match server.cancel_response(&response, &key).await {
-                            Ok(Interrupted::StillRunning) | Err(_) => {
-                                tracing::warn!(run = own, "a cancelled response may still be made by its server");
-                            }
-                            Ok(_) => {}
+                let ended = match ended {
+                    Some(ended) => ended,
+                    // Nobody could cancel it without its id, which comes with the answer.
+                    None if *remote.borrow() == Remote::Asked => {
+                        let mut news = remote.subscribe();
+                        tokio::select! {
+                            ended = &mut work => ended,
+                            _ = news.wait_for(|remote| *remote != Remote::Asked) => Err(Cut::Stopped),
+                            () = tokio::time::sleep(server.settings.timing.stop) => Err(Cut::Stopped),
                         }
                     }
+                    None => Err(Cut::Stopped),
+                };
+                let (remote, is_stopped) = (remote.borrow().clone(), matches!(ended, Err(Cut::Stopped)));
+                let is_over = match &remote {
+                    Remote::Known(response) if is_stopped => {
+                        let cancelled = server.cancel_response(response, &key).await;
+                        matches!(cancelled, Ok(Interrupted::Stopped | Interrupted::NothingToStop))
+                    }
+                    Remote::Asked => !is_stopped,
+                    _ => true,
+                };
+                if !is_over {
+                    tracing::warn!(run = own, "a cancelled response may still be made by its server");
+                }
+                if let Remote::Known(response) = remote {
                     server.remote().remove(&response);
                 }
                 ended
@@ -207,7 +225,7 @@ impl Connector for OpenAi {
         };
         ctx.tokens.begin();
         let attempt = self.attempt(service_job_id, plan, ctx);
-        *attempt.remote.lock().unwrap_or_else(PoisonError::into_inner) = Some(service_job_id.to_owned());
+        attempt.remote.send_replace(Remote::Known(service_job_id.to_owned()));
         self.attend(attempt, ctx, Some(answer)).await.map(Reattached::Done)
     }
 

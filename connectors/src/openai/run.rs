@@ -28,13 +28,26 @@ use crate::live::Cut;
 use bytes::Bytes;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 /// How often a request is put in other words before the server's refusal counts.
 const REWORDINGS: usize = 2;
+
+/// What is known of a response in the background.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Remote {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// The server has been asked for one; it may be at work.
+    Asked,
+    /// There is one of this id.
+    Known(String),
+}
 
 pub(super) struct Attempt {
     pub server: Arc<Server>,
@@ -42,8 +55,8 @@ pub(super) struct Attempt {
     pub plan: Plan,
     /// Recorded before the work was handed over, and sent along.
     pub id: String,
-    /// Its response in the background, once there is one.
-    pub remote: Arc<Mutex<Option<String>>>,
+    /// Its response in the background.
+    pub remote: Arc<watch::Sender<Remote>>,
     /// What must not be repeated in messages.
     pub hidden: Vec<String>,
 }
