@@ -139,6 +139,7 @@ impl Http {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub status: u16,
+    pub headers: HeaderMap,
     pub retry_after: Option<Duration>,
     pub content_type: Option<String>,
     pub body: Bytes,
@@ -167,8 +168,10 @@ pub(crate) async fn read(request: RequestBuilder, limit: Duration, max: usize) -
     timeout(limit, answer).await.unwrap_or(Err(Trouble::Silent))
 }
 
-async fn whole(response: Response, max: usize) -> Result<Answer, Trouble> {
-    let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
+/// Reads an answer of at most so many bytes to its end.
+pub(crate) async fn whole(response: Response, max: usize) -> Result<Answer, Trouble> {
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let retry_after = retry_after(&headers);
     let content_type = content_type(&response);
     let mut body = BytesMut::new();
     let mut parts = response.bytes_stream();
@@ -179,7 +182,7 @@ async fn whole(response: Response, max: usize) -> Result<Answer, Trouble> {
         }
         body.extend_from_slice(&part);
     }
-    Ok(Answer { status, retry_after, content_type, body: body.freeze() })
+    Ok(Answer { status, headers, retry_after, content_type, body: body.freeze() })
 }
 
 /// An answer that is taken as it comes.

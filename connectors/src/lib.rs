@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod a1111;
+mod address;
 pub mod comfyui;
 pub mod conformance;
 pub mod contract;

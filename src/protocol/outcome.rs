@@ -114,6 +114,9 @@ pub struct FailedAttempt {
 /// Longest pause before another attempt, in ms.
 pub const BACKOFF_MAX_MS: u64 = 60_000;
 
+/// The longest pause that an engine may ask for. Where a machine is at fault, [`BACKOFF_MAX_MS`] is the most.
+pub const ASKED_PAUSE_MAX_MS: u64 = 3_600_000;
+
 /// How often a job is handed on for workers' faults before that is charged to it.
 pub const HAND_ONS_MAX: u64 = 16;
 
@@ -157,7 +160,7 @@ impl Space {
             .arg(&failed.message)
             .arg(failed.backoff_ms)
             .arg(format!("{:.4}", failed.jitter.clamp(0.0, 1.0)))
-            .arg(failed.asked_pause_ms)
+            .arg(failed.asked_pause_ms.min(ASKED_PAUSE_MAX_MS))
             .arg(BACKOFF_MAX_MS)
             .arg(HAND_ONS_MAX);
         for (key, json) in &failed.attestations {

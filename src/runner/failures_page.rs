@@ -2,7 +2,7 @@
 //! In: the table. Out: the text of docs/failures.md; a test compares it with the file.
 
 use super::retry::row;
-use crate::protocol::outcome::{BACKOFF_MAX_MS, HAND_ONS_MAX, Verdict};
+use crate::protocol::outcome::{ASKED_PAUSE_MAX_MS, BACKOFF_MAX_MS, HAND_ONS_MAX, Verdict};
 use connectors::failure::{FailureType, Reason};
 
 const HEAD: &str = "\
@@ -46,15 +46,22 @@ pub fn page() -> String {
             "again",
             format!(
                 "another attempt, by any worker, after a pause that doubles from `RETRY_BACKOFF_MS` up to {longest} s; an \
-                 engine's own pause counts if it is longer; `max_retries` attempts in all"
+                 engine's own pause counts if it is longer, up to {} min; `max_retries` attempts in all",
+                ASKED_PAUSE_MAX_MS / 60_000
             ),
         ),
-        ("elsewhere", format!("the same, and for {} min not by this worker if there is another", longest * 4 / 60)),
+        (
+            "elsewhere",
+            format!(
+                "the same, for {} min not by this worker if there is another; an engine's own pause counts up to {longest} s",
+                longest * 4 / 60
+            ),
+        ),
         (
             "handed on",
             format!(
                 "whatever the reason, where this machine is at fault (its engine is down, a model is missing or damaged \
-                 here, its disk is full): the same, but no attempt is charged, up to {HAND_ONS_MAX} times"
+                 here, its disk is full): an engine's own pause counts up to {longest} s, and no attempt is charged, up to {HAND_ONS_MAX} times"
             ),
         ),
     ];

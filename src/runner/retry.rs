@@ -86,8 +86,8 @@ pub const fn row(reason: Reason) -> Row {
 
         InvalidResponseFormat => again("the engine's answer could not be understood", "see whether its version is supported; look into its log"),
         UnexpectedContentType => again("the engine sent another kind of data than was asked for", "see whether the address is the engine's, and not a page in front of it"),
-        CorruptedData => again("data arrived damaged or cut off", "look at the network and the disks in between"),
-        MissingExpectedData => again("the engine says that it is done, but what it made is not there", "see whether the workflow stores its outputs; look into the engine's log"),
+        CorruptedData => again("data arrived damaged or cut off", "look at the network and the disks in between, and into the engine's log"),
+        MissingExpectedData => again("the engine says that it is done, but what it made is not there", "see whether the job asks for an output (a workflow: whether it stores one); look into the engine's log"),
 
         InternalError => again("something failed inside the engine or the agent", "look into the engine's log at that time; if it names the job's values, mend the job"),
         ConfigError => again("the engine or the agent is set up wrongly", "mend the setting that the message names"),

@@ -47,13 +47,7 @@ impl TokenSink for Tokens {
     }
 
     fn token(&self, text: &str, kind: &'static str) {
-        {
-            let mut state = self.state();
-            if state.is_new() {
-                state.begin();
-            }
-            state.push(text, kind);
-        }
+        self.state().push(text, kind);
         self.news.notify_one();
     }
 }
@@ -94,15 +88,17 @@ impl Tokens {
 
     /// Nobody is to be told of this run any more.
     fn give_up(&self) {
-        *self.state() = Untold::default();
+        self.state().silence();
     }
 
     /// Sends until the run has ended and all is told. False if Redis is away then: there is more to tell.
     pub async fn forward(&self, shared: &Shared, hold: &Hold) -> bool {
         let mut retry = RETRY_FIRST;
         loop {
+            // In this order: what comes before the end is in the batch.
+            let is_closed = self.closed.is_cancelled();
             let Some(batch) = self.batch() else {
-                if self.closed.is_cancelled() {
+                if is_closed {
                     return true;
                 }
                 self.news.notified().await;

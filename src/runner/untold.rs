@@ -6,8 +6,10 @@ use serde_json::json;
 use std::collections::VecDeque;
 use uuid::Uuid;
 
-/// Text that waits, in bytes; beyond that it is only counted. The whole text is in the result in any case.
+/// Text that waits, in bytes, with what it costs to keep a piece; beyond that it is only counted. The whole text is in the
+/// result in any case.
 const WAITING_MAX: usize = 4 << 20;
+const PIECE_COST: usize = 64;
 /// Pieces that wait before neighbours are joined.
 const PIECES_MAX: usize = 4096;
 /// One batch.
@@ -36,13 +38,19 @@ pub struct Untold {
     next: u64,
     /// Readers must hear of the run though it may have no piece yet.
     announce: bool,
+    /// Nobody is to hear of this run any more.
+    silenced: bool,
     facts: Option<String>,
 }
 
 impl Untold {
-    /// Whether no run has begun.
-    pub fn is_new(&self) -> bool {
+    fn is_new(&self) -> bool {
         self.run.is_empty()
+    }
+
+    /// What waits goes, and what still comes of this run with it.
+    pub fn silence(&mut self) {
+        *self = Self { silenced: true, ..Self::default() };
     }
 
     /// Another run begins: what waits of the one before goes.
@@ -50,9 +58,15 @@ impl Untold {
         *self = Self { run: Uuid::now_v7().simple().to_string(), announce: true, ..Self::default() };
     }
 
-    /// The next piece.
+    /// The next piece; the first one begins a run.
     pub fn push(&mut self, text: &str, kind: &'static str) {
-        if self.bytes + text.len() > WAITING_MAX {
+        if text.is_empty() || self.silenced {
+            return;
+        }
+        if self.is_new() {
+            self.begin();
+        }
+        if self.bytes + text.len() + PIECE_COST > WAITING_MAX {
             self.skipped += text.len() as u64;
             return;
         }
@@ -64,6 +78,7 @@ impl Untold {
         {
             return last.push_str(text);
         }
+        self.bytes += PIECE_COST;
         self.waiting.push_back(Piece::Text { text: text.to_owned(), kind });
     }
 
@@ -117,7 +132,7 @@ impl Untold {
         }
         for _ in &sent.texts {
             if let Some(Piece::Text { text, .. }) = self.waiting.pop_front() {
-                self.bytes -= text.len();
+                self.bytes -= text.len() + PIECE_COST;
             }
         }
         self.next += sent.texts.len() as u64;
@@ -167,6 +182,34 @@ mod tests {
         untold.confirmed(&last);
         untold.push("anew", "text");
         assert_eq!(batch(&mut untold).first, 0, "a late word on an earlier run says nothing about this one");
+    }
+
+    #[test]
+    fn a_run_that_nobody_is_to_hear_of_stays_silent_until_another_begins() {
+        let mut untold = Untold::default();
+        untold.push("a", "text");
+        untold.silence();
+        untold.push("b", "text");
+        untold.close(Some("{}".to_owned()));
+        assert!(untold.batch("s", "s").is_none(), "else its readers would get the rest of a text as if it were one");
+        untold.begin();
+        untold.push("c", "text");
+        assert_eq!(entries(&batch(&mut untold)), [json!({ "token": "c", "index": 0, "type": "text" })]);
+    }
+
+    #[test]
+    fn small_pieces_that_cannot_be_joined_are_bounded_by_what_they_cost() {
+        let mut untold = Untold::default();
+        for n in 0..1_000_000 {
+            untold.push("x", if n % 2 == 0 { "text" } else { "reasoning" });
+        }
+        untold.push("", "text");
+        untold.close(None);
+        assert!(untold.waiting.len() <= WAITING_MAX / PIECE_COST + 1, "{}", untold.waiting.len());
+        while let Some(pieces) = untold.batch("s", "s") {
+            untold.confirmed(&pieces);
+        }
+        assert_eq!(untold.bytes, 0);
     }
 
     #[test]

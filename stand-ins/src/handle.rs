@@ -38,6 +38,21 @@ pub trait Served: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = io::Result<()>> + Send + 'static;
 }
 
+/// Serves these routes until `shutdown` is cancelled; a frozen wire thaws then.
+pub(crate) async fn route(
+    wire: &Wire,
+    door: Door,
+    router: axum::Router,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        served = axum::serve(door, router).into_future() => served,
+    };
+    wire.set_frozen(false);
+    ended
+}
+
 /// Serves until `shutdown` is cancelled; then all connections are cut.
 pub(crate) async fn serve<S: Served>(
     listener: TcpListener,

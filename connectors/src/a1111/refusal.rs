@@ -185,7 +185,13 @@ mod tests {
             if !class.is_empty() {
                 body["error"] = class.into();
             }
-            let answer = Answer { status, retry_after: None, content_type: None, body: body.to_string().into() };
+            let answer = Answer {
+                status,
+                headers: reqwest::header::HeaderMap::new(),
+                retry_after: None,
+                content_type: None,
+                body: body.to_string().into(),
+            };
             let failure = failure(&answer, "asking", &Map::new());
             let said = format!("{status} {class} {detail}{errors}: {failure}");
             assert_eq!((failure.reason, failure.hosts_fault), (reason, hosts), "{said}");

@@ -1,7 +1,8 @@
 //! What an AUTOMATIC1111 connector is told: where the server is, who we are, and how patient to be.
 //! In: values from the agent's configuration. Out: checked settings; passwords never show in debug output.
 
-use crate::failure::{Failure, Reason};
+use crate::address;
+use crate::failure::Failure;
 use secrecy::SecretString;
 use std::time::Duration;
 use url::Url;
@@ -27,22 +28,8 @@ impl Settings {
     /// # Errors
     /// `system_error/config_error` if the address cannot be used.
     pub fn at(base_url: &str) -> Result<Self, Failure> {
-        // The URL may hold a password: it is not repeated in the message.
-        let wrong = |why: &str| {
-            let what = format!("the AUTOMATIC1111 address {why}; give one such as http://127.0.0.1:7860");
-            Failure::of_host(Reason::ConfigError, what)
-        };
-        let mut base_url = Url::parse(base_url).map_err(|_| wrong("is not a URL"))?;
-        if !matches!(base_url.scheme(), "http" | "https") || base_url.host_str().is_none() {
-            return Err(wrong("must begin with http:// or https:// and name a host"));
-        }
-        if !base_url.username().is_empty() || base_url.password().is_some() {
-            return Err(wrong("holds credentials, which are given beside it"));
-        }
-        base_url.set_query(None);
-        base_url.set_fragment(None);
         Ok(Self {
-            base_url,
+            base_url: address::checked(base_url, "the AUTOMATIC1111 address", "http://127.0.0.1:7860")?,
             username: None,
             password: None,
             services: vec![super::NAME.to_owned()],

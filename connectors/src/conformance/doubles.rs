@@ -86,6 +86,10 @@ impl RecordingTokens {
 }
 
 impl TokenSink for RecordingTokens {
+    fn begin(&self) {
+        self.0.send_modify(Vec::clear);
+    }
+
     fn token(&self, text: &str, kind: &'static str) {
         self.0.send_modify(|pieces| pieces.push((text.to_owned(), kind)));
     }

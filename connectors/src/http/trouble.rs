@@ -10,7 +10,7 @@ use std::io;
 use std::time::Duration;
 
 /// What went wrong.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// Nobody listens there, so nobody works there.
     Refused,

@@ -1,12 +1,14 @@
 //! Answers that come whole: vectors and pictures.
 //! In: a request, pictures to edit. Out: the outcome.
 
-use super::http::{LARGE, Trouble, whole};
+use super::halves;
+use super::http::LARGE;
 use super::meter::Meter;
 use super::payload::Op;
 use super::run::Attempt;
 use super::{refusal, result};
 use crate::contract::{Outcome, Stage};
+use crate::http::{Trouble, whole};
 use crate::live::Cut;
 use reqwest::Method;
 use serde_json::Value;
@@ -43,13 +45,14 @@ impl Attempt {
                 timeout(limit, request.send()).await.map_err(|_| Trouble::Silent)?.map_err(Trouble::from)?
             }
         };
-        let answer = timeout(limit, whole(response, LARGE)).await.map_err(|_| Trouble::Silent)??;
-        if !(200..300).contains(&answer.status) {
+        if !response.status().is_success() {
+            let answer = self.refusal(response).await;
             return Err(self
                 .with_around(|around| refusal::failure(answer.status, &answer.headers, &answer.body, around))
                 .into());
         }
+        let answer = timeout(limit, whole(response, LARGE)).await.map_err(|_| Trouble::Silent)??;
         Meter::new(&*sink, None).say(0.9, "storing what came", Stage::Fetching);
-        Ok(answer.json()?)
+        Ok(halves::whole(&answer.body)?)
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! Whoever answers none of them is taken for the service itself, which is the least that all of them can do.
 
-use super::http::{Answer, Http, Tree, Trouble};
+use super::http::{self, Http, Tree};
+use crate::http::{Answer, Trouble};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -49,11 +50,11 @@ impl Flavour {
 
 /// # Errors
 /// If the server gave no answer at all: then nothing is known.
-pub(super) async fn ask(http: &Http, limit: Duration) -> Result<(Flavour, Option<String>), Trouble> {
-    let get = |path: &'static str| http.get(Tree::Root, path, &None, limit);
+pub(super) async fn ask(server: &Http, limit: Duration) -> Result<(Flavour, Option<String>), Trouble> {
+    let get = |path: &'static str| server.get(Tree::Root, path, &None, limit);
     let (ollama, props, version, studio) =
         tokio::join!(get("api/version"), get("props"), get("version"), get("api/v0/models"));
-    let said = |answer: &Result<Answer, Trouble>| answer.as_ref().ok().and_then(Answer::said).unwrap_or_default();
+    let said = |answer: &Result<Answer, Trouble>| answer.as_ref().ok().and_then(http::said).unwrap_or_default();
     let text = |value: &Value| value.as_str().map(str::to_owned);
     // First of all: llama.cpp has a shim of some of Ollama's routes, Ollama has none of llama.cpp's.
     let props_said = said(&props);

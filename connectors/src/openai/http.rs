@@ -1,17 +1,14 @@
-//! HTTP to one server: addresses, the key, deadlines, and what can go wrong, as a type.
-//! In: a route and a body. Out: the head of an answer, an answer of limited size, or the trouble by what it says about the server.
+//! HTTP to one server of the OpenAI API: its two trees of routes, the key, and how it is spoken of.
+//! In: a route and a body. Out: the head of an answer, an answer of limited size, or the trouble.
 
+use super::halves;
 use super::settings::{Settings, Timing};
 use crate::failure::{Failure, Reason};
-use crate::http::{Policy, Trouble as Wire, client};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use reqwest::header::HeaderMap;
-use reqwest::{Client, Method, RequestBuilder, Response};
+use crate::http::{Answer, Engine, Policy, Trouble, client, read};
+use reqwest::{Client, Method, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::time::Duration;
-use tokio::time::timeout;
 use url::Url;
 
 /// The largest refusal, list or small answer that is read.
@@ -19,43 +16,27 @@ pub(super) const SMALL: usize = 8 << 20;
 /// The largest whole answer: ten pictures in base64.
 pub(super) const LARGE: usize = 128 << 20;
 
-/// Why a question has no usable answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// Nobody listens there.
-    Refused,
-    /// No way there.
-    Unreachable,
-    /// Its name leads nowhere.
-    UnknownName,
-    /// Its certificate does not hold, or it does not speak TLS.
-    Untrusted,
-    /// No answer in time.
-    Silent,
-    /// The connection ended before the answer did.
-    Broken,
-    /// An answer that is not what this route gives.
-    Nonsense,
-    /// An answer that has no end.
-    Endless,
+const ENGINE: &Engine = &Engine { name: "the server of the OpenAI API", forbidden: "", too_large: "" };
+
+/// The failure of a run that this trouble ended while we were `doing` something.
+pub(super) fn failure(trouble: &Trouble, doing: &str) -> Failure {
+    let what = match trouble {
+        Trouble::Nonsense => "the answer is not one of the OpenAI API",
+        Trouble::TooLarge => "the server's answer is longer than any that is expected",
+        trouble => return trouble.failure(ENGINE, doing),
+    };
+    // Whether the server or this one request brought it about is not known: it is tried again.
+    Failure::new(Reason::InvalidResponseFormat, format!("{what} ({doing})"))
 }
 
-/// An answer that has been read to its end.
-pub(super) struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+/// What an answer says.
+pub(super) fn value(answer: &Answer) -> Result<Value, Trouble> {
+    halves::whole(&answer.body)
 }
 
-impl Answer {
-    pub fn json(&self) -> Result<Value, Trouble> {
-        serde_json::from_slice(&self.body).map_err(|_| Trouble::Nonsense)
-    }
-
-    /// What it says, if it went well.
-    pub fn said(&self) -> Option<Value> {
-        (200..300).contains(&self.status).then(|| self.json().ok()).flatten()
-    }
+/// What it says, if it went well.
+pub(super) fn said(answer: &Answer) -> Option<Value> {
+    answer.is_success().then(|| value(answer).ok()).flatten()
 }
 
 /// Which of the server's two trees a path belongs to.
@@ -125,7 +106,12 @@ impl Http {
     }
 
     pub async fn get(&self, tree: Tree, path: &str, key: &JobKey, limit: Duration) -> Result<Answer, Trouble> {
-        ask(self.request(Method::GET, tree, path, key), limit, SMALL).await
+        read(self.request(Method::GET, tree, path, key), limit, SMALL).await
+    }
+
+    /// A response as it stands: once it is done it holds all that was made, pictures too.
+    pub async fn response(&self, id: &str, key: &JobKey, limit: Duration) -> Result<Answer, Trouble> {
+        read(self.request(Method::GET, Tree::Api, &format!("responses/{id}"), key), limit, LARGE).await
     }
 
     pub async fn post(
@@ -136,76 +122,6 @@ impl Http {
         key: &JobKey,
         limit: Duration,
     ) -> Result<Answer, Trouble> {
-        ask(self.request(Method::POST, tree, path, key).json(body), limit, SMALL).await
-    }
-}
-
-async fn ask(request: RequestBuilder, limit: Duration, most: usize) -> Result<Answer, Trouble> {
-    let whole = async { whole(request.send().await?, most).await };
-    timeout(limit, whole).await.unwrap_or(Err(Trouble::Silent))
-}
-
-/// Reads an answer to its end.
-pub(super) async fn whole(response: Response, most: usize) -> Result<Answer, Trouble> {
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let mut body = BytesMut::new();
-    let mut parts = response.bytes_stream();
-    while let Some(part) = parts.next().await {
-        let part = part?;
-        if body.len() + part.len() > most {
-            return Err(Trouble::Endless);
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(Answer { status, headers, body: body.freeze() })
-}
-
-impl From<reqwest::Error> for Trouble {
-    fn from(error: reqwest::Error) -> Self {
-        match error.into() {
-            Wire::Refused => Self::Refused,
-            Wire::Unreachable => Self::Unreachable,
-            Wire::UnknownName => Self::UnknownName,
-            Wire::Untrusted => Self::Untrusted,
-            Wire::Silent => Self::Silent,
-            Wire::TooLarge => Self::Endless,
-            Wire::Nonsense => Self::Nonsense,
-            Wire::Broken | Wire::Status { .. } => Self::Broken,
-        }
-    }
-}
-
-impl Trouble {
-    /// The failure of a run that this trouble ended while we were `doing` something.
-    pub fn failure(self, doing: &str) -> Failure {
-        let host = |reason, what: &str| Failure::of_host(reason, format!("{what} ({doing})"));
-        match self {
-            Self::Refused => host(
-                Reason::ServiceDown,
-                "the server of the OpenAI API refuses connections; it has ended or is restarting: look at its log",
-            ),
-            Self::Unreachable => host(
-                Reason::ConnectionFailed,
-                "the server of the OpenAI API cannot be reached; check the address and the route there",
-            ),
-            Self::UnknownName => {
-                host(Reason::DnsResolution, "the name of the server of the OpenAI API leads nowhere; check its address")
-            }
-            Self::Untrusted => host(
-                Reason::SslCertificate,
-                "the certificate of the server of the OpenAI API does not hold, or it does not speak TLS",
-            ),
-            Self::Silent => host(Reason::NetworkTimeout, "the server of the OpenAI API gave no answer in time"),
-            Self::Broken => host(Reason::ConnectionFailed, "the connection to the server of the OpenAI API broke"),
-            // Whether the server or this one request brought it about is not known: it is tried again.
-            Self::Nonsense => Failure::new(
-                Reason::InvalidResponseFormat,
-                format!("the answer is not one of the OpenAI API ({doing})"),
-            ),
-            Self::Endless => Failure::new(
-                Reason::InvalidResponseFormat,
-                format!("the server's answer is longer than any that is expected ({doing})"),
-            ),
-        }
+        read(self.request(Method::POST, tree, path, key).json(body), limit, LARGE).await
     }
 }

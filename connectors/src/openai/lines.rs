@@ -2,10 +2,12 @@
 //! In: bytes in any pieces. Out: whole events, each of limited size.
 //!
 //! Server-sent events as the HTML standard says (section 9.2.6): lines end with CR, LF or both, `:` begins a comment,
-//! several `data` lines are joined, an empty line ends the event. Bytes are cut at line ends before they are read as
-//! text, so that a letter may come in two pieces.
+//! several `data` lines are joined, an empty line ends the event, what is no UTF-8 becomes U+FFFD, fields that nobody knows
+//! are passed over. Bytes are cut at line ends before they are read as text, so that a letter may come in two pieces.
+//! Two things are not of the standard: llama.cpp wrote errors under a field `error` until late in 2025, and some gateways
+//! write an error as a line of JSON without any field.
 
-use super::http::Trouble;
+use crate::http::Trouble;
 use std::collections::VecDeque;
 
 /// The longest line and the longest event: a whole response with a picture in it comes in one.
@@ -63,7 +65,7 @@ impl Reader {
             self.after_cr = false;
         }
         if self.line.len() + part.len() > LONGEST {
-            return Err(Trouble::Endless);
+            return Err(Trouble::TooLarge);
         }
         self.line.extend_from_slice(part);
         Ok(())
@@ -71,7 +73,8 @@ impl Reader {
 
     fn end_line(&mut self) -> Result<(), Trouble> {
         let bytes = std::mem::take(&mut self.line);
-        let mut line = std::str::from_utf8(&bytes).map_err(|_| Trouble::Nonsense)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let mut line = &*text;
         if !std::mem::replace(&mut self.begun, true) {
             line = line.strip_prefix('\u{feff}').unwrap_or(line);
         }
@@ -92,13 +95,15 @@ impl Reader {
                 "data" => {
                     let mut data = self.data.take().map_or_else(String::new, |data| data + "\n");
                     if data.len() + value.len() > LONGEST {
-                        return Err(Trouble::Endless);
+                        return Err(Trouble::TooLarge);
                     }
                     data.push_str(value);
                     self.data = Some(data);
                 }
-                "event" | "id" | "retry" => {}
-                // JSON or a web page where events were to be.
+                "error" => self.ready.push_back(Event::Data(format!("{{\"error\":{value}}}"))),
+                _ if line.starts_with('{') => self.ready.push_back(Event::Data(line.to_owned())),
+                _ if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) => {}
+                // A web page where events were to be.
                 _ => return Err(Trouble::Nonsense),
             }
         }
@@ -156,12 +161,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_standard_says_of_odd_streams_and_what_servers_write_beside_it() {
+        for (stream, expected) in [
+            (&b"\xef\xbb\xbfdata: a\n\n"[..], "a"),
+            (b"retry: 3\nid: 7\nx-trace: 8\nnoise\ndata: a\n\n", "a"),
+            (b"data: a\xffb\n\n", "a\u{fffd}b"),
+            (b"error: {\"code\":400}\n\n", "{\"error\":{\"code\":400}}"),
+            (b"{\"error\":\"x\"}\n", "{\"error\":\"x\"}"),
+        ] {
+            assert_eq!(read(Form::Events, &[stream]).unwrap(), [data(expected)]);
+        }
+    }
+
+    #[test]
     fn what_is_no_stream_of_events_and_what_has_no_end_is_refused() {
         assert_eq!(read(Form::Events, &[b"<html>\n"]), Err(Trouble::Nonsense));
-        assert_eq!(read(Form::Events, &[b"data: \xff\n\n"]), Err(Trouble::Nonsense));
         let mut reader = Reader::new(Form::Events);
         let block = vec![b'x'; 1 << 20];
         let endless = (0..100).find_map(|_| reader.feed(&block).err());
-        assert_eq!(endless, Some(Trouble::Endless));
+        assert_eq!(endless, Some(Trouble::TooLarge));
     }
 }

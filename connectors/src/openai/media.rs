@@ -1,9 +1,10 @@
 //! Pictures that come in and go out: base64, `data:` URLs, files behind addresses.
 //! In: what a job or an answer names. Out: bytes for the server, or outputs in the store.
 
-use super::http::{Http, JobKey, LARGE, Trouble};
+use super::http::{Http, JobKey, LARGE};
 use crate::contract::{RunContext, StoredOutput};
 use crate::failure::{Failure, Reason};
+use crate::http::{Trouble, whole};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -129,11 +130,11 @@ pub(super) async fn fetched(
     let fetching = async {
         let response = http.file(url, key).send().await?;
         match response.status().as_u16() {
-            200..=299 => super::http::whole(response, LARGE).await,
+            200..=299 => whole(response, LARGE).await,
             _ => Err(Trouble::Nonsense),
         }
     };
     let answer = timeout(limit, fetching).await.unwrap_or(Err(Trouble::Silent));
-    let answer = answer.map_err(|trouble| trouble.failure("fetching a picture"))?;
+    let answer = answer.map_err(|trouble| super::http::failure(&trouble, "fetching a picture"))?;
     store(ctx, number, answer.body).await
 }

@@ -9,8 +9,10 @@ mod background;
 mod draft;
 mod entire;
 mod flavour;
+mod halves;
 mod http;
 mod lines;
+mod masked;
 mod media;
 mod meter;
 mod model;
@@ -31,15 +33,16 @@ pub use settings::{SERVICES, Settings, Timing};
 
 use crate::contract::{Connector, Freed, Interrupted, Job, Outcome, Probe, Reattached, RunContext, RunError};
 use crate::failure::Failure;
+use crate::http::Trouble;
 use crate::live::{Cut, Live};
 use async_trait::async_trait;
 use flavour::Flavour;
 use http::Tree;
 use payload::Plan;
-use run::Attempt;
+use run::{Attempt, Remote};
 use serde_json::{Value, json};
 use server::Server;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What the registry calls it.
@@ -100,21 +103,39 @@ impl OpenAi {
         let own = id.clone();
         self.live
             .attend(&id, ctx, move |stop: CancellationToken| async move {
+                let work = attempt.work(found);
+                tokio::pin!(work);
                 let ended = tokio::select! {
                     biased;
-                    () = stop.cancelled() => Err(Cut::Stopped),
-                    ended = attempt.work(found) => ended,
+                    () = stop.cancelled() => None,
+                    ended = &mut work => Some(ended),
                 };
-                let response = remote.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(response) = response {
-                    if matches!(ended, Err(Cut::Stopped)) {
-                        match server.cancel_response(&response, &key).await {
-                            Ok(Interrupted::StillRunning) | Err(_) => {
-                                tracing::warn!(run = own, "a cancelled response may still be made by its server");
-                            }
-                            Ok(_) => {}
+                let ended = match ended {
+                    Some(ended) => ended,
+                    // Nobody could cancel it without its id, which comes with the answer.
+                    None if *remote.borrow() == Remote::Asked => {
+                        let mut news = remote.subscribe();
+                        tokio::select! {
+                            ended = &mut work => ended,
+                            _ = news.wait_for(|remote| *remote != Remote::Asked) => Err(Cut::Stopped),
+                            () = tokio::time::sleep(server.settings.timing.stop) => Err(Cut::Stopped),
                         }
                     }
+                    None => Err(Cut::Stopped),
+                };
+                let (remote, is_stopped) = (remote.borrow().clone(), matches!(ended, Err(Cut::Stopped)));
+                let is_over = match &remote {
+                    Remote::Known(response) if is_stopped => {
+                        let cancelled = server.cancel_response(response, &key).await;
+                        matches!(cancelled, Ok(Interrupted::Stopped | Interrupted::NothingToStop))
+                    }
+                    Remote::Asked => !is_stopped,
+                    _ => true,
+                };
+                if !is_over {
+                    tracing::warn!(run = own, "a cancelled response may still be made by its server");
+                }
+                if let Remote::Known(response) = remote {
                     server.remote().remove(&response);
                 }
                 ended
@@ -186,22 +207,25 @@ impl Connector for OpenAi {
         }
         let asking = async {
             let plan = self.plan(job).await?;
-            let (http, limit) = (&self.server.http, self.server.settings.timing.request);
-            let path = format!("responses/{service_job_id}");
-            let answer = http.get(Tree::Api, &path, &plan.key, limit).await;
-            Ok::<_, Failure>((plan, answer.map_err(|trouble| trouble.failure("asking for an earlier response"))?))
+            let limit = self.server.settings.timing.request;
+            let answer = self.server.http.response(service_job_id, &plan.key, limit).await;
+            Ok::<_, Failure>((plan, answer))
         };
         let (plan, answer) = tokio::select! {
             biased;
             () = ctx.cancel.cancelled() => return Err(RunError::Cancelled),
             asked = asking => asked?,
         };
-        let Some(answer) = answer.said().filter(|said| said["status"] != "cancelled") else {
-            return Ok(Reattached::Unknown);
+        let answer = match answer.as_ref().map(|answer| (answer.status, http::said(answer))) {
+            Ok((_, Some(said))) if said["status"] == "cancelled" => return Ok(Reattached::Unknown),
+            Ok((_, Some(said))) => said,
+            // It may well be made still: asked for it again and again, as during its making, the server will say.
+            Ok((408 | 409 | 429 | 500..=599, _)) | Err(_) => json!({ "status": "in_progress" }),
+            Ok(_) => return Ok(Reattached::Unknown),
         };
         ctx.tokens.begin();
         let attempt = self.attempt(service_job_id, plan, ctx);
-        *attempt.remote.lock().unwrap_or_else(PoisonError::into_inner) = Some(service_job_id.to_owned());
+        attempt.remote.send_replace(Remote::Known(service_job_id.to_owned()));
         self.attend(attempt, ctx, Some(answer)).await.map(Reattached::Done)
     }
 
@@ -223,13 +247,14 @@ impl Connector for OpenAi {
         if self.server.ask_flavour().await? != Flavour::Ollama {
             return Ok(Freed::NotSupported);
         }
-        let (http, limit) = (&self.server.http, self.server.settings.timing.request);
-        let failed = |trouble: http::Trouble| trouble.failure("asking it to free memory");
-        let loaded = http.get(Tree::Root, "api/ps", &None, limit).await.map_err(failed)?.said().unwrap_or_default();
+        let (server, limit) = (&self.server.http, self.server.settings.timing.request);
+        let failed = |trouble: Trouble| http::failure(&trouble, "asking it to free memory");
+        let loaded = server.get(Tree::Root, "api/ps", &None, limit).await.map_err(failed)?;
+        let loaded = http::said(&loaded).unwrap_or_default();
         for model in loaded["models"].as_array().into_iter().flatten() {
             // Ollama's docs/api.md, "Unload a model".
             let unload = json!({ "model": model["name"], "keep_alive": 0 });
-            http.post(Tree::Root, "api/generate", &unload, &None, limit).await.map_err(failed)?;
+            server.post(Tree::Root, "api/generate", &unload, &None, limit).await.map_err(failed)?;
         }
         Ok(Freed::Requested)
     }

@@ -3,14 +3,15 @@
 //!
 //! Forms: `retry-after-ms`; `retry-after` in seconds or as a date (RFC 9110, held against the server's own `date`, so that
 //! clocks need not agree); `x-ratelimit-reset-requests` and `-tokens` such as `6m0s`, `1.5s`, `120ms` or plain seconds
-//! (platform.openai.com/docs/guides/rate-limits), of which those count whose `remaining` is 0.
+//! (platform.openai.com/docs/guides/rate-limits), of which those count whose `remaining` is 0. The service sends the last two
+//! with every answer, so they say something only where it refuses for a limit.
 
 use reqwest::header::HeaderMap;
 use std::time::{Duration, SystemTime};
 
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-pub(super) fn asked(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn asked(status: u16, headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim());
     let ms =
         || Some(Duration::from_millis(text("retry-after-ms")?.parse::<f64>().ok().filter(|ms| *ms >= 0.0)? as u64));
@@ -33,7 +34,7 @@ pub(super) fn asked(headers: &HeaderMap) -> Option<Duration> {
         let spent = both.iter().filter(|(spent, _)| *spent).map(|(_, reset)| *reset).max();
         spent.or_else(|| both.iter().map(|(_, reset)| *reset).max())
     };
-    ms().or_else(after).or_else(reset).map(|pause| pause.min(LONGEST))
+    ms().or_else(after).or_else(|| reset().filter(|_| status == 429)).map(|pause| pause.min(LONGEST))
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -106,7 +107,9 @@ mod tests {
         for (headers, expected) in rows {
             let map: HeaderMap =
                 headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-            assert_eq!(asked(&map).map(|pause| pause.as_secs_f64()), *expected, "{headers:?}");
+            assert_eq!(asked(429, &map).map(|pause| pause.as_secs_f64()), *expected, "{headers:?}");
+            let said_so = headers.iter().any(|(name, _)| name.starts_with("retry-after"));
+            assert_eq!(asked(500, &map).is_some(), said_so && expected.is_some(), "{headers:?}");
         }
     }
 }

@@ -2,9 +2,10 @@
 //! In: a few small questions with short limits. Out: a probe; whatever is wrong is said with its remedy.
 
 use super::flavour::{self, Flavour};
-use super::http::{Http, Tree, Trouble};
+use super::http::{self, Http, Tree};
 use super::settings::Settings;
 use crate::contract::{Health, Probe};
+use crate::http::Trouble;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -42,29 +43,29 @@ impl Known {
     }
 }
 
-pub(super) async fn probe(http: &Http, settings: &Settings, known: &Known) -> Probe {
-    let probe = ask(http, settings, known).await;
+pub(super) async fn probe(server: &Http, settings: &Settings, known: &Known) -> Probe {
+    let probe = ask(server, settings, known).await;
     if !probe.is_healthy() {
         known.with(|inner| inner.flavour = None);
     }
     probe
 }
 
-async fn ask(http: &Http, settings: &Settings, known: &Known) -> Probe {
+async fn ask(server: &Http, settings: &Settings, known: &Known) -> Probe {
     let (at, limit) = (settings.api.as_str(), settings.timing.probe);
-    let answer = match http.get(Tree::Api, "models", &None, limit).await {
+    let answer = match server.get(Tree::Api, "models", &None, limit).await {
         Ok(answer) => answer,
         Err(trouble) => return Probe::unhealthy(remedy(trouble, at)),
     };
     let listed = match answer.status {
         200..=299 => {
-            let said = answer.json().ok();
+            let said = http::value(&answer).ok();
             let Some(list) = said.as_ref().and_then(|said| said["data"].as_array()) else {
                 return Probe::unhealthy(remedy(Trouble::Nonsense, at));
             };
             list.iter().filter_map(|model| Some(model["id"].as_str()?.to_owned())).collect()
         }
-        401 | 403 if http.has_key() => return Probe::unhealthy(format!("{at} refuses us; check OPENAI_API_KEY")),
+        401 | 403 if server.has_key() => return Probe::unhealthy(format!("{at} refuses us; check OPENAI_API_KEY")),
         401 | 403 => return Probe::unhealthy(format!("{at} asks for a key; set OPENAI_API_KEY")),
         // Some servers have no such list.
         404 | 405 if !settings.models.is_empty() => Vec::new(),
@@ -72,10 +73,11 @@ async fn ask(http: &Http, settings: &Settings, known: &Known) -> Probe {
             let why = format!("{at} lists no models; correct OPENAI_URL, or name the models in OPENAI_MODELS");
             return Probe::unhealthy(why);
         }
+        429 => return Probe::unhealthy(format!("{at} answered 429: it limits how often it may be asked")),
         503 => return Probe::unhealthy(format!("{at} answered 503: it is loading its model or has too much to do")),
         status => return Probe::unhealthy(format!("{at}/models answered {status}; is it an OpenAI API?")),
     };
-    let flavour = match known.flavour(http, settings).await {
+    let flavour = match known.flavour(server, settings).await {
         Ok(flavour) => flavour,
         Err(trouble) => return Probe::unhealthy(remedy(trouble, at)),
     };
@@ -107,6 +109,8 @@ fn remedy(trouble: Trouble, at: &str) -> String {
         Trouble::Untrusted => format!("the certificate at {at} does not hold, or it does not speak TLS"),
         Trouble::Silent => format!("{at} does not answer in time; it is loading a model, overloaded or frozen"),
         Trouble::Broken => format!("{at} ends connections without an answer; it is restarting"),
-        Trouble::Nonsense | Trouble::Endless => format!("what answers at {at} is no OpenAI API; correct OPENAI_URL"),
+        Trouble::Nonsense | Trouble::TooLarge | Trouble::Status { .. } => {
+            format!("what answers at {at} is no OpenAI API; correct OPENAI_URL")
+        }
     }
 }

@@ -7,20 +7,25 @@
 //! text: one thing alone is read off a text, that a server wants no `stream_options`, which costs one more request at most.
 
 use super::flavour::Flavour;
-use super::pause;
+use super::masked::masked;
+use super::{model, pause};
 use crate::failure::{Failure, Reason};
 use reqwest::header::HeaderMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What is known beside the answer itself.
 pub(super) struct Around<'a> {
     pub flavour: Flavour,
     /// The model that was asked for.
     pub model: Option<&'a str>,
+    /// What the server lists.
+    pub listed: &'a [String],
     /// The key came with the job.
     pub jobs_key: bool,
-    /// What must not be repeated: the key, and what the user wrote.
-    pub hidden: &'a [&'a str],
+    /// The key that was sent, which must not be repeated.
+    pub key: Option<&'a str>,
+    /// What the user wrote, which must not either.
+    pub hidden: &'a [String],
 }
 
 /// The error inside an answer, whichever of the known forms it has.
@@ -41,14 +46,32 @@ fn said(body: &Value) -> Said<'_> {
 /// An answer that is no success.
 pub(super) fn failure(status: u16, headers: &HeaderMap, body: &[u8], around: &Around<'_>) -> Failure {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let retry_after = pause::asked(headers);
+    let retry_after = pause::asked(status, headers);
     Failure { retry_after, ..of(status, &body, around) }
 }
 
 /// An error that comes where a piece of the answer was to come; its status stands in it or is not known.
 pub(super) fn in_stream(body: &Value, around: &Around<'_>) -> Failure {
-    let status = [&body["error"]["code"], &body["code"], &body["error"]["status"]].into_iter().find_map(Value::as_u64);
-    of(status.and_then(|status| u16::try_from(status).ok()).unwrap_or(500), body, around)
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    let status = [&body["error"]["code"], &body["code"], &body["error"]["status"]].into_iter().find_map(number);
+    let status = status.and_then(|status| u16::try_from(status).ok()).filter(|status| *status >= 400);
+    let by_kind = || match said(body).kind {
+        "invalid_request_error" | "BadRequestError" => 400,
+        "NotFoundError" => 404,
+        "rate_limit_error" => 429,
+        _ => 500,
+    };
+    of(status.unwrap_or_else(by_kind), body, around)
+}
+
+/// The error that came in place of an answer or a piece of one, if it is one.
+pub(super) fn error_in(body: &Value) -> Option<Value> {
+    let error = &body["error"];
+    if error.is_object() || error.as_str().is_some_and(|text| !text.is_empty()) {
+        return Some(body.clone());
+    }
+    // Its members stand in the event itself: older vLLM, the Responses API.
+    (body["object"] == "error" || body["type"] == "error").then(|| json!({ "error": body }))
 }
 
 /// Whether the answer says that `stream_options` is not known here.
@@ -68,7 +91,7 @@ fn of(status: u16, body: &Value, around: &Around<'_>) -> Failure {
     if let Some(refusal) = refused(&said) {
         return refusal;
     }
-    let shown = presentable(said.message, around.hidden);
+    let shown = masked(said.message, around.key, around.hidden);
     let colon = if shown.is_empty() { "" } else { ": " };
     let words = |what: &str| format!("{what} (HTTP {status}){colon}{shown}");
     let own = |reason, what: &str| Failure::new(reason, words(what));
@@ -80,8 +103,12 @@ fn of(status: u16, body: &Value, around: &Around<'_>) -> Failure {
     };
     let lacks_model = || {
         let name = around.model.map(|name| format!(" `{}`", name.chars().take(120).collect::<String>()));
-        let what = format!("this server lacks the model{}", name.unwrap_or_default());
-        Failure::of_host(Reason::ModelNotFound, what).about_model(around.model.map(str::to_owned))
+        let there = around.model.map(|name| model::there_is(name, around.listed)).unwrap_or_default();
+        // It lacks it for this job alone: no file of it is to be suspected.
+        Failure::of_host(
+            Reason::ModelNotFound,
+            format!("this server lacks the model{}{there}", name.unwrap_or_default()),
+        )
     };
     // The error's own words come first: they are finer than the status.
     match (said.code, said.kind) {
@@ -109,21 +136,31 @@ fn of(status: u16, body: &Value, around: &Around<'_>) -> Failure {
             | "invalid_image_format"
             | "image_parse_error"
             | "invalid_base64_image"
-            | "invalid_image_url",
+            | "invalid_image_url"
+            | "invalid_image_mode"
+            | "image_too_large"
+            | "image_too_small"
+            | "image_file_too_large"
+            | "image_file_not_found"
+            | "empty_image_file"
+            | "unsupported_image_media_type"
+            | "failed_to_download_image",
             _,
         ) => {
             return own(Reason::InvalidFormat, "a picture in the job cannot be read");
         }
+        ("invalid_prompt", _) => return own(Reason::InvalidPayload, "the server refuses the prompt"),
         (_, "not_supported_error") => {
             return host(Reason::ComponentError, "this server was started without this");
         }
         (_, "unavailable_error") => return host(Reason::ServiceUnavailable, "the server is loading its model"),
         (_, "overloaded_error") => return own(Reason::DegradedPerformance, "the server has too much to do"),
         ("rate_limit_exceeded", "tokens") => return own(Reason::TokensPerMinute, "too many tokens a minute"),
-        ("rate_limit_exceeded", "requests") => return own(Reason::RequestsPerMinute, "too many requests a minute"),
+        ("rate_limit_exceeded", _) => return own(Reason::RequestsPerMinute, "too many requests a minute"),
         _ => {}
     }
     match status {
+        300..=399 => host(Reason::ConfigError, "the server sends us elsewhere; correct OPENAI_URL"),
         401 | 407 => door(Reason::InvalidApiKey, "it is not valid, or missing"),
         402 => own(Reason::DailyQuotaExceeded, "the account's quota is used up"),
         403 => door(Reason::InsufficientPermissions, "it may not do this"),
@@ -158,6 +195,7 @@ fn refused(said: &Said<'_>) -> Option<Failure> {
         ("content_policy_violation", inner) => found
             .or((inner == "ResponsibleAIPolicyViolation").then_some(Reason::SafetyFilter))
             .unwrap_or(Reason::PolicyViolation),
+        ("image_content_policy_violation", _) => found.unwrap_or(Reason::PolicyViolation),
         ("moderation_blocked" | "content_filter", _) => found.unwrap_or(Reason::SafetyFilter),
         (_, "ResponsibleAIPolicyViolation") => found.unwrap_or(Reason::SafetyFilter),
         _ => return None,
@@ -189,18 +227,4 @@ pub(super) fn stopped_by_filter(choice: &Value) -> Failure {
 /// A model that declined in so many words.
 pub(super) fn declined() -> Failure {
     Failure::new(Reason::PolicyViolation, "the model refuses to answer this job")
-}
-
-/// The first line, short, without the key and without what the user wrote.
-fn presentable(message: &str, hidden: &[&str]) -> String {
-    let mut line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned();
-    let mut parts: Vec<&str> =
-        hidden.iter().flat_map(|text| text.lines()).map(str::trim).filter(|text| text.len() >= 6).collect();
-    parts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-    for text in parts {
-        line = line.replace(text, "…");
-    }
-    // Keys are quoted in part: `sk-ab***yz`.
-    let words = line.split_whitespace().map(|word| if word.starts_with("sk-") { "…" } else { word });
-    words.collect::<Vec<_>>().join(" ").chars().take(200).collect()
 }

@@ -6,49 +6,31 @@
 //! ```
 //! Source: platform.openai.com/docs/api-reference/responses and /responses-streaming.
 
-use super::draft::Draft;
-use super::http::Trouble;
+use super::draft::{Draft, short};
+use super::halves::Piece;
 use super::refusal::{self, Around};
+use super::stream::Fault;
 use crate::contract::TokenSink;
 use crate::failure::{Failure, Reason};
+use crate::http::Trouble;
 use serde_json::{Value, json};
 
-/// One event of the stream. Answers an error that came in its place.
-pub(super) fn event(
-    draft: &mut Draft,
-    sink: &dyn TokenSink,
-    event: &Value,
-    around: &Around<'_>,
-) -> Result<Option<Value>, Fault> {
+/// One event of the stream. Answers the response at its end.
+pub(super) fn event(draft: &mut Draft, sink: &dyn TokenSink, piece: &Piece) -> Result<Option<Value>, Fault> {
+    let event = &piece.value;
+    draft.is_marked = piece.is_marked;
     let delta = event["delta"].as_str().unwrap_or_default();
     match event["type"].as_str().ok_or(Trouble::Nonsense)? {
         "response.output_text.delta" => draft.text(sink, delta)?,
         "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => draft.reasoning(sink, delta)?,
         "response.refusal.delta" => draft.refusal(sink, delta)?,
-        "response.function_call_arguments.delta" => sink.token(delta, "tool_call"),
+        "response.function_call_arguments.delta" => draft.call_of_response(sink, delta),
         "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" => {
             return Ok(Some(event["response"].clone()));
-        }
-        "error" => {
-            // Here its members stand in the event itself.
-            let body = if event["error"].is_object() { event.clone() } else { json!({ "error": event }) };
-            return Err(Fault::Failed(refusal::in_stream(&body, around)));
         }
         _ => {}
     }
     Ok(None)
-}
-
-/// What an event can end a run with.
-pub(super) enum Fault {
-    Trouble(Trouble),
-    Failed(Failure),
-}
-
-impl From<Trouble> for Fault {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
-    }
 }
 
 /// Whether a response is still being made.
@@ -56,13 +38,19 @@ pub(super) fn goes_on(response: &Value) -> bool {
     matches!(response["status"].as_str(), Some("queued" | "in_progress"))
 }
 
-/// Takes in a response that has ended. What was streamed is replaced by what it says: it is the same text, whole.
-pub(super) fn finish(draft: &mut Draft, response: &Value, around: &Around<'_>) -> Result<Vec<String>, Failure> {
+/// Takes in a response that has ended, and tells what was not streamed of it. Answers the pictures.
+pub(super) fn finish(
+    draft: &mut Draft,
+    sink: &dyn TokenSink,
+    response: &Value,
+    around: &Around<'_>,
+) -> Result<Vec<String>, Fault> {
     draft.is_done = true;
     draft.id = response["id"].as_str().map(str::to_owned);
     draft.model = response["model"].as_str().map(str::to_owned);
-    draft.usage = response["usage"].clone();
+    draft.usage = short(&response["usage"]);
     let (mut text, mut refused, mut calls, mut pictures) = (String::new(), false, Vec::new(), Vec::new());
+    let had_reasoning = !draft.reasoning.is_empty();
     for item in response["output"].as_array().into_iter().flatten() {
         match item["type"].as_str() {
             Some("message") => {
@@ -74,6 +62,11 @@ pub(super) fn finish(draft: &mut Draft, response: &Value, around: &Around<'_>) -
                     }
                 }
             }
+            Some("reasoning") if !had_reasoning => {
+                for part in item["summary"].as_array().into_iter().flatten() {
+                    draft.reasoning(sink, part["text"].as_str().unwrap_or_default())?;
+                }
+            }
             Some("function_call") => calls.push(json!({
                 "id": item["call_id"], "type": "function",
                 "function": { "name": item["name"], "arguments": item["arguments"] } })),
@@ -81,29 +74,26 @@ pub(super) fn finish(draft: &mut Draft, response: &Value, around: &Around<'_>) -
             _ => {}
         }
     }
-    if !text.is_empty() {
-        draft.text = text;
-    }
     if !calls.is_empty() {
         draft.facts.insert("tool_calls".to_owned(), Value::Array(calls));
     }
-    match response["status"].as_str() {
-        Some("completed") if refused => Err(refusal::declined()),
-        Some("completed") => {
-            draft.finish_reason = Some("stop".to_owned());
-            Ok(pictures)
-        }
+    let reason = match response["status"].as_str() {
+        Some("completed") if refused => return Err(refusal::declined().into()),
+        Some("completed") => "stop",
         Some("incomplete") => match response["incomplete_details"]["reason"].as_str() {
-            Some("content_filter") => Err(refusal::stopped_by_filter(&Value::Null)),
-            _ => {
-                draft.finish_reason = Some("length".to_owned());
-                Ok(pictures)
-            }
+            Some("content_filter") => return Err(refusal::stopped_by_filter(&Value::Null).into()),
+            _ => "length",
         },
         Some("cancelled") => {
-            Err(Failure::new(Reason::ServiceUnavailable, "the response was cancelled by somebody else"))
+            let what = "the response was cancelled by somebody else";
+            return Err(Failure::new(Reason::ServiceUnavailable, what).into());
         }
-        Some("failed") => Err(refusal::in_stream(&json!({ "error": response["error"] }), around)),
-        _ => Err(Failure::new(Reason::InvalidResponseFormat, "the response has no known state")),
+        Some("failed") => return Err(refusal::in_stream(&json!({ "error": response["error"] }), around).into()),
+        _ => return Err(Failure::new(Reason::InvalidResponseFormat, "the response has no known state").into()),
+    };
+    draft.finish_reason = Some(reason.to_owned());
+    if !text.is_empty() {
+        draft.settle(sink, &text)?;
     }
+    Ok(pictures)
 }

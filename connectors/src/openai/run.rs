@@ -12,27 +12,42 @@
 //! ```
 
 use super::draft::Draft;
-use super::http::{Answer, LARGE, SMALL, Tree, Trouble, whole};
+use super::halves::{self, Piece};
+use super::http::{LARGE, SMALL, Tree};
 use super::lines::Form;
 use super::meter::Meter;
 use super::payload::{Op, Plan};
 use super::refusal::{self, Around};
-use super::responses::{self, Fault};
+use super::responses;
 use super::server::Server;
-use super::stream::{More, follow};
+use super::stream::{Fault, More, follow};
 use super::{media, result};
 use crate::contract::{Outcome, RunContext, Stage};
-use crate::failure::Failure;
+use crate::http::{Answer, Trouble, whole};
 use crate::live::Cut;
+use bytes::Bytes;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 /// How often a request is put in other words before the server's refusal counts.
 const REWORDINGS: usize = 2;
+
+/// What is known of a response in the background.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Remote {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// The server has been asked for one; it may be at work.
+    Asked,
+    /// There is one of this id.
+    Known(String),
+}
 
 pub(super) struct Attempt {
     pub server: Arc<Server>,
@@ -40,15 +55,15 @@ pub(super) struct Attempt {
     pub plan: Plan,
     /// Recorded before the work was handed over, and sent along.
     pub id: String,
-    /// Its response in the background, once there is one.
-    pub remote: Arc<Mutex<Option<String>>>,
+    /// Its response in the background.
+    pub remote: Arc<watch::Sender<Remote>>,
     /// What must not be repeated in messages.
     pub hidden: Vec<String>,
 }
 
 impl From<Trouble> for Cut {
     fn from(trouble: Trouble) -> Self {
-        Self::Failed(trouble.failure("waiting for the answer"))
+        Self::Failed(super::http::failure(&trouble, "waiting for the answer"))
     }
 }
 
@@ -56,26 +71,21 @@ impl From<Fault> for Cut {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Trouble(trouble) => trouble.into(),
-            Fault::Failed(failure) => failure.into(),
+            Fault::Failed(failure) | Fault::Silence(failure) => failure.into(),
         }
-    }
-}
-
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
     }
 }
 
 impl Attempt {
     pub(super) fn with_around<T>(&self, use_it: impl FnOnce(&Around<'_>) -> T) -> T {
-        let hidden: Vec<&str> =
-            self.hidden.iter().map(String::as_str).chain(self.server.http.key(&self.plan.key)).collect();
+        let listed = self.server.known.models();
         use_it(&Around {
             flavour: self.server.flavour(),
             model: self.plan.body.get("model").and_then(Value::as_str),
+            listed: &listed,
             jobs_key: self.plan.key.is_some(),
-            hidden: &hidden,
+            key: self.server.http.key(&self.plan.key),
+            hidden: &self.hidden,
         })
     }
 
@@ -130,7 +140,7 @@ impl Attempt {
             if response.status().is_success() {
                 return Ok(response);
             }
-            let answer = timeout(limit, whole(response, SMALL)).await.map_err(|_| Trouble::Silent)??;
+            let answer = self.refusal(response).await;
             reworded += 1;
             if reworded > REWORDINGS || !self.reword(&answer) {
                 return Err(self
@@ -138,6 +148,14 @@ impl Attempt {
                     .into());
             }
         }
+    }
+
+    /// A refusal counts by its status, even if its words have no end or break off.
+    pub(super) async fn refusal(&self, response: Response) -> Answer {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let read = timeout(self.server.settings.timing.request, whole(response, SMALL)).await;
+        let wordless = Answer { status, headers, retry_after: None, content_type: None, body: Bytes::new() };
+        read.ok().and_then(Result::ok).unwrap_or(wordless)
     }
 
     fn reword(&mut self, answer: &Answer) -> bool {
@@ -177,60 +195,81 @@ impl Attempt {
         let pictures = if is_json(&response) && !native {
             // It does not stream: the whole answer is one piece.
             let reading = timeout(self.server.settings.timing.whole, whole(response, LARGE));
-            let answer = reading.await.map_err(|_| Trouble::Silent)??.json()?;
-            self.take_whole(&mut draft, &answer)?
+            let answer = reading.await.map_err(|_| Trouble::Silent)??;
+            self.take_whole(&mut draft, halves::whole(&answer.body)?)?
         } else {
-            self.stream(response, &mut draft, &mut meter).await?
+            self.stream(response, &mut draft, &mut meter, began).await?
         };
+        draft.end(&*self.ctx.tokens)?;
         draft.judge()?;
         let run_ms = began.elapsed();
         result::text(&self, draft, pictures, run_ms, meter.first).await
     }
 
-    fn take_whole(&self, draft: &mut Draft, answer: &Value) -> Result<Vec<String>, Cut> {
-        if answer["error"].is_object() || answer["error"].is_string() {
-            return Err(self.with_around(|around| refusal::in_stream(answer, around)).into());
+    fn take_whole(&self, draft: &mut Draft, answer: Value) -> Result<Vec<String>, Cut> {
+        let tokens = &*self.ctx.tokens;
+        if let Some(error) = refusal::error_in(&answer) {
+            return Err(self.with_around(|around| refusal::in_stream(&error, around)).into());
         }
         if self.plan.op == Op::Responses {
-            let pictures = self.with_around(|around| responses::finish(draft, answer, around))?;
-            self.ctx.tokens.token(&draft.text, "text");
-            return Ok(pictures);
+            return Ok(self.with_around(|around| responses::finish(draft, tokens, &answer, around))?);
         }
-        draft.chunk(&*self.ctx.tokens, answer)?;
+        draft.chunk(tokens, &Piece { value: answer, is_marked: false })?;
         Ok(Vec::new())
     }
 
-    async fn stream(&self, response: Response, draft: &mut Draft, meter: &mut Meter<'_>) -> Result<Vec<String>, Cut> {
+    async fn stream(
+        &self,
+        response: Response,
+        draft: &mut Draft,
+        meter: &mut Meter<'_>,
+        asked: Instant,
+    ) -> Result<Vec<String>, Cut> {
         let (op, tokens) = (self.plan.op, &*self.ctx.tokens);
         let form = if matches!(op, Op::NativeChat | Op::NativeGenerate) { Form::Lines } else { Form::Events };
         let mut ended = None;
         let timing = &self.server.settings.timing;
-        follow(response, form, timing, |data| {
+        let followed = follow(response, form, timing, asked, |data| {
             if data.trim() == "[DONE]" {
-                draft.is_done = true;
+                // A response says by an event of its own that it is whole; some servers write this behind a broken one, too.
+                draft.is_done = op != Op::Responses;
                 return Ok(More::No);
             }
-            let event: Value = serde_json::from_str(data).map_err(|_| Trouble::Nonsense)?;
-            if op == Op::Responses {
-                ended = self.with_around(|around| responses::event(draft, tokens, &event, around))?;
-                meter.pieces(draft.pieces);
-                return Ok(if ended.is_some() { More::No } else { More::Yes });
+            let event = halves::piece(data)?;
+            if let Some(error) = refusal::error_in(&event.value) {
+                return Err(Fault::Failed(self.with_around(|around| refusal::in_stream(&error, around))));
             }
-            if event["error"].is_object() || event["error"].is_string() {
-                return Err(Fault::Failed(self.with_around(|around| refusal::in_stream(&event, around))));
-            }
-            match form {
-                Form::Events => draft.chunk(tokens, &event)?,
-                Form::Lines => draft.line(tokens, &event)?,
-            }
+            let is_last = match (op, form) {
+                (Op::Responses, _) => {
+                    ended = responses::event(draft, tokens, &event)?.map(|last| (last, event.is_marked));
+                    ended.is_some()
+                }
+                (_, Form::Events) => {
+                    draft.chunk(tokens, &event)?;
+                    false
+                }
+                (_, Form::Lines) => {
+                    draft.line(tokens, &event)?;
+                    draft.is_done
+                }
+            };
             meter.pieces(draft.pieces);
-            Ok(if form == Form::Lines && draft.is_done { More::No } else { More::Yes })
-        })
-        .await?;
-        match ended {
-            Some(response) => Ok(self.with_around(|around| responses::finish(draft, &response, around))?),
-            None => Ok(Vec::new()),
+            Ok(match () {
+                () if is_last => More::No,
+                () if draft.pieces > 0 => More::Writing,
+                () => More::Waiting,
+            })
+        });
+        match followed.await {
+            // The text was whole; what is lost is its usage at most.
+            Err(Fault::Trouble(Trouble::Broken) | Fault::Silence(_)) if draft.finish_reason.is_some() => {}
+            followed => followed?,
         }
+        let Some((mut response, is_marked)) = ended else { return Ok(Vec::new()) };
+        if is_marked {
+            halves::lose(&mut response);
+        }
+        Ok(self.with_around(|around| responses::finish(draft, tokens, &response, around))?)
     }
 }
 

@@ -2,7 +2,7 @@
 //! In: settings, questions. Out: its flavour, and responses that are no longer made.
 
 use super::flavour::Flavour;
-use super::http::{Http, JobKey, Tree};
+use super::http::{self, Http, JobKey, Tree};
 use super::probe::Known;
 use super::responses;
 use super::settings::Settings;
@@ -48,7 +48,7 @@ impl Server {
 
     pub async fn ask_flavour(&self) -> Result<Flavour, Failure> {
         let asked = self.known.flavour(&self.http, &self.settings).await;
-        let flavour = asked.map_err(|trouble| trouble.failure("asking which server it is"))?;
+        let flavour = asked.map_err(|trouble| http::failure(&trouble, "asking which server it is"))?;
         let at = FLAVOURS.iter().position(|one| *one == flavour).unwrap_or_default();
         self.flavour.store(at as u8, Ordering::Relaxed);
         Ok(flavour)
@@ -67,8 +67,8 @@ impl Server {
         let mut asked = self.http.post(Tree::Api, &path, &json!({}), key, timing.request).await;
         let mut was_at_work = false;
         loop {
-            let answer = asked.map_err(|trouble| trouble.failure(doing))?;
-            let said = answer.said().unwrap_or_default();
+            let answer = asked.map_err(|trouble| http::failure(&trouble, doing))?;
+            let said = http::said(&answer).unwrap_or_default();
             if answer.status == 404 {
                 return Ok(Interrupted::NothingToStop);
             }
@@ -83,7 +83,7 @@ impl Server {
                 return Ok(Interrupted::StillRunning);
             }
             sleep(timing.poll).await;
-            asked = self.http.get(Tree::Api, &format!("responses/{id}"), key, timing.request).await;
+            asked = self.http.response(id, key, timing.request).await;
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What an OpenAI connector is told: where the server is, who we are, what it serves, and how patient to be.
 //! In: values from the agent's configuration. Out: checked settings; keys never show in debug output.
 
-use crate::failure::{Failure, Reason};
+use crate::address;
+use crate::failure::Failure;
 use secrecy::SecretString;
 use std::time::Duration;
 use url::Url;
@@ -44,20 +45,7 @@ impl Settings {
     /// # Errors
     /// `system_error/config_error` if the address cannot be used.
     pub fn at(base_url: &str) -> Result<Self, Failure> {
-        // The URL may hold a password: it is not repeated in the message.
-        let wrong = |why: &str| {
-            let what = format!("the address of the OpenAI API {why}; give one such as http://127.0.0.1:8000");
-            Failure::of_host(Reason::ConfigError, what)
-        };
-        let mut root = Url::parse(base_url).map_err(|_| wrong("is not a URL"))?;
-        if !matches!(root.scheme(), "http" | "https") || root.host_str().is_none() {
-            return Err(wrong("must begin with http:// or https:// and name a host"));
-        }
-        if !root.username().is_empty() || root.password().is_some() {
-            return Err(wrong("holds credentials, which are given beside it"));
-        }
-        root.set_query(None);
-        root.set_fragment(None);
+        let mut root = address::checked(base_url, "the address of the OpenAI API", "http://127.0.0.1:8000")?;
         let path = root.path().trim_end_matches('/').trim_end_matches("/v1").to_owned();
         root.set_path(&path);
         let mut api = root.clone();

@@ -1,10 +1,10 @@
 //! An answer followed as it is written, with patience for its first piece and for each next one.
 //! In: the head of an answer. Out: its events, one by one, up to its end.
 
-use super::http::Trouble;
 use super::lines::{Event, Form, Reader};
 use super::settings::Timing;
 use crate::failure::{Failure, Reason};
+use crate::http::Trouble;
 use futures_util::StreamExt;
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
@@ -12,20 +12,47 @@ use tokio::time::{Instant, timeout_at};
 /// Whether more is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum More {
-    Yes,
+    /// It is at work, and nothing is written yet: a model that reasons in silence has time for it.
+    Waiting,
+    /// It writes.
+    Writing,
     /// The server has said that this is all.
     No,
 }
 
+/// What can end a stream before its end.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Trouble(Trouble),
+    /// Nothing came for too long.
+    Silence(Failure),
+    /// The server says that it failed.
+    Failed(Failure),
+}
+
+impl From<Trouble> for Fault {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// Hands each event to `take`; comments are signs of life of the wire and not of the model, so they win no time.
-pub(super) async fn follow<E: From<Trouble> + From<Failure>>(
+/// `asked`: when the work was handed over.
+pub(super) async fn follow(
     response: Response,
     form: Form,
     timing: &Timing,
-    mut take: impl FnMut(&str) -> Result<More, E>,
-) -> Result<(), E> {
+    asked: Instant,
+    mut take: impl FnMut(&str) -> Result<More, Fault>,
+) -> Result<(), Fault> {
     let (mut reader, mut parts) = (Reader::new(form), response.bytes_stream());
-    let mut deadline = Instant::now() + timing.first;
+    let mut deadline = asked + timing.first;
     let mut begun = false;
     loop {
         let part = timeout_at(deadline, parts.next()).await;
@@ -39,14 +66,22 @@ pub(super) async fn follow<E: From<Trouble> + From<Failure>>(
                 reader.finish()?;
                 true
             }
-            Err(_) => return Err(silence(begun, timing).into()),
+            Err(_) => return Err(Fault::Silence(silence(begun, timing))),
         };
         while let Some(event) = reader.next() {
             let Event::Data(data) = event else { continue };
-            (begun, deadline) = (true, Instant::now() + timing.idle);
-            if take(&data)? == More::No {
-                return Ok(());
+            if data.trim().is_empty() {
+                continue;
             }
+            let patience = match take(&data)? {
+                More::No => return Ok(()),
+                More::Waiting => timing.first,
+                More::Writing => {
+                    begun = true;
+                    timing.idle
+                }
+            };
+            deadline = Instant::now() + patience;
         }
         if is_last {
             return Ok(());

@@ -1,6 +1,7 @@
 //! The OpenAI connector on its stand-in: what the tests share.
 //! In: a stand-in and a payload. Out: the outcome, and what the connector did to its surroundings.
 
+mod dialects;
 mod faults;
 mod payloads;
 mod probe;

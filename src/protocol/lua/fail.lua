@@ -38,7 +38,9 @@ end
 local tries = charged and retries - 1 or math.max(0, handed_on - 1)
 local longest = tonumber(ARGV[15])
 local pause = math.min(longest, tonumber(ARGV[12]) * 2 ^ math.min(tries, 20))
-local due = NOW + math.max(math.floor(pause * (0.5 + tonumber(ARGV[13]) / 2)), math.min(longest, tonumber(ARGV[14])))
+-- An engine that says when to come back means it; where a machine is at fault, others need not wait for it.
+local asked = verdict == 'retry' and tonumber(ARGV[14]) or math.min(longest, tonumber(ARGV[14]))
+local due = NOW + math.max(math.floor(pause * (0.5 + tonumber(ARGV[13]) / 2)), asked)
 -- Whoever failed keeps off one pause longer than the others; much longer if the fault is likely to be its own.
 local till = due + (verdict == 'elsewhere' and 4 * longest or pause)
 local avoid = worker

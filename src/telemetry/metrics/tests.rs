@@ -82,6 +82,28 @@ fn names_that_jobs_bring_are_few_and_plain() {
 }
 
 #[test]
+fn a_name_with_quotes_or_line_ends_is_one_label_and_no_line_of_its_own() {
+    let metrics = Metrics::default();
+    let odd = "a\"} 1\nfake_total 7\\";
+    let gpu = GpuSeen { name: odd.to_owned(), ..GpuSeen::default() };
+    let engine = EngineSeen { label: odd.to_owned(), ..EngineSeen::default() };
+    let text = metrics.render(&Observed { gpus: vec![gpu], engines: vec![engine], ..Observed::default() });
+    let escaped = r#"a\"} 1\nfake_total 7\\"#;
+    assert!(text.contains(&format!("gpu_worker_engine_healthy{{engine=\"{escaped}\"}} 0.0\n")), "{text}");
+    assert!(text.contains(&format!("name=\"{escaped}\"")), "{text}");
+    assert!(!text.lines().any(|line| line.starts_with("fake_total")), "{text}");
+}
+
+#[test]
+fn the_page_names_every_reason_for_not_being_ready() {
+    let seen = Observed { draining: true, cannot_store: Some(String::new()), ..Observed::default() };
+    let codes: Vec<&str> = seen.obstacles().into_iter().map(|(code, _)| code).collect();
+    assert_eq!(codes, ["draining", "redis", "engines", "outputs"]);
+    let page = page::page();
+    assert!(codes.iter().all(|code| page.contains(&format!("`{code}`"))), "{codes:?}");
+}
+
+#[test]
 fn what_is_gone_at_the_next_look_has_no_series_and_what_only_rises_is_not_added_up() {
     let metrics = Metrics::default();
     let gpu = GpuSeen { index: 3, is_healthy: true, utilisation: Some(0.5), ..GpuSeen::default() };

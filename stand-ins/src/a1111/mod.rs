@@ -71,12 +71,7 @@ impl Served for Server {
     }
 
     async fn attend(self: Arc<Server>, door: Door, shutdown: CancellationToken) -> io::Result<()> {
-        let router = routes::router(self.clone());
-        let ended = tokio::select! {
-            () = shutdown.cancelled() => Ok(()),
-            served = axum::serve(door, router).into_future() => served,
-        };
-        self.wire.set_frozen(false);
+        let ended = shared::route(&self.wire, door, routes::router(self.clone()), shutdown).await;
         self.forget();
         ended
     }

@@ -29,6 +29,11 @@ impl Running<Server> {
         self.server.answers().push_back(answer);
     }
 
+    /// The same for the next question about a response.
+    pub fn reply(&self, answer: Answer) {
+        self.server.replies().push_back(answer);
+    }
+
     /// A model is listed no more, and not known.
     pub fn remove_model(&self, name: &str) {
         self.server.vanished().push(name.to_owned());

@@ -53,7 +53,7 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response 
     let mut run = server.begin(&id, &path, body.clone());
     let called_for = server.answers().pop_front();
     if let Some(answer) = called_for {
-        return instead(answer, run);
+        return instead(answer, Some(run));
     }
     let model = body["model"].as_str().unwrap_or_default();
     let own = matches!(path.as_str(), "/api/chat" | "/api/generate");
@@ -88,7 +88,8 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response 
 fn asked(server: &Arc<Server>, path: &str) -> Response {
     let flavour = server.options.flavour;
     if let Some(id) = path.strip_prefix("/v1/responses/") {
-        return responses::ask(server, id);
+        let reply = server.replies().pop_front();
+        return reply.map_or_else(|| responses::ask(server, id), |answer| instead(answer, None));
     }
     if let Some(hex) = path.strip_prefix("/pictures/").and_then(|rest| rest.strip_suffix(".png")) {
         let bytes = (0..hex.len() / 2).filter_map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok());
@@ -148,16 +149,17 @@ async fn body_of(request: Request) -> Result<Value, Box<Response>> {
 }
 
 /// An answer called for by a test.
-fn instead(answer: Answer, mut run: Run) -> Response {
+fn instead(answer: Answer, mut run: Option<Run>) -> Response {
+    let end = |run: &mut Option<Run>| run.iter_mut().for_each(|run| run.end("done"));
     let mut response = Response::builder().status(StatusCode::from_u16(answer.status).unwrap_or_default());
     for (name, value) in &answer.headers {
         response = response.header(name, value);
     }
     if answer.then == Then::End {
-        run.end("done");
+        end(&mut run);
     }
     let state = (answer.pieces.into_iter(), answer.then, run);
-    let body = stream::unfold(state, |(mut pieces, then, mut run)| async move {
+    let body = stream::unfold(state, move |(mut pieces, then, mut run)| async move {
         // Each piece is a write of its own.
         tokio::task::yield_now().await;
         match (pieces.next(), then) {
@@ -165,7 +167,7 @@ fn instead(answer: Answer, mut run: Run) -> Response {
             (None, Then::End) => None,
             (None, Then::Hang) => std::future::pending().await,
             (None, Then::Cut) => {
-                run.end("done");
+                end(&mut run);
                 Some((Err(io::Error::from(io::ErrorKind::ConnectionReset)), (pieces, Then::End, run)))
             }
         }

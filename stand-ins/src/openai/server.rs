@@ -31,6 +31,7 @@ pub struct Server {
     executions: Mutex<Vec<Execution>>,
     requests: Mutex<Vec<String>>,
     answers: Mutex<VecDeque<Answer>>,
+    replies: Mutex<VecDeque<Answer>>,
     stored: Mutex<BTreeMap<String, Value>>,
     loaded: Mutex<Vec<String>>,
     vanished: Mutex<Vec<String>>,
@@ -48,6 +49,7 @@ impl Server {
             executions: Mutex::default(),
             requests: Mutex::default(),
             answers: Mutex::default(),
+            replies: Mutex::default(),
             stored: Mutex::default(),
             loaded: Mutex::default(),
             vanished: Mutex::default(),
@@ -66,6 +68,11 @@ impl Server {
 
     pub(crate) fn answers(&self) -> MutexGuard<'_, VecDeque<Answer>> {
         locked(&self.answers)
+    }
+
+    /// Answers to questions about responses, in place of the stand-in's own.
+    pub(crate) fn replies(&self) -> MutexGuard<'_, VecDeque<Answer>> {
+        locked(&self.replies)
     }
 
     /// Responses that can be asked for by their id.

@@ -27,18 +27,17 @@ pub(super) fn prompt(request: &Value) -> String {
     said
 }
 
-/// The pieces, and whether the limit cut them off.
+/// The pieces, and whether the limit cut them off: a text with a limit goes on until it is reached.
 pub(super) fn pieces(request: &Value) -> (Vec<String>, bool) {
     let limit = ["max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict"]
         .iter()
         .find_map(|name| request[*name].as_u64().or_else(|| request["options"][*name].as_u64()));
     let most = limit.unwrap_or(USUAL);
-    // A limit above the usual length is what makes a long text: there is no model that would end by itself.
     let mark: String = Sha256::digest(prompt(request)).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let mut pieces: Vec<String> = ["Stand-in", " für", " ", &mark, ":"].map(str::to_owned).into();
     pieces.extend((1..).map(|n| format!(" {n}")).take(most.saturating_sub(5) as usize));
     pieces.truncate(most as usize);
-    (pieces, limit.is_some_and(|limit| limit < USUAL))
+    (pieces, limit.is_some())
 }
 
 /// Counted as a tokenizer would, more or less.

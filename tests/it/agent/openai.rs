@@ -68,7 +68,7 @@ async fn a_text_is_published_and_kept_piece_by_piece_and_ends_with_its_usage() {
     assert_eq!((&last["done"], &last["state"], &last["job_id"]), (&json!(true), &json!("completed"), &json!(id)));
     assert_eq!(
         (&last["finish_reason"], &last["usage"]["total_tokens"], &last["tokens"]),
-        (&json!("stop"), &json!(41), &json!(40))
+        (&json!("length"), &json!(41), &json!(40))
     );
     assert_eq!(result["outputs"][0]["media_type"], "text/plain");
     assert_eq!(ear.heard(41).await, stream, "published in the same words and order");
@@ -122,15 +122,39 @@ async fn another_attempt_begins_anew_and_says_so() {
     let (queue, engine) = (Queue::of(&server), engine().await);
     let url = engine.url();
     engine.answer(Answer::events(&[b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"half\"}}]}\n\n"]));
-    let _agent = Agent::start(&server, "writer", &env(&url)).await;
+    let agent = Agent::start(&server, "writer", &env(&url)).await;
     let id = queue.submit(text(5)).await;
     let job = queue.reaches(&id, "completed").await;
     assert_eq!(job["attempt"], "2");
+    let log = agent.log();
+    assert!(log.contains("corrupted_data") && !log.contains("workflow"), "a text has none:\n{log}");
     let stream = entries(&server, &id).await;
     assert_eq!(stream[0], json!({"token": "half", "index": 0, "type": "text"}));
     assert_eq!(stream[1], json!({"restart": true, "attempt": 2, "job_id": id}));
     assert_eq!(joined(&stream[2..7]), "Stand-in für 2cf24dba:");
     assert_eq!((stream.len(), &stream[7]["tokens"]), (8, &json!(5)));
+}
+
+#[tokio::test]
+async fn an_emoji_in_two_halves_reaches_its_readers_as_one_letter_and_the_engine_is_not_blamed() {
+    let server = RedisServer::start().await;
+    let (queue, engine) = (Queue::of(&server), engine().await);
+    let url = engine.url();
+    let agent = Agent::start(&server, "writer", &env(&url)).await;
+    // As many as would close an engine.
+    for _ in 0..4 {
+        engine.answer(Answer::events(&[
+            b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a \\ud83d\"}}]}\n\n",
+            b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\ude00\"},\"finish_reason\":\"stop\"}]}\n\n",
+        ]));
+        let id = queue.submit(text(5)).await;
+        let job = queue.reaches(&id, "completed").await;
+        let result: Value = serde_json::from_str(&job["result"]).unwrap();
+        assert_eq!((result["data"]["text"].as_str(), job["attempt"].as_str()), (Some("a 😀"), "1"));
+        let stream = entries(&server, &id).await;
+        assert_eq!(joined(&stream[..2]), "a 😀");
+    }
+    assert!(!agent.log().contains("left out"), "{}", agent.log());
 }
 
 #[tokio::test]
@@ -275,13 +299,18 @@ async fn a_model_that_this_server_lacks_is_named_and_costs_no_second_request() {
     let server = RedisServer::start().await;
     let (queue, engine) = (Queue::of(&server), engine().await);
     let url = engine.url();
-    let _agent = Agent::start(&server, "writer", &env(&url)).await;
+    let agent = Agent::start(&server, "writer", &env(&url)).await;
     let mut job = text(5);
-    job["payload"]["model"] = json!("gpt-99");
+    job["payload"]["model"] = json!("stand-in-txt");
     let id = queue.submit(job).await;
     let failed = queue.reaches(&id, "failed").await;
     assert_eq!(failed["failure_reason"], "model_not_found");
-    assert!(failed["error"].contains("gpt-99"), "{}", failed["error"]);
+    assert!(failed["error"].contains("`stand-in-txt`; it has `stand-in-text`, "), "{}", failed["error"]);
+    agent.logged("attempt failed").await;
+    let log = agent.log();
+    let warnings = log.lines().filter(|line| line.to_ascii_lowercase().contains("warn")).count();
+    assert_eq!((warnings, log.matches("attempt failed").count()), (1, 1), "a slip of the pen is told once:\n{log}");
+    assert!(!log.contains("damaged"), "{log}");
     assert_eq!(engine.executions().len(), 1, "there is nobody to hand it on to");
     let good = queue.submit(text(5)).await;
     queue.reaches(&good, "completed").await;

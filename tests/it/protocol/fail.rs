@@ -4,7 +4,9 @@ use super::invariants::check;
 use super::scene::{Scene, failure, job, with};
 use connectors::failure::{Failure, FailureType, Reason};
 use gpu_worker::protocol::hold::Claim;
-use gpu_worker::protocol::outcome::{BACKOFF_MAX_MS, FailedAttempt, HAND_ONS_MAX, Settled, Verdict};
+use gpu_worker::protocol::outcome::{
+    ASKED_PAUSE_MAX_MS, BACKOFF_MAX_MS, FailedAttempt, HAND_ONS_MAX, Settled, Verdict,
+};
 use gpu_worker::runner::retry::verdict;
 use serde_json::json;
 
@@ -108,11 +110,18 @@ async fn the_pause_doubles_lies_in_its_upper_half_and_is_capped() {
 }
 
 #[tokio::test]
-async fn a_pause_that_the_engine_asks_for_is_kept_up_to_the_cap() {
+async fn a_pause_that_the_engine_asks_for_is_kept_up_to_an_hour_where_another_machine_would_not_help() {
     let scene = Scene::start().await;
-    for (id, asked, kept) in [("short", 20_000, 20_000), ("long", 86_400_000, BACKOFF_MAX_MS)] {
+    let rows = [
+        ("short", Verdict::Retry, 20_000, 20_000),
+        ("long", Verdict::Retry, 600_000, 600_000),
+        ("endless", Verdict::Retry, 86_400_000, ASKED_PAUSE_MAX_MS),
+        ("elsewhere", Verdict::Elsewhere, 600_000, BACKOFF_MAX_MS),
+        ("handed-on", Verdict::Uncharged, 600_000, BACKOFF_MAX_MS),
+    ];
+    for (id, verdict, asked, kept) in rows {
         let claim = scene.held(id, "w1").await;
-        let failed = FailedAttempt { asked_pause_ms: asked, ..failure(Verdict::Retry) };
+        let failed = FailedAttempt { asked_pause_ms: asked, ..failure(verdict) };
         let before = scene.now_ms().await;
         let Settled::Retry { due_ms } = fail_as(&scene, &claim, &failed).await else { panic!("no retry") };
         assert!((before + kept..=scene.now_ms().await + kept).contains(&due_ms), "{id}");

@@ -2,6 +2,7 @@
 //! In: answers in place of the stand-in's own. Out: type, reason, whose fault it is, the pause that was asked for.
 
 use super::{failure, run_on, stand_in_with};
+use connectors::contract::Connector;
 use connectors::failure::Failure;
 use serde_json::{Value, json};
 use stand_ins::openai::{Answer, Flavour, Options, Then};
@@ -130,7 +131,8 @@ async fn refusals_and_errors_by_status_code_and_type() {
         ("a gateway", plain(502), "service_error/service_unavailable", true),
         ("not ready", plain(503), "service_error/service_unavailable", true),
         ("too much to do", refusal(529, "overloaded_error", Value::Null), "service_error/degraded_performance", false),
-        ("a redirect", plain(307), "service_error/service_unavailable", false),
+        ("a redirect", plain(307), "system_error/config_error", true),
+        ("a refusal that breaks off", plain(400).then(Then::Cut), "validation_error/invalid_payload", false),
     ];
     hold(Flavour::OpenAi, "openai_text", &payload(), rows).await;
 }
@@ -138,11 +140,42 @@ async fn refusals_and_errors_by_status_code_and_type() {
 #[tokio::test]
 async fn streams_that_end_otherwise_than_well() {
     let (bad, missing) = ("response_error/invalid_response_format", "response_error/missing_expected_data");
+    let (cut, kept) = ("response_error/corrupted_data", "rate_limit/requests_per_minute");
     let error = b"data: {\"error\":{\"message\":\"the secret prompt\",\"type\":\"server_error\",\"code\":500}}\n\n";
     let lacking = b"data: {\"error\":{\"message\":\"x\",\"type\":\"tokens\",\"code\":\"rate_limit_exceeded\"}}\n\n";
     let rows: Vec<Row> = vec![
-        ("no end said", Answer::events(&[START]), missing, false),
+        ("no end said", Answer::events(&[START]), cut, false),
         ("no event at all", Answer::events(&[]), missing, false),
+        ("an end and nothing else", Answer::events(&[b"data: [DONE]\n\n"]), missing, false),
+        (
+            "an error of older vLLM",
+            Answer::events(&[
+                START,
+                b"data: {\"object\":\"error\",\"message\":\"x\",\"type\":\"BadRequestError\",\"code\":400}\n\n",
+            ]),
+            "validation_error/invalid_payload",
+            false,
+        ),
+        (
+            "an error of older llama.cpp",
+            Answer::events(&[
+                b"error: {\"code\":400,\"message\":\"x\",\"type\":\"exceed_context_size_error\"}\n\ndata: [DONE]\n\n",
+            ]),
+            "validation_error/invalid_payload",
+            false,
+        ),
+        (
+            "an error that is no event",
+            Answer::events(&[START, b"{\"error\":{\"message\":\"x\",\"code\":\"429\"}}\n"]),
+            kept,
+            false,
+        ),
+        (
+            "an error without a number",
+            Answer::events(&[b"data: {\"error\":{\"message\":\"x\",\"type\":\"invalid_request_error\"}}\n\n"]),
+            "validation_error/invalid_payload",
+            false,
+        ),
         ("only comments", Answer::events(&[b": ping\n\n"]), missing, false),
         ("cut off", Answer::events(&[START]).then(Then::Cut), "network_error/connection_failed", true),
         ("not JSON", Answer::events(&[START, b"data: {\"choices\":\n\n"]), bad, false),
@@ -198,14 +231,50 @@ async fn responses_that_end_otherwise_than_well() {
         (
             "no end",
             Answer::events(&[b"data: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\n"]),
-            "response_error/missing_expected_data",
+            "response_error/corrupted_data",
+            false,
+        ),
+        (
+            "no end but the mark of one",
+            Answer::events(&[b"data: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\ndata: [DONE]\n\n"]),
+            "response_error/corrupted_data",
+            false,
+        ),
+        (
+            "an error without a type",
+            Answer::events(&[b"data: {\"error\":{\"message\":\"x\",\"type\":\"BadRequestError\",\"code\":400}}\n\n"]),
+            "validation_error/invalid_payload",
             false,
         ),
         ("no type", Answer::events(&[b"data: {}\n\n"]), "response_error/invalid_response_format", false),
         (
             "failed",
-            last(json!({"status": "failed", "error": {"code": "rate_limit_exceeded", "message": "x"}})),
+            last(json!({"status": "failed", "error": {"code": "server_error", "message": "x"}})),
             "service_error/service_unavailable",
+            false,
+        ),
+        (
+            "too much",
+            last(json!({"status": "failed", "error": {"code": "rate_limit_exceeded", "message": "x"}})),
+            "rate_limit/requests_per_minute",
+            false,
+        ),
+        (
+            "a prompt that is refused",
+            last(json!({"status": "failed", "error": {"code": "invalid_prompt", "message": "x"}})),
+            "validation_error/invalid_payload",
+            false,
+        ),
+        (
+            "a picture that may not be",
+            last(json!({"status": "failed", "error": {"code": "image_content_policy_violation", "message": "x"}})),
+            "generation_refusal/policy_violation",
+            false,
+        ),
+        (
+            "a picture that is none",
+            last(json!({"status": "failed", "error": {"code": "empty_image_file", "message": "x"}})),
+            "validation_error/invalid_format",
             false,
         ),
         (
@@ -281,7 +350,7 @@ async fn each_server_has_its_own_words_for_a_model_that_it_lacks() {
             (
                 "a stream without an end",
                 Answer::events(&[b"{\"model\":\"m\",\"response\":\"a\",\"done\":false}\n"]),
-                "response_error/missing_expected_data",
+                "response_error/corrupted_data",
                 false,
             ),
             (
@@ -318,8 +387,10 @@ async fn a_missing_model_is_named_and_a_pause_is_honoured() {
         answer.into_iter().for_each(|answer| server.answer(answer));
         failure(run_on(&openai, "openai_text", json!({ "prompt": "p", "model": model })).await.0)
     };
+    assert!(openai.probe().await.is_healthy(), "from now on it knows what there is");
     let lacking = asked(None, "gpt-99").await;
-    assert_eq!((lacking.model.as_deref(), lacking.hosts_fault), (Some("gpt-99"), true));
+    assert_eq!((lacking.model.as_deref(), lacking.hosts_fault), (None, true), "no file of it is damaged");
+    assert!(lacking.message.contains("`gpt-99`; it has `stand-in-"), "{lacking}");
     let limited = || refusal(429, "requests", json!("rate_limit_exceeded"));
     for (answer, seconds) in [
         (limited(), None),

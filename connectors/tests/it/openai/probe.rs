@@ -63,6 +63,7 @@ async fn an_address_may_end_with_v1_or_not_and_has_no_credentials() {
     for (given, api) in [
         ("http://h:8000", "http://h:8000/v1"),
         ("http://h:8000/v1", "http://h:8000/v1"),
+        ("http://h:8000/v1?theme=dark#top", "http://h:8000/v1"),
         ("https://api.example/openai/v1/", "https://api.example/openai/v1"),
     ] {
         assert_eq!(Settings::at(given).unwrap().api.as_str(), api);

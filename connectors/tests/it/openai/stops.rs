@@ -63,6 +63,58 @@ async fn a_cancelled_response_in_the_background_is_cancelled_by_its_id() {
     assert_eq!(soon(other.interrupt("resp_of_nobody")).await.unwrap(), Interrupted::NothingToStop);
 }
 
+/// A server that answers a request for a response only when it is told to. Its POSTs, in order.
+async fn hesitant(go_on: std::sync::Arc<tokio::sync::Notify>) -> (String, tokio::sync::watch::Receiver<Vec<String>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (posted, posts) = tokio::sync::watch::channel(Vec::new());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (posted, go_on) = (posted.clone(), go_on.clone());
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                let length = stream.read(&mut request).await.unwrap_or(0);
+                let line = String::from_utf8_lossy(&request[..length]).lines().next().unwrap_or_default().to_owned();
+                let body = match line.strip_prefix("POST ") {
+                    None => "{}",
+                    Some(path) => {
+                        posted.send_modify(|posts| posts.push(path.replace(" HTTP/1.1", "")));
+                        match path.contains("/cancel") {
+                            true => r#"{"id":"resp_7","status":"cancelled"}"#,
+                            false => {
+                                go_on.notified().await;
+                                r#"{"id":"resp_7","status":"in_progress"}"#
+                            }
+                        }
+                    }
+                };
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all((head + body).as_bytes()).await;
+            });
+        }
+    });
+    (url, posts)
+}
+
+#[tokio::test]
+async fn a_response_that_is_cancelled_before_its_id_is_known_is_cancelled_once_it_is() {
+    let go_on = std::sync::Arc::default();
+    let (url, mut posts) = hesitant(std::sync::Arc::clone(&go_on)).await;
+    let (openai, bench) = (connector(&url), Bench::new());
+    let slow = job("job-1", "openai", json!({ "input": "hello", "model": "m", "background": true }));
+    let meddle = async {
+        posts.wait_for(|posts| posts.len() == 1).await.unwrap();
+        bench.ctx.cancel.cancel();
+        // The order to stop comes before the answer does.
+        tokio::task::yield_now().await;
+        go_on.notify_one();
+    };
+    let (ended, ()) = soon(async { tokio::join!(openai.run(&slow, &bench.ctx), meddle) }).await;
+    assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
+    assert_eq!(*posts.borrow(), ["/v1/responses", "/v1/responses/resp_7/cancel"]);
+}
+
 #[tokio::test]
 async fn a_response_in_the_background_that_takes_too_long_is_given_up_and_cancelled() {
     let server = stand_in().await;
