@@ -103,7 +103,7 @@ impl Scene {
         let mut claimer = Claimer::new(worker, Duration::from_millis(LEASE));
         match claimer.ask(&self.link, &self.space, "", &judge).await.unwrap() {
             Asked::Job(job, token) => Some((claim_of(&job, &token), job)),
-            Asked::Nothing(_) | Asked::Superseded => None,
+            Asked::Nothing { .. } | Asked::Superseded => None,
         }
     }
 
