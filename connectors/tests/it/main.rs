@@ -17,6 +17,7 @@ mod comfyui_refusals;
 mod comfyui_trouble;
 mod comfyui_wire;
 mod conformance;
+mod ended;
 mod given;
 mod hazards;
 mod openai;
