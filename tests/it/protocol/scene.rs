@@ -277,5 +277,6 @@ pub fn failure(verdict: Verdict) -> FailedAttempt {
         asked_pause_ms: 0,
         attestations: Default::default(),
         final_copy: String::new(),
+        keep_off: Vec::new(),
     }
 }
