@@ -6,8 +6,11 @@ use serde_json::json;
 use std::collections::VecDeque;
 use uuid::Uuid;
 
-/// Text that waits, in bytes; beyond that it is only counted. The whole text is in the result in any case.
+/// Text that waits, in bytes, with what each piece takes beside it; beyond that it is only counted. The whole text is in the
+/// result in any case.
 const WAITING_MAX: usize = 4 << 20;
+/// What a piece takes beside its text: where kinds alternate, neighbours cannot be joined.
+const PIECE: usize = 64;
 /// Pieces that wait before neighbours are joined.
 const PIECES_MAX: usize = 4096;
 /// One batch.
@@ -52,7 +55,7 @@ impl Untold {
 
     /// The next piece.
     pub fn push(&mut self, text: &str, kind: &'static str) {
-        if self.bytes + text.len() > WAITING_MAX {
+        if self.bytes + text.len() + 2 * PIECE > WAITING_MAX {
             self.skipped += text.len() as u64;
             return;
         }
@@ -64,11 +67,13 @@ impl Untold {
         {
             return last.push_str(text);
         }
+        self.bytes += PIECE;
         self.waiting.push_back(Piece::Text { text: text.to_owned(), kind });
     }
 
     fn count_skipped(&mut self) {
         if self.skipped > 0 {
+            self.bytes += PIECE;
             self.waiting.push_back(Piece::Skipped(std::mem::take(&mut self.skipped)));
         }
     }
@@ -116,9 +121,11 @@ impl Untold {
             return;
         }
         for _ in &sent.texts {
-            if let Some(Piece::Text { text, .. }) = self.waiting.pop_front() {
-                self.bytes -= text.len();
-            }
+            self.bytes -= match self.waiting.pop_front() {
+                Some(Piece::Text { text, .. }) => PIECE + text.len(),
+                Some(Piece::Skipped(_)) => PIECE,
+                None => 0,
+            };
         }
         self.next += sent.texts.len() as u64;
         self.in_flight = 0;
@@ -193,5 +200,25 @@ mod tests {
         }
         assert_eq!((told + skipped, untold.bytes), (10_000_001, 0), "every byte is told or counted");
         assert!(skipped > 0);
+    }
+
+    #[test]
+    fn pieces_that_cannot_be_joined_are_bounded_as_well() {
+        let mut untold = Untold::default();
+        untold.begin();
+        for n in 0..200_000 {
+            untold.push("x", if n % 2 == 0 { "text" } else { "reasoning" });
+            untold.push("", "text");
+        }
+        assert!(untold.waiting.len() <= WAITING_MAX / PIECE, "{}", untold.waiting.len());
+        untold.close(None);
+        let mut told = 0;
+        while let Some(pieces) = untold.batch("s", "s") {
+            let seen = entries(&pieces);
+            told += seen.iter().map(|entry| entry["token"].as_str().map_or(0, str::len) as u64).sum::<u64>();
+            told += seen.iter().filter_map(|entry| entry["skipped"].as_u64()).sum::<u64>();
+            untold.confirmed(&pieces);
+        }
+        assert_eq!((told, untold.bytes), (200_000, 0));
     }
 }
