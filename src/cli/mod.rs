@@ -9,6 +9,7 @@ mod connectors;
 mod dev;
 mod jobs;
 mod local_redis;
+mod offer;
 mod outcome;
 mod probe;
 mod render;

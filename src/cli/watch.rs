@@ -1,6 +1,7 @@
 //! `watch`: follow a job to its end.
 //! In: events of one job. Out: a progress bar on a terminal, lines elsewhere, JSON lines for programs.
 
+use super::offer::Offer;
 use super::render::Screen;
 use super::session::{Session, redis_failed};
 use super::{Chosen, Exit, Failed};
@@ -34,7 +35,9 @@ pub(super) async fn follow(session: &Session, id: &str, json: bool) -> Result<Ex
     let mut follower = Follower::new(&session.space, id);
     let mut screen = Screen::new(json);
     let mut away_since: Option<Instant> = None;
+    let mut offer = Offer::new(id);
     loop {
+        offer.look(session, &mut screen).await;
         let heard = match follower.next(&session.link).await {
             // Quiet: has it ended without a word? The shared connection may have died where the follower's own lives.
             Ok(events) if events.is_empty() => match ended_silently(session, id, &mut screen).await {

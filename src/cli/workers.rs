@@ -53,6 +53,8 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
                 Some(free) => format!("{model} ({:.1} of {gb} GB free)", free / f64::from(1 << 30)),
                 None => format!("{model} ({gb} GB)"),
             },
+            // Declared by their number alone, or by a driver that does not tell.
+            (Some(model), _) if hardware["gpu_count"].as_u64() > Some(0) => format!("{model} (memory unknown)"),
             _ => "none".to_owned(),
         };
         let state = if worker.alive { field("status") } else { "gone".to_owned() };

@@ -51,6 +51,9 @@ pub enum ClaimReply {
     Nothing {
         /// Milliseconds until the next delayed job is due.
         next_due_ms: Option<u64>,
+        /// Classes in which jobs wait that avoid this worker, and for how many ms they still do. It is called when another
+        /// job comes to one of them, and needs not wait for their tokens.
+        avoiding: Vec<(String, u64)>,
     },
 }
 
@@ -114,7 +117,11 @@ impl Space {
             "index" => ClaimReply::Index { id: reply.text(1) },
             "more" => ClaimReply::More,
             "superseded" => ClaimReply::Superseded,
-            "none" => ClaimReply::Nothing { next_due_ms: u64::try_from(reply.int(1)).ok() },
+            "none" => {
+                let avoiding = reply.texts(2);
+                let pairs = avoiding.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].parse().unwrap_or(u64::MAX)));
+                ClaimReply::Nothing { next_due_ms: u64::try_from(reply.int(1)).ok(), avoiding: pairs.collect() }
+            }
             _ => return Err(reply.unknown()),
         })
     }

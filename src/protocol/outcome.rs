@@ -109,6 +109,9 @@ pub struct FailedAttempt {
     pub attestations: [Attestation; 4],
     /// A second key for the one that is final, which older readers look for; empty = none.
     pub final_copy: String,
+    /// Other workers that need not try it either for as long as this one keeps off.
+    #[serde(default)]
+    pub keep_off: Vec<String>,
 }
 
 /// Longest pause before another attempt, in ms.
@@ -166,7 +169,7 @@ impl Space {
         for (key, json) in &failed.attestations {
             call = call.arg(key).arg(json);
         }
-        let reply = call.arg(&failed.final_copy).send(con).await?;
+        let reply = call.arg(&failed.final_copy).arg(failed.keep_off.join(" ")).send(con).await?;
         Settled::of(&reply)
     }
 

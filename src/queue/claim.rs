@@ -43,8 +43,13 @@ const ROUNDS: usize = 12;
 pub enum Asked {
     /// Held under this token.
     Job(ClaimedJob, String),
-    /// Nothing fits now; the next delayed job is due after this long.
-    Nothing(Option<Duration>),
+    /// Nothing fits now.
+    Nothing {
+        /// When the next delayed job is due.
+        due: Option<Duration>,
+        /// Classes whose waiting jobs avoid this worker, and for how long they still do.
+        avoiding: Vec<(String, Duration)>,
+    },
     /// A newer process has this worker id.
     Superseded,
 }
@@ -155,9 +160,11 @@ impl Claimer {
                     return Ok(Asked::Job(job, token));
                 }
                 ClaimReply::Nothing { .. } if self.complete(link, space).await? => force = false,
-                ClaimReply::Nothing { next_due_ms } => {
+                ClaimReply::Nothing { next_due_ms, avoiding } => {
                     self.unanswered = None;
-                    return Ok(Asked::Nothing(next_due_ms.map(Duration::from_millis)));
+                    let due = next_due_ms.map(Duration::from_millis);
+                    let avoiding = avoiding.into_iter().map(|(class, ms)| (class, Duration::from_millis(ms)));
+                    return Ok(Asked::Nothing { due, avoiding: avoiding.collect() });
                 }
                 ClaimReply::Classes { version, definitions } => {
                     let definitions = match definitions {
@@ -184,7 +191,7 @@ impl Claimer {
             }
         }
         self.unanswered = None;
-        Ok(Asked::Nothing(Some(Duration::ZERO)))
+        Ok(Asked::Nothing { due: Some(Duration::ZERO), avoiding: Vec::new() })
     }
 
     async fn take_in(

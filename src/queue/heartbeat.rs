@@ -18,12 +18,14 @@ pub struct Presence {
 }
 
 /// The other live workers that offer a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Others {
     /// How many there are.
     pub serve: usize,
     /// How many of them are not among those that have refused the job.
     pub unasked: usize,
+    /// Those whose GPU has no more memory than the one that asks, if there is one whose GPU has.
+    pub no_larger: Vec<String>,
     /// How many of them list every one of the models that were asked for.
     pub have_models: usize,
 }
@@ -38,19 +40,29 @@ pub async fn others_serve(
     models: &[String],
     refused: &str,
 ) -> RedisResult<Others> {
-    let mut others = Others { serve: 0, unasked: 0, have_models: 0 };
-    for worker in super::client::workers(link, space).await?.iter().filter(|worker| worker.alive && worker.id != me) {
+    let mut others = Others::default();
+    let (mut mine, mut memories) = (0.0, Vec::new());
+    for worker in super::client::workers(link, space).await?.iter().filter(|worker| worker.alive) {
         let capabilities = worker.record.get("capabilities").map(String::as_str).unwrap_or_default();
         let capabilities: serde_json::Value = serde_json::from_str(capabilities).unwrap_or_default();
+        let memory = capabilities["hardware"]["gpu_memory_gb"].as_f64().unwrap_or_default();
+        if worker.id == me {
+            mine = memory;
+            continue;
+        }
         let lists = |list: &serde_json::Value, name: &str| {
             list.as_array().is_some_and(|names| names.iter().any(|known| known == name))
         };
         if lists(&capabilities["services"], service) {
             let listed = &capabilities["models"][service];
             others.serve += 1;
+            memories.push((worker.id.clone(), memory));
             others.unasked += usize::from(!refused.split(' ').any(|id| id == worker.id));
             others.have_models += usize::from(models.iter().all(|model| lists(listed, model) || lists(listed, "all")));
         }
+    }
+    if mine > 0.0 && memories.iter().any(|(_, memory)| *memory > mine) {
+        others.no_larger = memories.into_iter().filter(|(_, memory)| *memory <= mine).map(|(id, _)| id).collect();
     }
     Ok(others)
 }

@@ -17,6 +17,8 @@ pub enum Woken {
     Class(String),
     /// This worker was called itself: its list of classes has changed.
     Called,
+    /// A job came to a class whose tokens this worker does not wait for.
+    Newcomer,
     /// Nothing came.
     TimedOut,
 }
@@ -36,11 +38,13 @@ impl Waiter {
     }
 
     /// Blocks until something happens. Must not be dropped while it waits: the token that it gets would be lost.
+    /// `stands_by`: the last claim told of classes whose jobs avoid it.
     pub async fn wait(
         &mut self,
         link: &Link,
         space: &Space,
         classes: &BTreeSet<String>,
+        stands_by: bool,
         longest: Duration,
     ) -> RedisResult<Woken> {
         if std::mem::take(&mut self.is_haunted) {
@@ -48,8 +52,12 @@ impl Waiter {
             let _ = call(link, space, &self.worker).await;
         }
         let own = wake_key(space, &self.worker);
+        let newcomers = space.key("jobs:wake:bystander:") + &self.worker;
         let mut command = redis::cmd("BLPOP");
         command.arg(&own);
+        if stands_by {
+            command.arg(&newcomers);
+        }
         for class in classes {
             command.arg(space.key("jobs:wake:") + class);
         }
@@ -62,6 +70,7 @@ impl Waiter {
         Ok(match answer? {
             None => Woken::TimedOut,
             Some((key, _)) if key == own => Woken::Called,
+            Some((key, _)) if key == newcomers => Woken::Newcomer,
             Some((_, class)) => {
                 reach(Point::TokenTaken);
                 Woken::Class(class)

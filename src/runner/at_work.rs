@@ -164,8 +164,8 @@ impl Run<'_> {
                 }
                 let failure = of_the_job_if_again(failure, &fetched);
                 engine.failed(&failure, &asked());
-                let failure = self.without_false_hope(failure, &fetched, &asked().models).await;
-                self.failed(&failure, Some(&fetched), began)
+                let (failure, keep_off) = self.without_false_hope(failure, &fetched, &asked().models).await;
+                self.failed(&failure, Some(&fetched), began).keeping_off(keep_off)
             }
             Some(Ok(Err(RunError::Lost(_)))) if self.hold.why().is_none() => Ended::ThrownAway,
             Some(Err(_panic)) => {
@@ -185,25 +185,33 @@ impl Run<'_> {
     }
 
     /// A model or node class that is missing here is worth handing on only if there is somebody to hand it to: else its
-    /// submitter would wait for minutes to read what is known now. A job that needs too much memory, or a model that no other worker
-    /// lists, is handed to each of the others once (lists need not be complete), and charged from then on; a node class that is
-    /// in no list, to each that has not refused it yet.
-    async fn without_false_hope(&self, failure: Failure, fetched: &Fetched, models: &[String]) -> Failure {
+    /// submitter would wait for minutes to read what is known now. A model that no other worker lists is handed to each of the
+    /// others once (lists need not be complete), and charged from then on; a node class that is in no list, and a job that
+    /// needs too much memory, to each that has not refused it yet. Answers as well who else need not try it: workers with no
+    /// more memory than this one, while there is one with more.
+    async fn without_false_hope(
+        &self,
+        failure: Failure,
+        fetched: &Fetched,
+        models: &[String],
+    ) -> (Failure, Vec<String>) {
         let (memory, model) = (failure.is_out_of_memory(), failure.reason == Reason::ModelNotFound);
         let component = failure.reason == Reason::ComponentError;
         if !failure.hosts_fault || !(memory || model || component) {
-            return failure;
+            return (failure, Vec::new());
         }
         let handed_on = handed_on(fetched);
         let (link, space) = (&self.shared.link, &self.shared.space);
         let refused = fetched.fields.get("refused_by").map(String::as_str).unwrap_or_default();
         let Ok(others) = others_serve(link, space, self.worker, &fetched.job.service, models, refused).await else {
-            return failure;
+            return (failure, Vec::new());
         };
-        let all_alike = memory || model && others.have_models == 0;
-        let hopeless = others.serve == 0 || all_alike && handed_on >= others.serve || component && others.unasked == 0;
+        let unlisted = model && others.have_models == 0;
+        let hopeless =
+            others.serve == 0 || unlisted && handed_on >= others.serve || (memory || component) && others.unasked == 0;
         if !hopeless {
-            return failure;
+            let keep_off = if memory { others.no_larger } else { Vec::new() };
+            return (failure, keep_off);
         }
         let message = match (memory, others.serve) {
             (true, _) => failure.message.clone(),
@@ -213,7 +221,7 @@ impl Run<'_> {
             }
             (false, _) => format!("{}; no other worker that is there now lists it either", failure.message),
         };
-        Failure { hosts_fault: false, message, ..failure }
+        (Failure { hosts_fault: false, message, ..failure }, Vec::new())
     }
 
     /// Whether the engine may be at work on something that nobody waits for any more.

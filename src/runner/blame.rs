@@ -54,6 +54,10 @@ impl Engine {
                 return false;
             }
             Blame::Unclear => {
+                if failure.ended_engine {
+                    // Whoever is why, it is not there.
+                    self.doubt(&failure.message);
+                }
                 locked(&self.breakers).went_on(&Part::Whole);
                 self.suspect(Part::Runs, false, asked, failure);
             }

@@ -37,6 +37,14 @@ impl Ended {
         Self::HandIn { outcome, failure: None, outputs: Stored::default() }
     }
 
+    /// If it failed, these workers are to keep off the job, too.
+    pub(super) fn keeping_off(mut self, workers: Vec<String>) -> Self {
+        if let Self::HandIn { outcome: settle::Outcome::Failed(attempt), .. } = &mut self {
+            attempt.keep_off = workers;
+        }
+        self
+    }
+
     pub(super) fn cancelled() -> Self {
         Self::HandIn { outcome: settle::Outcome::Cancelled, failure: None, outputs: Stored::default() }
     }
@@ -115,6 +123,7 @@ impl Run<'_> {
             asked_pause_ms: failure.retry_after.map_or(0, |pause| pause.as_millis() as u64),
             attestations,
             final_copy,
+            keep_off: Vec::new(),
         };
         Ended::HandIn {
             outcome: settle::Outcome::Failed(Box::new(attempt)),

@@ -20,6 +20,8 @@ pub(super) enum Idled {
     Token(String),
     /// New classes are to be looked at.
     Called,
+    /// There may be a job in a class whose tokens it does not wait for.
+    Newcomer,
     /// Nothing came.
     TimedOut,
     /// For a reason that concerns no class: told to stop, or Redis is away.
@@ -53,7 +55,13 @@ impl Slot {
     }
 
     /// Waits for a token. Ends early when the agent drains, without losing a token that came just then.
-    pub(super) async fn idle(&self, waiter: &mut Waiter, classes: &BTreeSet<String>, longest: Duration) -> Idled {
+    pub(super) async fn idle(
+        &self,
+        waiter: &mut Waiter,
+        classes: &BTreeSet<String>,
+        stands_by: bool,
+        longest: Duration,
+    ) -> Idled {
         let Shared { link, space, shutdown, .. } = &*self.shared;
         {
             let mut state = self.state();
@@ -62,7 +70,7 @@ impl Slot {
             }
             state.blocked_on = Some(classes.clone());
         }
-        let waiting = waiter.wait(link, space, classes, longest);
+        let waiting = waiter.wait(link, space, classes, stands_by, longest);
         tokio::pin!(waiting);
         let woken = tokio::select! {
             woken = &mut waiting => woken,
@@ -75,14 +83,17 @@ impl Slot {
             }
         };
         self.state().blocked_on = None;
+        let may_claim = !shutdown.drain.is_cancelled() && !*self.paused.borrow();
         match woken {
-            Ok(Woken::Class(class)) if shutdown.drain.is_cancelled() || *self.paused.borrow() => {
+            Ok(Woken::Class(class)) if may_claim => Idled::Token(class),
+            Ok(Woken::Class(class)) => {
                 let _ = wake::put_back(link, space, &class).await;
                 Idled::Nothing
             }
-            Ok(Woken::Class(class)) => Idled::Token(class),
-            Ok(Woken::Called) if !shutdown.drain.is_cancelled() && !*self.paused.borrow() => Idled::Called,
-            Ok(Woken::TimedOut) if !shutdown.drain.is_cancelled() && !*self.paused.borrow() => Idled::TimedOut,
+            Ok(Woken::Called) if may_claim => Idled::Called,
+            Ok(Woken::Newcomer) if may_claim => Idled::Newcomer,
+            Ok(Woken::TimedOut) if may_claim => Idled::TimedOut,
+            // A call was for this worker alone; the class has a token for the others.
             Ok(_) => Idled::Nothing,
             Err(_) => {
                 unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;

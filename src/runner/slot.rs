@@ -174,7 +174,7 @@ impl Slot {
             self.learn_births(&mut claimer, &judging);
             // After a short job behind which nothing waited there is nothing to ask for: what came since has left a token.
             let asked = match std::mem::take(&mut quiet) {
-                true => Ok(Asked::Nothing(None)),
+                true => Ok(Asked::Nothing { due: None, avoiding: avoided.still(Instant::now()) }),
                 false => {
                     let instance = self.instance.borrow().clone();
                     claimer.ask(link, space, &instance, &judging).await
@@ -184,15 +184,12 @@ impl Slot {
                 Ok(Asked::Job(claimed, token)) => {
                     woken = None;
                     let began = Instant::now();
-                    if self.work(&claimed, None, token, &capabilities, &beat).await == After::Retry {
-                        // Not to know costs a poll interval at most.
-                        let _ = avoided.note(&self.shared, &self.worker, &claimed.id, &claimed.class).await;
-                    } else {
-                        quiet = !claimed.more && began.elapsed() < TOKENS_LAST;
-                    }
+                    let after = self.work(&claimed, None, token, &capabilities, &beat).await;
+                    quiet = after == After::Settled && !claimed.more && began.elapsed() < TOKENS_LAST;
                 }
-                Ok(Asked::Nothing(due)) => {
-                    if let Some(class) = woken.take().filter(|class| avoided.woken_in_vain(class, Instant::now())) {
+                Ok(Asked::Nothing { due, avoiding }) => {
+                    avoided.learn(avoiding, Instant::now());
+                    if let Some(class) = woken.take().filter(|class| avoided.is_in(class)) {
                         let _ = wake::put_back(link, space, &class).await;
                     }
                     let until = Instant::now() + due.map_or(limits.poll, |due| due.min(limits.poll));
@@ -200,7 +197,8 @@ impl Slot {
                         let left = until.saturating_duration_since(Instant::now());
                         let (longest, classes) = avoided.waiting(claimer.fitting(), left, Instant::now());
                         let longest = longest.max(Duration::from_millis(1));
-                        match self.idle(&mut waiter, &classes, longest.min(WAIT_LONGEST)).await {
+                        let stands_by = !avoided.is_empty();
+                        match self.idle(&mut waiter, &classes, stands_by, longest.min(WAIT_LONGEST)).await {
                             Idled::Token(class) => woken = Some(class),
                             // A long poll interval is waited for in parts: the loop must be seen to come round.
                             Idled::TimedOut if longest > WAIT_LONGEST && !offers.has_changed().unwrap_or(true) => {
@@ -211,7 +209,7 @@ impl Slot {
                             Idled::Called if self.learn_births(&mut claimer, &judging) && Instant::now() < until => {
                                 continue;
                             }
-                            Idled::Called | Idled::TimedOut | Idled::Nothing => {}
+                            Idled::Called | Idled::Newcomer | Idled::TimedOut | Idled::Nothing => {}
                         }
                         break;
                     }

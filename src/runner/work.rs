@@ -79,7 +79,8 @@ impl Slot {
         }
         let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
             if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));
-        let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
+        let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
+            if failure.hosts_fault || failure.ended_engine);
         let after = beating(beat, self.hand_in(&hold, ended, &about)).await;
         self.shared.holds.remove(&hold.claim);
         reach(Point::JobLetGo);

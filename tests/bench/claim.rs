@@ -90,7 +90,7 @@ impl Bench {
         let after = self.stage.script_time().await;
         let claim = match asked {
             Asked::Job(job, token) => Some(Claim { id: job.id, token, attempt: job.attempt, life: job.life }),
-            Asked::Nothing(_) | Asked::Superseded => None,
+            Asked::Nothing { .. } | Asked::Superseded => None,
         };
         (claim, after - before, trip)
     }

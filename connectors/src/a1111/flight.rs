@@ -16,7 +16,7 @@ use super::api::Api;
 use super::http::{Answer, Body, Trouble};
 use super::overrides::Before;
 use super::payload::Kind;
-use super::stop::Chase;
+use super::stop::{Chase, Ended};
 use super::verdict;
 use crate::contract::{OutputStore, OutputWriter};
 use crate::failure::{Failure, Reason};
@@ -61,6 +61,8 @@ pub(super) enum Landing {
     },
     Refused(Answer),
     Lost(Trouble),
+    /// The server has ended with it, as far as this tells.
+    Ended(Ended),
     /// Ours to blame: the pictures cannot be stored, or are damaged.
     Failed(Failure),
 }
@@ -101,16 +103,20 @@ impl Flight {
                 landing = &mut fetching => landing,
                 trouble = self.stopped(&mut chase) => Landing::Lost(trouble),
             };
-            if matches!(
-                landing,
-                Landing::Lost(Trouble::Broken | Trouble::Silent | Trouble::TooLarge | Trouble::Nonsense)
-            ) {
-                // The run goes on without its client, and its result is lost.
-                if let Err(trouble) = chase.until_gone().await {
-                    tracing::warn!(task = self.beacon.id, ?trouble, "AUTOMATIC1111 may still be at work on a lost run");
+            match landing {
+                Landing::Lost(Trouble::Broken | Trouble::Silent | Trouble::TooLarge | Trouble::Nonsense) => {
+                    // The run goes on without its client, and its result is lost.
+                    if let Err(trouble) = chase.until_gone().await {
+                        tracing::warn!(
+                            task = self.beacon.id,
+                            ?trouble,
+                            "AUTOMATIC1111 may still be at work on a lost run"
+                        );
+                    }
+                    chase.ended.map_or(landing, Landing::Ended)
                 }
+                landing => landing,
             }
-            landing
         };
         self.bay.owed = std::mem::take(&mut self.before).restore(&self.api).await;
         self.beacon.over.cancel();

@@ -19,7 +19,7 @@ use super::http::{ENGINE, Trouble};
 use super::overrides::{self, Before};
 use super::payload::Plan;
 use super::progress::Tracker;
-use super::stop::Seen;
+use super::stop::{Ended, Seen};
 use super::{inputs, names, refusal, stop::Chase};
 use crate::contract::{Outcome, Reattached, RunContext, RunError, Stage};
 use crate::failure::{Failure, Reason};
@@ -86,6 +86,11 @@ impl Attempt<'_> {
                 return Err(refusal::failure(&answer, "running the job", &plan.body).into());
             }
             Landing::Lost(trouble) => return Err(trouble.failure(ENGINE, "waiting for the result").into()),
+            Landing::Ended(how) => {
+                // Behind somebody else's work ours has done nothing.
+                let at_work = started.is_some() || how == Ended::Refused && before.is_idle();
+                return Err(Failure { ended_engine: at_work, ..ended_in_mid_run() }.into());
+            }
             Landing::Failed(failure) => return Err(failure.into()),
         };
         let mut outcome = self.accept(&plan, checkpoint.as_ref(), pictures, &fields, &mut tracker).await?;
@@ -117,7 +122,12 @@ impl Attempt<'_> {
             let what = format!("loading the checkpoint {}", wanted.bare_title());
             // Each has its usual time, and none a sign of life.
             tracker.say(Stage::Kind(what.clone()), 0.0, what);
-            checkpoint::switch(api, &wanted).await?;
+            if let Err(failure) = checkpoint::switch(api, &wanted).await {
+                // A file may bring the server down. Only a connection that breaks has the same reason.
+                let broke = failure.reason == Reason::ConnectionFailed;
+                let is_gone = broke && matches!(api.state(api.timing.request).await, Err(Trouble::Refused));
+                return Err(if is_gone { ended_in_mid_run() } else { failure });
+            }
             // Looked up again: the first use of a file gives it its hash.
             checkpoint = Some(checkpoint::find(api, name).await?);
         }
@@ -238,6 +248,10 @@ impl Attempt<'_> {
             chase.pause().await;
         }
     }
+}
+
+fn ended_in_mid_run() -> Failure {
+    Failure::of_ended_engine("AUTOMATIC1111 has ended or was restarted in mid-run; look at its log")
 }
 
 fn ms(time: Duration) -> u64 {

@@ -50,11 +50,32 @@ pub(super) struct Chase<'a> {
     idle_looks: u32,
     /// Whether it was ever seen waiting or at work.
     pub seen_alive: bool,
+    /// How it went, if the server went with it.
+    pub ended: Option<Ended>,
+}
+
+/// What tells that the server has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Nobody listens.
+    Refused,
+    /// It knows task ids, and no longer this one: it keeps those that ended.
+    Forgotten,
 }
 
 impl<'a> Chase<'a> {
     pub fn new(api: &'a Api, id: &'a str, knows_ids: &'a AtomicBool, alone_since: Option<Instant>) -> Self {
-        Self { api, id, knows_ids, alone_since, stamp: None, asked: None, idle_looks: 0, seen_alive: false }
+        Self {
+            api,
+            id,
+            knows_ids,
+            alone_since,
+            stamp: None,
+            asked: None,
+            idle_looks: 0,
+            seen_alive: false,
+            ended: None,
+        }
     }
 
     /// Looks, and interrupts if it is the one at work.
@@ -70,6 +91,7 @@ impl<'a> Chase<'a> {
             self.knows_ids.store(true, Ordering::Relaxed);
         }
         if task == Task::Completed || (task == Task::Unknown && self.knows_ids.load(Ordering::Relaxed)) {
+            self.ended = (task == Task::Unknown && !self.seen_alive).then_some(Ended::Forgotten);
             return Ok(Seen::Gone);
         }
         let state = self.api.state(self.api.timing.request).await?;
@@ -107,8 +129,12 @@ impl<'a> Chase<'a> {
         let mut alive = Instant::now();
         loop {
             match self.step().await {
+                Ok(Seen::Gone | Seen::Foreign) => return Ok(()),
                 // Where nobody listens nobody works: queue and run end with the process.
-                Ok(Seen::Gone | Seen::Foreign) | Err(Trouble::Refused) => return Ok(()),
+                Err(Trouble::Refused) => {
+                    self.ended = Some(Ended::Refused);
+                    return Ok(());
+                }
                 Ok(Seen::Waiting | Seen::Asked) => alive = Instant::now(),
                 Err(trouble) if alive.elapsed() >= self.api.timing.unreachable => return Err(trouble),
                 Err(_) => {}

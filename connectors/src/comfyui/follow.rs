@@ -34,6 +34,12 @@ pub(super) struct Follow<'a, 'g> {
     blind: bool,
     /// Why the prompt may never have been queued, if the submission was not answered as it should.
     doubt: Option<Failure>,
+    /// Nobody was there when it was submitted.
+    in_vain: bool,
+    /// Whether it was last seen behind others in the queue, where it does nothing.
+    waits: bool,
+    /// The server let go of our socket, or nobody listened where it was: it may have ended.
+    dropped: bool,
     nowhere: u32,
     settling_until: Option<Instant>,
     look_at: Instant,
@@ -69,7 +75,10 @@ impl<'a, 'g> Follow<'a, 'g> {
             settling_until: None,
             look_at: if sure { now + timing.silence } else { now },
             locate_at: if sure { now + timing.locate } else { now },
+            in_vain: doubt.as_ref().is_some_and(|doubt| doubt.reason == Reason::ServiceDown),
             doubt,
+            waits: false,
+            dropped: false,
             alive: now,
             useless_since: None,
         }
@@ -109,7 +118,7 @@ impl<'a, 'g> Follow<'a, 'g> {
     fn hear(&mut self, message: &Message) {
         let now = Instant::now();
         self.alive = now;
-        (self.nowhere, self.blind) = (0, false);
+        (self.nowhere, self.blind, self.waits) = (0, false, false);
         // Somebody runs it, so it did arrive.
         self.doubt = None;
         self.tracker.take(message);
@@ -126,7 +135,7 @@ impl<'a, 'g> Follow<'a, 'g> {
 
     /// Closes the old socket first: when an old one closes, the server unregisters a newer one of the same id.
     async fn reconnect(&mut self) {
-        (self.socket, self.blind) = (None, true);
+        (self.socket, self.blind, self.dropped) = (None, true, true);
         self.tracker.unseen();
         let now = Instant::now();
         (self.look_at, self.locate_at) = (now, now);
@@ -162,6 +171,7 @@ impl<'a, 'g> Follow<'a, 'g> {
             Ok(Some(Place::Nowhere)) => return self.missing(now).map(|()| None),
             Ok(Some(place)) => {
                 (self.nowhere, self.doubt, self.locate_at) = (0, None, now + self.timing.locate);
+                self.waits = matches!(place, Place::Pending(_));
                 match place {
                     Place::Pending(ahead) => self.tracker.waiting(ahead, self.blind),
                     Place::Running if self.blind => self.tracker.unseen(),
@@ -180,18 +190,25 @@ impl<'a, 'g> Follow<'a, 'g> {
             (self.look_at, self.locate_at) = (now + self.timing.second_look, now);
             return Ok(());
         }
-        Err(self.doubt.take().unwrap_or_else(|| {
-            Failure::of_host(
-                Reason::ServiceUnavailable,
-                "ComfyUI no longer knows the run: it was restarted, or somebody deleted the run from its queue",
-            )
-        }))
+        Err(self.lost(Failure::of_host(
+            Reason::ServiceUnavailable,
+            "ComfyUI no longer knows the run: it was restarted, or somebody deleted the run from its queue",
+        )))
+    }
+
+    /// The server has ended, or has lost the run. Whether the run is why, nobody knows the first time.
+    fn lost(&mut self, failure: Failure) -> Failure {
+        let failure = self.doubt.take().unwrap_or(failure);
+        // A submission that found nobody there is not why.
+        let arrived = self.dropped && !self.waits && !self.in_vain;
+        Failure { ended_engine: arrived && failure.hosts_fault, ..failure }
     }
 
     fn troubled(&mut self, trouble: &Trouble, now: Instant) -> Result<(), Failure> {
         // The next look asks the queue: a server that comes back has forgotten everything.
         self.locate_at = now;
         self.look_at = now + self.timing.poll;
+        self.dropped |= matches!(trouble, Trouble::Refused);
         let useless_for = match trouble {
             // Slow or cut off, which a busy server is too.
             Trouble::Silent | Trouble::Broken => {
@@ -201,7 +218,12 @@ impl<'a, 'g> Follow<'a, 'g> {
             _ => now - *self.useless_since.get_or_insert(now),
         };
         if useless_for >= self.timing.refused {
-            return Err(self.doubt.take().unwrap_or_else(|| trouble.failure(ENGINE, "asking for the run")));
+            let failure = trouble.failure(ENGINE, "asking for the run");
+            return Err(match trouble {
+                Trouble::Refused | Trouble::Status { .. } => self.lost(failure),
+                // It may be well, and the way to it is not.
+                _ => self.doubt.take().unwrap_or(failure),
+            });
         }
         if now - self.alive >= self.timing.unreachable {
             let waited = self.timing.unreachable.as_secs();

@@ -18,6 +18,7 @@ mod comfyui_trouble;
 mod comfyui_wire;
 mod conformance;
 mod conformance_files;
+mod ended;
 mod given;
 mod hazards;
 mod openai;

@@ -2,7 +2,8 @@
 -- ARGV: 6 token, 7 worker, 8 lease ms, 9 version of the classes, 10 '1' = do not ask for classes or indexing,
 -- 11 ids of the fitting classes, 16 hex digits each, without separators, 12 the caller's instance, '' before it has one
 -- Answers: {'job', id, again, payload bytes, attempt, life, class, more: '0' if nothing else that fits waits} | {'classes', version, definitions...}
--- | {'index', id} | {'more'} | {'none', ms until the next delayed job or -1} | {'superseded'}
+-- | {'index', id} | {'more'} | {'superseded'}
+-- | {'none', ms until the next delayed job or -1, then each class with jobs that avoid the caller and ms until it may take one}
 local token, worker, lease, version, force, fitting =
   ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10] == '1', ARGV[11]
 
@@ -89,33 +90,40 @@ local function take(id, job)
   return answer(id, job, '0')
 end
 
-local function avoided(job)
-  if not job.avoid then return false end
-  local whom, till = string.match(job.avoid, '^(.+) (%d+)$')
-  return whom and tonumber(till) > NOW and string.find(' ' .. whom .. ' ', ' ' .. worker .. ' ', 1, true) ~= nil
+-- Until when a job with this `avoid` is not for the caller; nil if it may take it.
+local function avoids_till(avoid)
+  if type(avoid) ~= 'string' then return nil end
+  local whom, till = string.match(avoid, '^(.+) (%d+)$')
+  till = tonumber(till)
+  if not till or till <= NOW then return nil end
+  return string.find(' ' .. whom .. ' ', ' ' .. worker .. ' ', 1, true) and till
 end
 
--- How many stale entries are dropped, and how many jobs that avoid the caller are passed over, in one call.
-local drops, passes = 64, 512
+-- How many stale entries are dropped, and how many jobs that avoid the caller are passed over, in one call and in a class.
+local drops, passes, passes_in_class = 64, 512, 64
+-- Classes with such jobs -> when the first of them may be taken.
+local passed = {}
 
 -- The first job of the class that the caller may take. Entries that their hash contradicts are dropped.
 local function first_of(class)
   local rank, undisturbed = 0, true
-  while drops > 0 and passes > 0 and rank < 8 do
+  while drops > 0 and passes > 0 and rank < passes_in_class do
     local entry = redis.call('ZRANGE', class_key(class), rank, rank, 'WITHSCORES')
     local id = entry[1]
     if not id then
       if rank == 0 then update_head(class) end
       return nil
     end
-    local job = load(id)
+    -- Behind one that avoids the caller there are often more of them: one field tells.
+    local till = rank > 0 and avoids_till(redis.pcall('HGET', job_key(id), 'avoid')) or nil
+    local job = not till and load(id) or nil
     if job and job.status == 'pending' and job.class == class and job.life == job.created_at and not ended(job)
       and redis.call('ZSCORE', PENDING, id) then
-      if not avoided(job) then
+      till = avoids_till(job.avoid)
+      if not till then
         return { id = id, job = job, class = class, order = tonumber(entry[2]), undisturbed = undisturbed }
       end
-      rank, passes = rank + 1, passes - 1
-    else
+    elseif not till then
       drops = drops - 1
       leave_class(id, class)
       if not job then
@@ -123,6 +131,10 @@ local function first_of(class)
       elseif not adopt_end(id, job) and job.class == class then
         redis.call('HDEL', job_key(id), 'class')
       end
+    end
+    if till then
+      rank, passes = rank + 1, passes - 1
+      passed[class] = math.min(passed[class] or till, till)
     end
     undisturbed = false
   end
@@ -177,4 +189,11 @@ if drops <= 0 then return { 'more' } end
 if best then return take(best.id, best.job) end
 
 local next_due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
-return { 'none', next_due and int(math.max(0, tonumber(next_due) - NOW)) or '-1' }
+local nothing = { 'none', next_due and int(math.max(0, tonumber(next_due) - NOW)) or '-1' }
+for class, till in pairs(passed) do
+  redis.call('SADD', bystanders_key(class), worker)
+  redis.call('EXPIRE', bystanders_key(class), BYSTANDERS_TTL)
+  nothing[#nothing + 1] = class
+  nothing[#nothing + 1] = int(till - NOW)
+end
+return nothing

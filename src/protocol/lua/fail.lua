@@ -2,7 +2,7 @@
 -- ARGV: 6 id, 7 token, 8 never | retry | elsewhere | uncharged, 9 failure type, 10 reason, 11 message, 12 first pause ms,
 -- 13 a random number 0-1, 14 pause that the engine asked for in ms, 15 longest pause ms, 16 most hand-ons,
 -- 17 to 24 attestations: key and JSON if tried again, key and JSON if final, the same two pairs for the workflow,
--- 25 a second key for the one that is final
+-- 25 a second key for the one that is final, 26 other workers that are to keep off as long as this one, spaces between
 -- Answers: {'retry', due ms} | {'failed'} | {'cancelled'} | {'already', state} | {'lost', state}
 local id, token, verdict, kind, reason, message = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local job, answered = to_hand_back(id, token)
@@ -43,16 +43,17 @@ local asked = verdict == 'retry' and tonumber(ARGV[14]) or math.min(longest, ton
 local due = NOW + math.max(math.floor(pause * (0.5 + tonumber(ARGV[13]) / 2)), asked)
 -- Whoever failed keeps off one pause longer than the others; much longer if the fault is likely to be its own.
 local till = due + (verdict == 'elsewhere' and 4 * longest or pause)
-local avoid = worker
-if not charged and reason == 'component_error' then
+local avoid, memory = worker, reason == 'out_of_memory' or reason == 'gpu_memory_full'
+if not charged and (reason == 'component_error' or memory) then
   -- What a worker lacks it lacks in a minute, too: those that were not asked yet come first.
   local before = job.refused_by or ''
   local known = string.find(' ' .. before .. ' ', ' ' .. worker .. ' ', 1, true)
   avoid = known and before or #before > 0 and #before < 4096 and before .. ' ' .. worker or worker
-  till = due + longest
+  till = due + (memory and 4 or 1) * longest
   fields[#fields + 1] = 'refused_by'
   fields[#fields + 1] = avoid
 end
+if ARGV[26] ~= '' and #ARGV[26] < 4096 then avoid = avoid .. ' ' .. ARGV[26] end
 leave(id, job)
 redis.call('HSET', job_key(id), 'status', 'pending', 'worker_id', '', 'assigned_at', '', 'done', token,
   'failed_at', iso(NOW), 'handed_on', int(handed_on), 'avoid', avoid .. ' ' .. int(till), unpack(fields))

@@ -29,7 +29,7 @@ local function index(id, class, definition, order, life, exists)
   redis.call('ZADD', class_key(class), order, id)
   redis.call('ZREM', IDLE, class)
   update_head(class)
-  leave_token(class)
+  announce(class)
   return 'indexed'
 end
 

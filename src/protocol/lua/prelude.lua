@@ -6,6 +6,7 @@
 local PREFIX, REFERENCE, STREAM_MAX = ARGV[1], ARGV[2] == '1', ARGV[3]
 local RETENTION, FAILED_RETENTION = tonumber(ARGV[4]), tonumber(ARGV[5])
 local EVENTS_TTL, EVENTS_TTL_ENDED, STARTED_TTL, CLASS_IDLE_MS, TOKEN_TTL = '604800', '3600', '86400', 60000, '60'
+local BYSTANDERS_TTL = '1200' -- longer than any worker stands by without asking again
 local TOKENS_MAX = 20000 -- entries of a text's stream
 local T43 = 8796093022208 -- 2^43
 
@@ -158,13 +159,26 @@ local function leave(id, job)
   if job.worker_id and job.worker_id ~= '' then redis.call('HDEL', active_key(job.worker_id), id) end
 end
 
--- At most one token a class: one is enough for any number of jobs.
-local function leave_token(class)
-  local wake = key('jobs:wake:' .. class)
+local function leave_at(wake, class)
   if redis.call('LLEN', wake) == 0 then
     redis.call('RPUSH', wake, class)
     redis.call('EXPIRE', wake, TOKEN_TTL)
   end
+end
+
+-- At most one token a class: one is enough for any number of jobs.
+local function leave_token(class) leave_at(key('jobs:wake:' .. class), class) end
+
+local function bystanders_key(class) return PREFIX .. 'jobs:bystanders:' .. class end
+
+-- A job has come to the class. Those who wait for none of its tokens, because what waited there avoids them, are called
+-- one by one: this job may be for them. Who finds nothing for itself stands by anew.
+local function announce(class)
+  leave_token(class)
+  local bystanders = redis.call('SMEMBERS', bystanders_key(class))
+  if #bystanders == 0 then return end
+  redis.call('DEL', bystanders_key(class))
+  for _, worker in ipairs(bystanders) do leave_at(key('jobs:wake:bystander:' .. worker), class) end
 end
 
 -- The reference's score: P * 1e15 - floor(t / 1000), where 0 counts as not set.
@@ -200,7 +214,7 @@ local function enqueue(id, job)
     redis.call('ZADD', class_key(job.class), job.order, id)
     redis.call('ZREM', IDLE, job.class)
     update_head(job.class)
-    leave_token(job.class)
+    announce(job.class)
   else
     redis.call('HDEL', job_key(id), 'class')
   end

@@ -137,14 +137,26 @@ pub async fn workers(link: &Link, space: &Space) -> RedisResult<Vec<WorkerLine>>
     link.call(async |con| {
         let mut ids: Vec<String> = con.smembers(space.key("workers:active")).await?;
         ids.sort();
-        let mut lines = Vec::with_capacity(ids.len());
-        for id in ids {
-            let record: BTreeMap<Vec<u8>, Vec<u8>> = con.hgetall(space.key("worker:") + &id).await.unwrap_or_default();
-            let record = record.into_iter().map(|(name, value)| (lossy(name), lossy(value))).collect();
-            let alive: bool = con.exists(space.key("worker:") + &id + ":heartbeat").await?;
-            lines.push(WorkerLine { id, alive, record });
+        if ids.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(lines)
+        let mut pipe = redis::pipe();
+        pipe.ignore_errors();
+        for id in &ids {
+            let key = space.key("worker:") + id;
+            pipe.cmd("HGETALL").arg(&key).cmd("EXISTS").arg(key + ":heartbeat");
+        }
+        let answers: Vec<RedisResult<redis::Value>> = pipe.query_async(con).await?;
+        let mut answers = answers.into_iter();
+        let lines = ids.into_iter().map_while(|id| {
+            let (record, alive) = (answers.next()?, answers.next()?);
+            let record: BTreeMap<Vec<u8>, Vec<u8>> =
+                record.and_then(|value| Ok(redis::from_redis_value(value)?)).unwrap_or_default();
+            let record = record.into_iter().map(|(name, value)| (lossy(name), lossy(value))).collect();
+            let alive = alive.and_then(|value| Ok(redis::from_redis_value(value)?)).unwrap_or_default();
+            Some(WorkerLine { id, alive, record })
+        });
+        Ok(lines.collect())
     })
     .await
 }

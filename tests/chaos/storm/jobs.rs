@@ -35,10 +35,15 @@ impl<'a> Jobs<'a> {
             let id = format!("job-{number:06}");
             if self.dice[1].once_in(4) && self.plan.has(Trouble::Foreign) {
                 let payload = serde_json::json!({"workflow": body});
-                theirs::add(&mut server.con.clone(), &id, &payload).await.expect("their hub is spared");
+                theirs::add(&mut server.con.clone(), &id, &payload, self.plan.attempts())
+                    .await
+                    .expect("their hub is spared");
                 self.added_by_theirs += 1;
             } else {
-                let request = JobRequest { id: Some(id.clone()), ..JobRequest::from_json(&body).expect("a job") };
+                let job = serde_json::json!({
+                    "type": "comfyui", "payload": {"workflow": body}, "max_retries": self.plan.attempts(),
+                });
+                let request = JobRequest { id: Some(id.clone()), ..JobRequest::from_json(&job).expect("a job") };
                 self.submit(&request).await;
             }
             self.ids.push(id);

@@ -73,6 +73,12 @@ impl Plan {
         self.troubles.contains(&trouble)
     }
 
+    /// Attempts of each job. An engine that ends under a job again and again is charged to it, and a storm of such ends
+    /// hits some that are not to blame time and again.
+    pub fn attempts(&self) -> u64 {
+        if self.has(Trouble::Engine) { 20 } else { 3 }
+    }
+
     /// The command that repeats it.
     pub fn command(&self) -> String {
         let Self { jobs, kills, agents, seed, .. } = self;

@@ -24,8 +24,8 @@ pub fn iso_now() -> String {
 }
 
 /// Its hub accepts a job: the hash, then the queue, then a message.
-pub async fn add(con: &mut MultiplexedConnection, id: &str, payload: &Value) -> RedisResult<()> {
-    let (created_at, payload) = (iso_now(), payload.to_string());
+pub async fn add(con: &mut MultiplexedConnection, id: &str, payload: &Value, attempts: u64) -> RedisResult<()> {
+    let (created_at, payload, attempts) = (iso_now(), payload.to_string(), attempts.to_string());
     let fields = [
         ("id", id),
         ("service_required", "comfyui"),
@@ -36,7 +36,7 @@ pub async fn add(con: &mut MultiplexedConnection, id: &str, payload: &Value) -> 
         ("created_at", &created_at),
         ("status", "pending"),
         ("retry_count", "0"),
-        ("max_retries", "3"),
+        ("max_retries", &attempts),
         ("workflow_id", ""),
         ("workflow_priority", ""),
         ("workflow_datetime", ""),

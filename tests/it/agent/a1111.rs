@@ -137,3 +137,31 @@ async fn a_checkpoint_that_this_server_lacks_is_named() {
     );
     assert!(engine.executions().is_empty());
 }
+
+#[tokio::test]
+async fn a_job_that_ends_its_server_each_time_is_charged_from_the_second_time() {
+    let server = RedisServer::start().await;
+    let (queue, engine) = (Queue::of(&server), engine().await);
+    let url = engine.url();
+    let quick = [("HEALTH_CHECK_INTERVAL_SECONDS", "0.2"), ("RETRY_BACKOFF_MS", "1")];
+    let agent = Agent::start(&server, "painter", &[&env(&url)[..], &quick].concat()).await;
+    engine.step_by_hand(true);
+    let mut job = fox(60);
+    job["max_retries"] = 2.into();
+    let id = queue.submit(job).await;
+    for n in 1..=3 {
+        until("the server is seen at work again", || async {
+            let job = queue.job(&id).await;
+            let begun = job.get("progress_message").is_some_and(|message| message == "the server has begun");
+            (begun && job["attempt"] == n.to_string() && engine.executions().len() == n).then_some(())
+        })
+        .await;
+        engine.kill().await;
+        engine.revive().await;
+    }
+    let job = queue.reaches(&id, "failed").await;
+    let seen = ["attempt", "handed_on", "retry_count", "failure_reason"].map(|name| job[name].as_str());
+    assert_eq!(seen, ["3", "1", "2", "service_down"], "{}", agent.log());
+    assert_eq!(outcomes(&engine), ["lost"; 3]);
+    queue.ended_once(&id).await;
+}

@@ -157,3 +157,42 @@ async fn an_agent_writes_to_stderr_alone() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
 }
+
+#[tokio::test]
+async fn a_gpu_of_which_only_the_number_is_declared_is_shown() {
+    let server = RedisServer::start().await;
+    let rows = [("one", "1", "unknown (memory unknown)"), ("without", "0", "none")];
+    for (worker, count, shown) in rows {
+        let _agent = Agent::start(&server, worker, &[("GPU_COUNT", count)]).await;
+        let output = cli(&server, &["workers"]).await;
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.starts_with(worker)).unwrap();
+        assert!(line.contains(shown), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_watches_a_job_that_nobody_can_take_is_told_at_once_and_when_that_changes() {
+    let server = RedisServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("job.json"), super::picture().to_string()).unwrap();
+    let mut command = tokio::process::Command::from(agent::command(&server.url, folder.path(), &[]));
+    command.args(["submit", "job.json", "--watch"]).stdin(Stdio::null()).kill_on_drop(true);
+    let mut watching = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(watching.stderr.take().unwrap()));
+    let mut says = async |text: &str| {
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("a line").unwrap().expect("no end");
+        assert!(line.contains("`comfyui`") && line.ends_with(text), "{line:?} lacks {text:?}");
+    };
+    says("no worker is there").await;
+    let _other = Agent::start(&server, "other", &[]).await;
+    says("offered are: simulation").await;
+    let _: u64 = server.run(&["HSET", "worker:painter:control", "state", "paused"]).await;
+    let engine = stand_ins::comfyui::StandIn::start(Default::default()).await.unwrap();
+    let env = [("SERVICES", "comfyui"), ("COMFYUI_URL", &engine.url()), ("HEARTBEAT_INTERVAL_SECONDS", "0.2")];
+    let _painter = Agent::start(&server, "painter", &env).await;
+    says("is offered now").await;
+    let _: u64 = server.run(&["HSET", "worker:painter:control", "state", "running"]).await;
+    let ended = tokio::time::timeout(PATIENCE, watching.wait()).await.expect("it ends").unwrap();
+    assert_eq!(ended.code(), Some(0));
+}

@@ -9,6 +9,7 @@
 //! | no outputs named, or files that are not there | failed | each attempt | 1 an attempt | yes |
 //! | killed in mid-run and back | completed | 0 | 2 | no, until a probe |
 //! | restarted with an empty queue | completed | 0 | 2 | no, until a probe |
+//! | restarted in each run of one job | failed | from the second time | 1 an attempt | no, until a probe |
 //! | frozen and thawed | completed | 0 | 1 | no, until a probe |
 //! | frozen for good | completed elsewhere | 0 | 1 | no |
 //! | killed while idle | waits | 0 | 0 | no, until a probe |

@@ -128,6 +128,40 @@ async fn a_failed_job_wakes_another_agent_than_the_one_that_failed_it() {
 }
 
 #[tokio::test]
+async fn jobs_that_wait_for_another_worker_do_not_slow_the_others_of_their_class_here() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    // Ten minutes to the next poll, and four until the failed jobs may come back here.
+    let env = [("POLL_INTERVAL_MS", "600000"), ("RETRY_BACKOFF_MS", "1")];
+    let _shunned = Agent::start(&server, "shunned", &env).await;
+    let mut failing = quick();
+    failing["payload"]["fail_at_step"] = 0.into();
+    failing["payload"]["fail_attempts"] = 1.into();
+    failing["payload"]["failure"] = "daily_quota_exceeded".into();
+    let mut left = Vec::new();
+    for n in 0..12 {
+        left.push(queue.submit(failing.clone()).await);
+        let waits = || async {
+            let due: Option<f64> = server.run(&["ZSCORE", "jobs:pending", &left[n]]).await;
+            let token: u64 =
+                server.run(&["LLEN", &format!("jobs:wake:{}", queue.field(&left[n], "class").await)]).await;
+            (due.is_some() && token == 1).then_some(())
+        };
+        until("it waits for another worker, and its token, too", waits).await;
+        let others = [queue.submit(quick()).await, queue.submit(quick()).await];
+        for other in &others {
+            assert_eq!(queue.reaches(other, "completed").await["worker_id"], "shunned", "behind {} jobs", n + 1);
+        }
+        assert_eq!(queue.field(&left[n], "status").await, "pending", "not for this worker yet");
+    }
+    let _heir = Agent::start(&server, "heir", &env).await;
+    for id in &left {
+        let job = queue.reaches(id, "completed").await;
+        assert_eq!((job["worker_id"].as_str(), job["attempt"].as_str()), ("heir", "2"));
+    }
+}
+
+#[tokio::test]
 async fn an_engine_that_hangs_holds_up_neither_start_nor_the_other_engine() {
     let server = RedisServer::start().await;
     let queue = Queue::of(&server);

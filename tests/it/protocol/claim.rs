@@ -59,7 +59,7 @@ async fn an_ended_token_gets_another_job() {
     scene.submit("a").await;
     let ClaimReply::Job(job) = scene.claim_with("w1|t1", LEASE).await else { panic!("no job") };
     scene.complete(&claim_of(&job, "w1|t1")).await;
-    assert_eq!(scene.claim_with("w1|t1", LEASE).await, ClaimReply::Nothing { next_due_ms: None });
+    assert_eq!(scene.claim_with("w1|t1", LEASE).await, ClaimReply::Nothing { next_due_ms: None, avoiding: Vec::new() });
 }
 
 #[tokio::test]
@@ -207,11 +207,11 @@ async fn a_claim_says_when_its_picture_of_the_classes_is_old() {
 #[tokio::test]
 async fn a_claim_says_when_the_next_delayed_job_is_due() {
     let scene = Scene::start().await;
-    assert_eq!(scene.claim_with("w1|t", LEASE).await, ClaimReply::Nothing { next_due_ms: None });
+    assert_eq!(scene.claim_with("w1|t", LEASE).await, ClaimReply::Nothing { next_due_ms: None, avoiding: Vec::new() });
     let mut later = job("a", "simulation");
     later.due_ms = Some(scene.now_ms().await + 500_000);
     scene.submit_as(later).await;
-    let ClaimReply::Nothing { next_due_ms: Some(ms) } = scene.claim_with("w1|t", LEASE).await else {
+    let ClaimReply::Nothing { next_due_ms: Some(ms), .. } = scene.claim_with("w1|t", LEASE).await else {
         panic!("no time")
     };
     assert!(ms <= 500_000);
@@ -285,6 +285,55 @@ async fn many_avoided_jobs_in_many_classes_do_not_hide_the_rest() {
     }
     scene.submit_as(job("good", "last")).await;
     assert_eq!(scene.claim("w1").await.unwrap().id, "good");
+}
+
+#[tokio::test]
+async fn jobs_that_avoid_the_caller_do_not_hide_one_of_their_class_behind_them() {
+    let scene = Scene::start().await;
+    let far = scene.now_ms().await + 1_000_000;
+    for n in 0..60 {
+        let mut avoided = with(job(&format!("a{n}"), "simulation"), &[("avoid", &format!("w2 w1 {far}"))]);
+        avoided.order_time_ms = Some(1000 + n);
+        scene.submit_as(avoided).await;
+    }
+    assert!(scene.claim("w1").await.is_none());
+    scene.submit("good").await;
+    assert_eq!(scene.claim("w1").await.unwrap().id, "good");
+    assert_eq!(scene.claim("w3").await.unwrap().id, "a0");
+    check(&scene).await;
+}
+
+#[tokio::test]
+async fn whoever_passes_a_class_over_is_told_until_when_and_is_called_once_for_what_comes_new() {
+    let scene = Scene::start().await;
+    let class = class_of("simulation").id().to_string();
+    let calls = async |worker: &str| -> u64 { scene.run(&["LLEN", &format!("jobs:wake:bystander:{worker}")]).await };
+    let far = scene.now_ms().await + 1_000_000;
+    for (id, till) in [("a", far + 5000), ("b", far)] {
+        scene.submit_as(with(job(id, "simulation"), &[("avoid", &format!("w1 {till}"))])).await;
+    }
+    for _ in 0..2 {
+        let ClaimReply::Nothing { avoiding, .. } = scene.claim_with("w1|t", LEASE).await else { panic!("a job") };
+        let [(named, left)] = &avoiding[..] else { panic!("{avoiding:?}") };
+        assert!(*named == class && (900_000..=1_000_000).contains(left), "{avoiding:?}");
+    }
+    assert_eq!(calls("w1").await, 0, "nothing new yet");
+    for id in ["c", "d"] {
+        scene.submit(id).await;
+        assert_eq!(calls("w1").await, 1, "{id}");
+    }
+    assert!(!scene.run::<bool>(&["EXISTS", &format!("jobs:bystanders:{class}")]).await);
+    assert_eq!(calls("w2").await, 0, "it waits for tokens as everybody does");
+    // A foreign job that is indexed calls, too.
+    let _: u64 = scene.run(&["DEL", "jobs:wake:bystander:w1"]).await;
+    for id in ["c", "d"] {
+        assert_eq!(scene.claim("w1").await.unwrap().id, id);
+    }
+    assert!(scene.claim("w1").await.is_none());
+    scene.foreign("e", &[("priority", "50")]).await;
+    assert!(scene.claim_job("w9", &["something else"]).await.is_none());
+    assert_eq!(calls("w1").await, 1);
+    check(&scene).await;
 }
 
 #[tokio::test]

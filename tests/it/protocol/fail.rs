@@ -199,6 +199,28 @@ async fn a_job_keeps_its_place_through_all_attempts() {
     assert_eq!(scene.claim("w2").await.unwrap().id, "a");
 }
 
+#[tokio::test]
+async fn a_job_that_needs_too_much_memory_keeps_off_all_that_had_it_and_those_that_have_no_more() {
+    let scene = Scene::start().await;
+    let mut claim = scene.held("a", "w1").await;
+    for (keep_off, avoids) in [(vec!["w3".to_owned(), "w4".to_owned()], "w1 w3 w4"), (Vec::new(), "w1 w2")] {
+        let reason = Reason::GpuMemoryFull.to_string();
+        let failed = FailedAttempt { reason, keep_off, ..super::scene::failure(Verdict::Uncharged) };
+        let Settled::Retry { due_ms } = fail_as(&scene, &claim, &failed).await else { panic!("no retry") };
+        let avoid = scene.field("a", "avoid").await.unwrap();
+        assert_eq!(avoid, format!("{avoids} {}", due_ms + 4 * BACKOFF_MAX_MS));
+        scene.due("a").await;
+        for worker in avoids.split(' ') {
+            assert!(scene.claim(worker).await.is_none(), "{worker}");
+        }
+        claim = scene.claim("w2").await.unwrap_or_else(|| claim.clone());
+    }
+    assert_eq!(scene.field("a", "refused_by").await.as_deref(), Some("w1 w2"));
+    // A claim of the others that passed it over once finds it when its time has come.
+    assert_eq!(scene.claim("w3").await.unwrap().id, "a");
+    check(&scene).await;
+}
+
 /// What the table says of each reason, where it leads in Redis: at once to the end, or to another attempt that is charged
 /// or not, and keeps off the worker that failed for a pause or for minutes.
 #[tokio::test]
@@ -247,6 +269,9 @@ async fn every_reason_leads_where_its_row_says_and_is_told_in_event_and_hash() {
                     charged && (reason.kind() == FailureType::ResourceLimit || reason == Reason::DailyQuotaExceeded);
                 let expected = match (elsewhere, reason) {
                     (true, _) => 4 * BACKOFF_MAX_MS,
+                    (false, _) if reason == Reason::OutOfMemory || reason == Reason::GpuMemoryFull => {
+                        4 * BACKOFF_MAX_MS
+                    }
                     // What is lacking here others are asked for first.
                     (false, Reason::ComponentError) if of_host => BACKOFF_MAX_MS,
                     _ => 1000,

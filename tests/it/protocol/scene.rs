@@ -103,7 +103,7 @@ impl Scene {
         let mut claimer = Claimer::new(worker, Duration::from_millis(LEASE));
         match claimer.ask(&self.link, &self.space, "", &judge).await.unwrap() {
             Asked::Job(job, token) => Some((claim_of(&job, &token), job)),
-            Asked::Nothing(_) | Asked::Superseded => None,
+            Asked::Nothing { .. } | Asked::Superseded => None,
         }
     }
 
@@ -277,5 +277,6 @@ pub fn failure(verdict: Verdict) -> FailedAttempt {
         asked_pause_ms: 0,
         attestations: Default::default(),
         final_copy: String::new(),
+        keep_off: Vec::new(),
     }
 }

@@ -32,7 +32,7 @@ async fn a_server_that_dies_in_mid_run_ends_the_run() {
     };
     let (ended, ()) = soon(async { tokio::join!(a1111.run(&job, &bench.ctx), meddle) }).await;
     let failure = failure(ended);
-    assert_eq!((failure.reason, failure.hosts_fault), (Reason::ConnectionFailed, true));
+    assert_eq!((failure.reason, failure.hosts_fault), (Reason::ServiceDown, true));
     assert_eq!(outcomes(&server), ["lost"]);
 }
 

@@ -10,8 +10,12 @@ use std::collections::BTreeMap;
 #[tokio::test]
 async fn an_engine_that_fails_three_jobs_in_a_row_rests_although_it_answers() {
     let site = Site::new(&[]).await;
-    let id = site.begun().await;
+    let mut ids = vec![site.begun().await];
     for lost in 1..=3 {
+        // Another job each time: of the same one the job would be suspected.
+        let mut next = picture();
+        next["priority"] = (100 + lost).into();
+        ids.push(site.queue.submit(next).await);
         site.engine.restart();
         until("the run is lost, and the next one begins or none may", || async {
             let rests = site.agent.log().contains("left out of the offer");
@@ -26,7 +30,10 @@ async fn an_engine_that_fails_three_jobs_in_a_row_rests_although_it_answers() {
     site.offers(false).await;
     site.engine.step_by_hand(false);
     site.agent.logged("offered again, on trial").await;
-    site.ends(&id, "completed", "4", "0", 4).await;
+    for (id, claims) in ids.iter().zip(["2", "2", "2", "1"]) {
+        let job = site.queue.reaches(id, "completed").await;
+        assert_eq!((job["attempt"].as_str(), job["retry_count"].as_str()), (claims, "0"));
+    }
     site.agent.logged("works again").await;
     site.offers(true).await;
 }

@@ -52,6 +52,43 @@ async fn a_job_that_states_its_memory_goes_to_another_worker_and_this_one_offers
 }
 
 #[tokio::test]
+async fn a_job_that_states_no_memory_goes_to_a_larger_gpu_and_neither_back_nor_to_one_that_is_no_larger() {
+    let of = |gb| [("GPU_COUNT", "1"), ("GPU_MEMORY_GB", gb), ("HEARTBEAT_INTERVAL_SECONDS", "0.2")];
+    let site = Site::new(&of("12")).await;
+    let [alike, larger] =
+        [StandIn::start(Options::default()).await.unwrap(), StandIn::start(Options::default()).await.unwrap()];
+    for engine in [&site.engine, &alike] {
+        engine.quirks(|quirks| quirks.out_of_memory = OutOfMemory::Always);
+    }
+    for name in ["alike", "larger"] {
+        let _: u64 = site.server.run(&["HSET", &format!("worker:{name}:control"), "state", "paused"]).await;
+    }
+    let _alike = worker(&site.server, "alike", &alike, &of("12")).await;
+    let _larger = worker(&site.server, "larger", &larger, &of("48")).await;
+    let paused =
+        async |name: &str| site.server.hget(&format!("worker:{name}"), "status").await.as_deref() == Some("paused");
+    until("both pause", || async { (paused("alike").await && paused("larger").await).then_some(()) }).await;
+    let id = site.queue.submit(picture()).await;
+    let waiting = until("w1 hands it on", || async {
+        let job = site.queue.job(&id).await;
+        (job["status"] == "pending" && job.get("handed_on").is_some_and(|count| count == "1")).then_some(job)
+    })
+    .await;
+    let [whom @ .., till] = &waiting["avoid"].split(' ').collect::<Vec<_>>()[..] else { panic!("{waiting:?}") };
+    let (seconds, _): (u64, u64) = site.server.run(&["TIME"]).await;
+    assert_eq!(whom, ["w1", "alike"]);
+    assert!(
+        till.parse::<u64>().unwrap() / 1000 > seconds + 200,
+        "for minutes, not until its class is tried again here"
+    );
+    for name in ["alike", "larger"] {
+        let _: u64 = site.server.run(&["HSET", &format!("worker:{name}:control"), "state", "running"]).await;
+    }
+    let job = site.ends(&id, "completed", "2", "0", 2).await;
+    assert_eq!((job["worker_id"].as_str(), alike.executions().len()), ("larger", 0));
+}
+
+#[tokio::test]
 async fn with_nobody_else_to_do_it_a_job_that_needs_too_much_is_charged_and_its_class_left_out() {
     let site = Site::new(&[]).await;
     site.engine.quirks(|quirks| quirks.out_of_memory = OutOfMemory::Always);

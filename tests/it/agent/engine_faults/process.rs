@@ -81,3 +81,26 @@ async fn a_frozen_engine_that_was_taken_for_healthy_is_not_given_the_job() {
     site.engine.thaw();
     site.ends(&id, "completed", "2", "0", 1).await;
 }
+
+#[tokio::test]
+async fn a_job_that_ends_its_server_each_time_is_charged_from_the_second_time() {
+    let site = Site::new(&[]).await;
+    site.engine.step_by_hand(true);
+    let mut job = picture();
+    job["max_retries"] = 2.into();
+    let id = site.queue.submit(job).await;
+    for n in 1..=3 {
+        until("it is at work again", || async {
+            let runs = site.engine.executions();
+            (runs.len() == n && runs[n - 1].outcome == "running").then_some(())
+        })
+        .await;
+        site.engine.restart();
+    }
+    let job = site.ends(&id, "failed", "3", "2", 3).await;
+    assert_eq!((job["handed_on"].as_str(), job["failure_type"].as_str()), ("1", "service_error"));
+    // The server is there, and others are not made to pay.
+    site.engine.step_by_hand(false);
+    let other = site.queue.submit(picture()).await;
+    assert_eq!(site.queue.reaches(&other, "completed").await["retry_count"], "0");
+}
