@@ -36,6 +36,7 @@ use crate::service::loops::Loops;
 use crate::service::shutdown::Shutdown;
 use crate::service::systemd;
 use crate::telemetry::{Notice, tell};
+use controls::Operator;
 use machine::Publisher;
 use observer::Observer;
 use siblings::Siblings;
@@ -109,7 +110,8 @@ impl Agent {
             hardware: built.hardware(),
             loops: self.loops.clone(),
         };
-        tasks.spawn(observer::answer(config.clone(), observer, stop.clone()));
+        let operator = Operator { shared: self.shared.clone(), slots: self.slots.clone(), hardware: built.hardware() };
+        tasks.spawn(observer::answer(config.clone(), observer, operator, stop.clone()));
         built.watch_engines(&self.slots, config, &tasks, &stop);
         systemd::ready(&format!("{} worker(s)", self.slots.len()));
 

@@ -1,19 +1,21 @@
 //! Carries out what the dashboard is told: by Redis, the engines, or both.
 //! In: orders. Out: what was done, in a sentence; or why not, and what to do about it.
 
-use super::observer::Observer;
 use crate::dashboard::{Because, Controls, Order, Refused};
+use crate::hardware::Inventory;
 use crate::protocol::control::Desired;
 use crate::protocol::ids::is_legal_job_id;
 use crate::protocol::operate::Cancelled;
 use crate::protocol::submit::Replayed;
 use crate::runner::engine::Engine;
-use crate::runner::slot::Slot;
+use crate::runner::shared::Shared;
+use crate::runner::slot::{Slot, engines_of};
 use async_trait::async_trait;
 use connectors::contract::{Freed, Health};
 use redis::RedisResult;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Whoever waits in front of a page is told that Redis is away, sooner than a job would be.
 const REDIS_LONGEST: Duration = Duration::from_secs(4);
@@ -25,8 +27,15 @@ fn refused(because: Because, error: impl Into<String>, remedy: &str) -> Refused 
     Refused { because, error: error.into(), remedy: remedy.to_owned() }
 }
 
+/// Reaches what orders are about.
+pub(super) struct Operator {
+    pub shared: Arc<Shared>,
+    pub slots: Vec<Arc<Slot>>,
+    pub hardware: watch::Receiver<Arc<Inventory>>,
+}
+
 #[async_trait]
-impl Controls for Observer {
+impl Controls for Operator {
     async fn carry_out(&self, order: Order) -> Done {
         match order {
             Order::Pause(which) => self.want(which, Desired::Paused).await,
@@ -65,7 +74,7 @@ fn no_job(id: &str) -> Refused {
     refused(Because::Unknown, format!("there is no job {id}"), "it may have been deleted; `gpu-worker jobs` lists them")
 }
 
-impl Observer {
+impl Operator {
     async fn want(&self, which: Option<String>, desired: Desired) -> Done {
         let chosen: Vec<&Arc<Slot>> =
             self.slots.iter().filter(|slot| which.as_ref().is_none_or(|id| *id == slot.worker)).collect();
@@ -97,7 +106,7 @@ impl Observer {
     }
 
     async fn probe(&self) -> Done {
-        let engines = self.engines();
+        let engines = engines_of(&self.slots);
         let asking = futures_util::future::join_all(engines.iter().map(|engine| engine.probe()));
         let all_answered = tokio::time::timeout(ENGINES_LONGEST, asking).await.is_ok();
         let sick: Vec<String> = engines
@@ -150,7 +159,7 @@ impl Observer {
             let error = format!("this machine has no GPU {gpu}");
             return Err(refused(Because::Unknown, error, "`gpu-worker probe` lists them"));
         }
-        let engines = self.engines();
+        let engines = engines_of(&self.slots);
         let on_it = |engine: &&Arc<Engine>| engine.fence().is_some_and(|fence| fence.gpu == gpu);
         let engines: Vec<&Arc<Engine>> = engines.iter().filter(on_it).collect();
         if engines.is_empty() {

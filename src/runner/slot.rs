@@ -74,6 +74,19 @@ pub(super) struct State {
     pub(super) born: Vec<Birth>,
 }
 
+/// Engines that are in use now, each once: slots of one GPU share them.
+pub fn engines_of(slots: &[Arc<Slot>]) -> Vec<Arc<Engine>> {
+    let mut all: Vec<Arc<Engine>> = Vec::new();
+    for slot in slots {
+        for engine in slot.engines.borrow().iter() {
+            if !all.iter().any(|known| Arc::ptr_eq(known, engine)) {
+                all.push(engine.clone());
+            }
+        }
+    }
+    all
+}
+
 impl Slot {
     /// A slot that has not begun.
     pub fn new(
