@@ -1,13 +1,15 @@
 //! How the agent is, for whoever asks over HTTP.
 //! In: slots, engines, GPUs, the way to Redis, loops. Out: one look at all of them; the dashboard started with it.
 
+use super::controls::Operator;
+use super::siblings::Siblings;
 use crate::config::Config;
-use crate::dashboard::{self, Source};
+use crate::dashboard::{self, Place, Sibling, Source};
 use crate::hardware::{Gpu, Inventory};
 use crate::runner::breaker::{Part, State};
 use crate::runner::engine::Engine;
 use crate::runner::shared::Shared;
-use crate::runner::slot::Slot;
+use crate::runner::slot::{Slot, engines_of};
 use crate::service::loops::Loops;
 use crate::telemetry::metrics::{EngineSeen, GpuSeen, LoopSeen, Observed, RedisSeen};
 use connectors::contract::Health;
@@ -21,15 +23,19 @@ pub(super) struct Observer {
     pub slots: Vec<Arc<Slot>>,
     pub hardware: watch::Receiver<Arc<Inventory>>,
     pub loops: Loops,
+    /// Other dashboards of this machine.
+    pub siblings: Arc<Siblings>,
 }
 
 /// Answers over HTTP until told to stop, if it is wanted.
-pub(super) async fn answer(config: Config, observer: Observer, stop: CancellationToken) {
+pub(super) async fn answer(config: Config, observer: Observer, operator: Operator, stop: CancellationToken) {
     let asked = config.dashboard;
     if asked.enabled {
         let (host, port, token, allowed_hosts) = (asked.host, asked.port, asked.token, asked.allowed_hosts);
-        let settings = dashboard::Settings { host, port, token, allowed_hosts };
-        dashboard::keep(settings, Arc::new(observer), stop).await;
+        let place = Place::of(&config.state_dir, &config.identity.worker_id);
+        let settings = dashboard::Settings { host, port, token, allowed_hosts, read_only: asked.read_only, place };
+        let found = observer.siblings.own_url();
+        dashboard::keep(settings, Arc::new(observer), Arc::new(operator), found, stop).await;
     }
 }
 
@@ -39,9 +45,10 @@ impl Source for Observer {
         let inventory = self.hardware.borrow().clone();
         Observed {
             slots: self.slots.iter().map(|slot| slot.standing()).collect(),
+            desired: self.slots.iter().map(|slot| slot.control.desired().word()).collect(),
             draining: self.shared.shutdown.drain.is_cancelled(),
             cannot_store: self.shared.outputs.obstacle(),
-            engines: self.engines().iter().map(|engine| engine_seen(engine)).collect(),
+            engines: engines_of(&self.slots).iter().map(|engine| engine_seen(engine)).collect(),
             gpus: inventory.gpus.iter().map(|gpu| self.gpu_seen(gpu)).collect(),
             redis: RedisSeen { is_up: redis.is_up, away: redis.away, round_trip: redis.round_trip },
             loops: self
@@ -52,22 +59,13 @@ impl Source for Observer {
                 .collect(),
         }
     }
+
+    fn siblings(&self) -> Vec<Sibling> {
+        self.siblings.known()
+    }
 }
 
 impl Observer {
-    /// Those that are in use now, each once: slots of one GPU share them.
-    fn engines(&self) -> Vec<Arc<Engine>> {
-        let mut all: Vec<Arc<Engine>> = Vec::new();
-        for slot in &self.slots {
-            for engine in slot.engines.borrow().iter() {
-                if !all.iter().any(|known| Arc::ptr_eq(known, engine)) {
-                    all.push(engine.clone());
-                }
-            }
-        }
-        all
-    }
-
     fn gpu_seen(&self, gpu: &Gpu) -> GpuSeen {
         let fences = self.slots.iter().filter_map(|slot| slot.fence.as_ref());
         let is_fenced = fences.clone().any(|fence| fence.gpu == gpu.index && fence.fenced().is_some());

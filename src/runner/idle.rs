@@ -72,9 +72,16 @@ impl Slot {
         }
         let waiting = waiter.wait(link, space, classes, stands_by, longest);
         tokio::pin!(waiting);
+        let mut wanted = self.control.watch();
+        let told_to_stop = async {
+            tokio::select! {
+                () = shutdown.drain.cancelled() => {}
+                _ = wanted.wait_for(|wanted| !wanted.desired.claims()) => {}
+            }
+        };
         let woken = tokio::select! {
             woken = &mut waiting => woken,
-            () = shutdown.drain.cancelled() => {
+            () = told_to_stop => {
                 let _ = tokio::time::timeout(PAUSE, wake::call(link, space, &self.worker)).await;
                 match tokio::time::timeout(PAUSE, waiting).await {
                     Ok(woken) => woken,
@@ -83,7 +90,7 @@ impl Slot {
             }
         };
         self.state().blocked_on = None;
-        let may_claim = !shutdown.drain.is_cancelled() && !*self.paused.borrow();
+        let may_claim = !shutdown.drain.is_cancelled() && self.control.desired().claims();
         match woken {
             Ok(Woken::Class(class)) if may_claim => Idled::Token(class),
             Ok(Woken::Class(class)) => {

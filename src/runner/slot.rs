@@ -17,8 +17,10 @@ use super::job::{Earlier, STOP_GRACE};
 use super::shared::Shared;
 use super::work::{After, beating};
 use crate::capabilities::Capabilities;
+use crate::protocol::control::Desired;
 use crate::queue::announce::Announced;
 use crate::queue::claim::{Asked, Birth, Claimer};
+use crate::queue::control::Control;
 use crate::queue::link::{persist, unless};
 use crate::queue::recover::{self, Orphan, Recovered};
 use crate::queue::settle;
@@ -55,8 +57,8 @@ pub struct Slot {
     pub engines: Engines,
     /// What it offers now.
     pub capabilities: watch::Sender<Arc<Capabilities>>,
-    /// Somebody wants it to claim no more for now.
-    pub paused: watch::Sender<bool>,
+    /// What somebody wants of it: to claim no more for now, perhaps.
+    pub control: Arc<Control>,
     /// Which process of the worker this is, once it is registered; empty before.
     pub instance: watch::Sender<String>,
     /// Asks for a heartbeat at once.
@@ -72,6 +74,19 @@ pub(super) struct State {
     pub(super) born: Vec<Birth>,
 }
 
+/// Engines that are in use now, each once: slots of one GPU share them.
+pub fn engines_of(slots: &[Arc<Slot>]) -> Vec<Arc<Engine>> {
+    let mut all: Vec<Arc<Engine>> = Vec::new();
+    for slot in slots {
+        for engine in slot.engines.borrow().iter() {
+            if !all.iter().any(|known| Arc::ptr_eq(known, engine)) {
+                all.push(engine.clone());
+            }
+        }
+    }
+    all
+}
+
 impl Slot {
     /// A slot that has not begun.
     pub fn new(
@@ -82,12 +97,12 @@ impl Slot {
         capabilities: Capabilities,
     ) -> Self {
         Self {
+            control: Arc::new(Control::new(&worker)),
             shared,
             worker,
             fence,
             engines: watch::Sender::new(engines),
             capabilities: watch::Sender::new(Arc::new(capabilities)),
-            paused: watch::Sender::new(false),
             instance: watch::Sender::new(String::new()),
             beat_now: Notify::new(),
             state: Mutex::default(),
@@ -111,12 +126,15 @@ impl Slot {
 
     /// What it does, or why it does nothing.
     pub fn standing(&self) -> &'static str {
-        match self.job() {
-            Some(_) => "busy",
-            None if self.is_fenced() => "fenced",
-            None if *self.paused.borrow() => "paused",
-            None if self.shared.outputs.obstacle().is_some() => "no_store",
-            None => "idle",
+        if self.job().is_some() {
+            return "busy";
+        }
+        match self.control.desired() {
+            _ if self.is_fenced() => "fenced",
+            Desired::Paused => "paused",
+            Desired::Draining => "drained",
+            Desired::Running if self.shared.outputs.obstacle().is_some() => "no_store",
+            Desired::Running => "idle",
         }
     }
 
@@ -141,7 +159,7 @@ impl Slot {
         let mut claimer = Claimer::new(&self.worker, limits.lease);
         let mut waiter = Waiter::new(&self.worker);
         let mut offers = self.capabilities.subscribe();
-        let mut paused = self.paused.subscribe();
+        let (mut wanted, mut drained) = (self.control.watch(), false);
         let (mut avoided, mut woken, mut quiet) = (Avoided::default(), None::<String>, false);
         self.recover(&beat).await;
         while !shutdown.drain.is_cancelled() {
@@ -151,9 +169,15 @@ impl Slot {
             }
             let capabilities = offers.borrow_and_update().clone();
             let nothing_to_offer = capabilities.services().is_empty() || self.offers_too_much(&capabilities);
+            let desired = wanted.borrow_and_update().desired;
+            if std::mem::replace(&mut drained, desired == Desired::Draining) != drained && drained {
+                tell(Notice::Drained { worker: &self.worker });
+                // Whoever waits for it looks at the record.
+                self.beat_now.notify_one();
+            }
             // What is done now would be done for nothing.
             let nowhere_to_store = !self.shared.outputs.can_store();
-            if *paused.borrow_and_update() || nothing_to_offer || nowhere_to_store {
+            if !desired.claims() || nothing_to_offer || nowhere_to_store {
                 // The token is for a job that another worker may be able to run.
                 if let Some(class) = woken.take() {
                     let _ = wake::put_back(link, space, &class).await;
@@ -165,7 +189,7 @@ impl Slot {
                 tokio::select! {
                     () = shutdown.drain.cancelled() => break,
                     _ = offers.changed() => claimer.forget(),
-                    _ = paused.changed() => {}
+                    _ = wanted.changed() => {}
                     () = tokio::time::sleep(limits.poll) => {}
                 }
                 continue;
@@ -177,7 +201,7 @@ impl Slot {
                 true => Ok(Asked::Nothing { due: None, avoiding: avoided.still(Instant::now()) }),
                 false => {
                     let instance = self.instance.borrow().clone();
-                    claimer.ask(link, space, &instance, &judging).await
+                    claimer.ask(link, space, (&instance, &self.control), &judging).await
                 }
             };
             match asked {
@@ -212,6 +236,12 @@ impl Slot {
                             Idled::Called | Idled::Newcomer | Idled::TimedOut | Idled::Nothing => {}
                         }
                         break;
+                    }
+                }
+                Ok(Asked::Paused) => {
+                    // What the claim was told is known by now: the next round waits for something else.
+                    if let Some(class) = woken.take() {
+                        let _ = wake::put_back(link, space, &class).await;
                     }
                 }
                 Ok(Asked::Superseded) => {

@@ -1,8 +1,12 @@
 //! The agent's HTTP port: who is answered, what the numbers say, which port it is, and that nothing waits for it.
 
 mod browser;
+mod commands;
+mod controls;
 mod hostile;
+mod memory;
 mod numbers;
+mod orders;
 mod ports;
 mod stores;
 mod stuck;
