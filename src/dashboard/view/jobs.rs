@@ -75,6 +75,8 @@ pub struct Output {
     pub bytes: u64,
     /// Where to see it, if it is a picture on this machine.
     pub thumb: Option<String>,
+    /// Where the whole of it is; the same for now.
+    pub url: Option<String>,
 }
 
 /// The section of these ends, given oldest first.
@@ -87,8 +89,10 @@ pub fn job(end: Ended) -> Job {
     let id = end.job;
     let output = |(n, made): (usize, crate::telemetry::history::Made)| {
         let is_shown = made.file.is_some() && PICTURES.contains(&made.media_type.as_str());
+        let url = is_shown.then(|| format!("/api/outputs/{id}/{n}"));
         Output {
-            thumb: is_shown.then(|| format!("/api/outputs/{id}/{n}")),
+            thumb: url.clone(),
+            url,
             name: made.name,
             kind: made.kind,
             media_type: made.media_type,
