@@ -9,9 +9,10 @@ mod queue;
 mod whole;
 mod workers;
 
+use super::siblings::Siblings;
 use crate::config::Config;
 use crate::dashboard::view::{connectors, gpus, series, slots, system, worker};
-use crate::dashboard::{self, Source};
+use crate::dashboard::{self, Place, Source};
 use crate::hardware::{Inventory, Reading, Sampler};
 use crate::runner::engine::Engine;
 use crate::runner::shared::Shared;
@@ -29,15 +30,14 @@ use whole::Memory;
 
 /// Sees all parts of the agent.
 pub(super) struct Observer {
-    parts: Parts,
+    pub(super) parts: Parts,
     /// The newest readings of the cards.
     readings: Mutex<Vec<Reading>>,
     series: series::Ring,
     queue: Queue,
     load: Mutex<Load>,
     memory: Mutex<Memory>,
-    siblings: Mutex<Vec<worker::Sibling>>,
-    url: Mutex<Option<String>>,
+    read_only: bool,
 }
 
 /// What is seen.
@@ -48,6 +48,8 @@ pub(super) struct Parts {
     pub sampler: Sampler,
     pub loops: Loops,
     pub output_dir: PathBuf,
+    /// Other dashboards of this machine.
+    pub siblings: Arc<Siblings>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -61,17 +63,19 @@ pub(super) async fn answer(config: Config, parts: Parts, stop: CancellationToken
         return;
     }
     let (host, port, token, allowed_hosts) = (asked.host, asked.port, asked.token, asked.allowed_hosts);
-    let settings = dashboard::Settings { host, port, token, allowed_hosts };
-    let observer = Arc::new(Observer::new(parts));
+    let place = Place::of(&config.state_dir, &config.identity.worker_id);
+    let settings = dashboard::Settings { host, port, token, allowed_hosts, read_only: asked.read_only, place };
+    let found = parts.siblings.own_url();
+    let observer = Arc::new(Observer::new(parts, asked.read_only));
     tokio::join!(
-        dashboard::keep(settings, observer.clone(), stop.clone()),
+        dashboard::keep(settings, observer.clone(), observer.clone(), found, stop.clone()),
         observer.keep_reading(stop.clone()),
         observer.queue.keep(&observer.parts, stop),
     );
 }
 
 impl Observer {
-    fn new(parts: Parts) -> Self {
+    fn new(parts: Parts, read_only: bool) -> Self {
         Self {
             parts,
             readings: Mutex::default(),
@@ -79,13 +83,12 @@ impl Observer {
             queue: Queue::default(),
             load: Mutex::default(),
             memory: Mutex::default(),
-            siblings: Mutex::default(),
-            url: Mutex::default(),
+            read_only,
         }
     }
 
     /// Those that are in use now, each once: slots of one GPU share them.
-    fn engines(&self) -> Vec<Arc<Engine>> {
+    pub(super) fn engines(&self) -> Vec<Arc<Engine>> {
         let mut all: Vec<Arc<Engine>> = Vec::new();
         for slot in &self.parts.slots {
             for engine in slot.engines.borrow().iter() {
@@ -104,7 +107,8 @@ impl Source for Observer {
         let redis = shared.link.standing();
         let inventory = self.parts.hardware.borrow().clone();
         Observed {
-            slots: self.parts.slots.iter().map(|slot| workers::state(slot)).collect(),
+            slots: self.parts.slots.iter().map(|slot| slot.status()).collect(),
+            desired: self.parts.slots.iter().map(|slot| slot.control.desired().word()).collect(),
             draining: shared.shutdown.drain.is_cancelled(),
             cannot_store: shared.outputs.obstacle(),
             engines: self.engines().iter().map(|engine| engines::seen(engine)).collect(),
@@ -172,11 +176,11 @@ impl Source for Observer {
         Some(self.parts.output_dir.clone())
     }
 
-    fn looked_at(&self) {
-        self.queue.looked_at();
+    fn read_only(&self) -> bool {
+        self.read_only
     }
 
-    fn opened(&self, url: &str) {
-        *locked(&self.url) = Some(url.to_owned());
+    fn looked_at(&self) {
+        self.queue.looked_at();
     }
 }

@@ -4,7 +4,7 @@
 use super::guard::Guard;
 use super::live::Live;
 use super::patient::Patient;
-use super::{Source, routes};
+use super::{Controls, Source, routes};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -67,13 +67,14 @@ pub async fn serve(
     listener: TcpListener,
     guard: Guard,
     source: Arc<dyn Source>,
+    controls: Arc<dyn Controls>,
     limits: Limits,
     stop: CancellationToken,
 ) {
     let live = Arc::new(Live::new(source, limits, stop.clone()));
     let showing = live.clone();
     let showing = tokio::spawn(async move { showing.run().await });
-    let router = routes::router(guard, live);
+    let router = routes::router(guard, live, controls);
     let room = Arc::new(Semaphore::new(limits.connections));
     let open = TaskTracker::new();
     loop {

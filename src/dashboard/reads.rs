@@ -1,7 +1,7 @@
 //! What is given to a page: the whole picture, its changes as they come, pictures of work and of results.
 //! In: requests that the guard has let through. Out: JSON, an event stream, images.
 
-use super::guard::Refusal;
+use super::guard::{Refusal, refusal};
 use super::live::{Live, Seat};
 use super::view::jobs::PICTURES;
 use crate::telemetry::history;
@@ -32,7 +32,7 @@ const CHUNK: usize = 64 << 10;
 /// Seconds after which a viewer who found no place may come again.
 const COME_AGAIN: &str = "10";
 
-const NO_PICTURE: Refusal = Refusal { status: StatusCode::NOT_FOUND, why: "there is no such picture" };
+const NO_PICTURE: Refusal = refusal(StatusCode::NOT_FOUND, "there is no such picture");
 
 /// The routes.
 pub(super) fn routes() -> Router<Arc<Live>> {
@@ -67,7 +67,7 @@ struct Viewer {
 async fn stream(State(live): Asked) -> Response {
     let Some(place) = live.enter() else {
         let why = "too many look at this agent already; ask /api/snapshot now and then";
-        let mut response = Refusal { status: StatusCode::SERVICE_UNAVAILABLE, why }.into_response();
+        let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(COME_AGAIN));
         return response;
     };

@@ -79,7 +79,4 @@ pub trait Source: Send + Sync + 'static {
 
     /// Somebody looks: what has to be fetched is fetched, for a while.
     fn looked_at(&self) {}
-
-    /// The dashboard answers there.
-    fn opened(&self, _url: &str) {}
 }

@@ -1,10 +1,12 @@
 //! The agent's HTTP port: who is answered, what the numbers say, which port it is, and that nothing waits for it.
 
 mod browser;
+mod controls;
 mod hostile;
 mod live;
 mod numbers;
 mod older;
+mod orders;
 mod pictures;
 mod ports;
 mod stream;

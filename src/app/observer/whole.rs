@@ -1,10 +1,11 @@
 //! The agent as a whole: what it is at, and since when.
 //! In: slots, engines, the way to Redis. Out: the section `worker`.
 
-use super::{Observer, locked, workers};
+use super::{Observer, locked};
 use crate::dashboard::Source;
-use crate::dashboard::view::worker::{Facts, Redis, Sibling, Worker};
+use crate::dashboard::view::worker::{Facts, Redis, Worker};
 use crate::dashboard::view::{in_ms, now_ms};
+use crate::protocol::control::Desired;
 use std::sync::atomic::Ordering;
 
 /// When things became as they are.
@@ -27,18 +28,20 @@ impl Observer {
     pub(super) fn whole(&self) -> Worker {
         let (shared, slots) = (&self.parts.shared, &self.parts.slots);
         let redis = shared.link.standing();
-        let states: Vec<&str> = slots.iter().map(|slot| workers::state(slot)).collect();
+        let states: Vec<&str> = slots.iter().map(|slot| slot.status()).collect();
         let count = |word: &str| states.iter().filter(|state| **state == word).count();
         let beats: Vec<i64> = slots.iter().map(|slot| slot.beaten.load(Ordering::Relaxed)).collect();
-        let paused = slots.iter().filter(|slot| *slot.paused.borrow()).count();
-        let draining = shared.shutdown.drain.is_cancelled();
+        let wanting = |desired| slots.iter().filter(|slot| slot.control.desired() == desired).count();
+        let (paused, drained) = (wanting(Desired::Paused), wanting(Desired::Draining));
+        let stopping = shared.shutdown.drain.is_cancelled();
         let engines: Vec<_> = self.engines().iter().map(|engine| super::engines::seen(engine)).collect();
         let (healthy, unhealthy): (Vec<_>, Vec<_>) = engines.into_iter().partition(|engine| engine.is_healthy);
         let facts = Facts {
             redis_up: redis.is_up,
             redis_away: redis.away,
             registered: beats.iter().all(|beat| *beat > 0),
-            draining,
+            stopping,
+            drained,
             slots: slots.len(),
             running: count("busy"),
             fenced: count("fenced"),
@@ -72,17 +75,11 @@ impl Observer {
                 address: redis.at,
             },
             desired: match () {
-                () if draining => "drain",
-                () if !slots.is_empty() && paused == slots.len() => "pause",
+                () if stopping || !slots.is_empty() && drained == slots.len() => "drain",
+                () if !slots.is_empty() && paused + drained == slots.len() => "pause",
                 () => "run",
             },
-            siblings: locked(&self.siblings).clone(),
+            siblings: self.parts.siblings.known(),
         }
-    }
-
-    /// Other agents of this machine, as whoever looks for them has found.
-    #[expect(dead_code, reason = "whoever finds the others tells them here")]
-    pub(super) fn found_siblings(&self, siblings: Vec<Sibling>) {
-        *locked(&self.siblings) = siblings;
     }
 }

@@ -7,16 +7,6 @@ use crate::runner::slot::Slot;
 use connectors::contract::{Progress, Stage};
 use std::time::Duration;
 
-/// What it does, as metrics have it.
-pub(super) fn state(slot: &Slot) -> &'static str {
-    match slot.job() {
-        Some(_) => "busy",
-        None if slot.is_fenced() => "fenced",
-        None if *slot.paused.borrow() => "paused",
-        None => "idle",
-    }
-}
-
 /// Its entry.
 pub(super) fn slot(slot: &Slot) -> Shown {
     let engines = slot.engines.borrow().clone();
@@ -27,7 +17,7 @@ pub(super) fn slot(slot: &Slot) -> Shown {
         id: slot.worker.clone(),
         gpu: slot.gpu(),
         engine: engine.or_else(|| able.map(|engine| engine.label.clone())),
-        state: match state(slot) {
+        state: match slot.status() {
             "busy" => "running",
             "idle" if slot.capabilities.borrow().services().is_empty() => "waiting_for_engine",
             other => other,
@@ -77,6 +67,7 @@ pub(super) fn at(slot: &Slot) -> String {
     match (shown.job, shown.state) {
         (Some(job), _) => format!("at work on job {}", job.id),
         (None, "paused") => "paused: claims nothing".to_owned(),
+        (None, "drained") => "drained: claims nothing".to_owned(),
         (None, "fenced") => "waits for its GPU to be well".to_owned(),
         (None, "waiting_for_engine") => "waits for an engine".to_owned(),
         (None, _) => "waits for work".to_owned(),

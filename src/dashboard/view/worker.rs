@@ -60,8 +60,8 @@ pub struct Facts {
     pub redis_away: Option<Duration>,
     /// All workers are registered.
     pub registered: bool,
-    /// It was told to stop.
-    pub draining: bool,
+    /// The agent was told to stop.
+    pub stopping: bool,
     /// Workers.
     pub slots: usize,
     /// Of these, at work.
@@ -70,6 +70,8 @@ pub struct Facts {
     pub fenced: usize,
     /// Of these, told to claim no more.
     pub paused: usize,
+    /// Of these, told to claim no more and to say when nothing runs any more.
+    pub drained: usize,
     /// Engines whose services are offered.
     pub healthy: usize,
     /// Why the others are not, one sentence each.
@@ -111,7 +113,7 @@ impl Facts {
                 format!("Redis cannot be reached; {goes_on}, and no job is claimed until it is back."),
             );
         }
-        if self.draining {
+        if self.stopping {
             return ("draining", format!("Told to stop: {goes_on}, and no further job is claimed."));
         }
         if !self.registered {
@@ -120,7 +122,14 @@ impl Facts {
         if self.slots > 0 && self.fenced == self.slots {
             return ("fenced", "No GPU of this box may work now; no job is claimed.".to_owned());
         }
-        if self.slots > 0 && self.paused == self.slots {
+        if self.slots > 0 && self.drained == self.slots {
+            let told = match self.running {
+                0 => "Drained: nothing runs and nothing is claimed; it can be stopped.".to_owned(),
+                _ => format!("Draining: {goes_on}, and no further job is claimed."),
+            };
+            return ("draining", told);
+        }
+        if self.slots > 0 && self.paused + self.drained == self.slots {
             return ("paused", format!("Paused: {goes_on}, and no further job is claimed."));
         }
         if let Some(why) = &self.cannot_store {
@@ -152,7 +161,10 @@ mod tests {
             (Facts { waiting_here: Some(0), ..well.clone() }, "idle", "nothing that fits"),
             (busy.clone(), "working", "Two jobs running, 3 waiting jobs fit this box."),
             (Facts { redis_up: false, redis_away: Some(Duration::ZERO), ..busy.clone() }, "redis_away", "2 jobs go on"),
-            (Facts { draining: true, paused: 2, ..busy.clone() }, "draining", "2 jobs go on"),
+            (Facts { stopping: true, paused: 2, ..busy.clone() }, "draining", "2 jobs go on"),
+            (Facts { drained: 2, ..busy.clone() }, "draining", "2 jobs go on"),
+            (Facts { drained: 2, ..well.clone() }, "draining", "can be stopped"),
+            (Facts { drained: 1, paused: 1, ..well.clone() }, "paused", "nothing runs"),
             (Facts { paused: 1, ..busy.clone() }, "working", "Two"),
             (Facts { paused: 2, running: 1, ..busy.clone() }, "paused", "one job goes on"),
             (Facts { fenced: 2, ..well.clone() }, "fenced", "No GPU"),

@@ -2,6 +2,7 @@
 
 use super::browser::ask;
 use super::get;
+use super::hostile::{Ledger, unknown_key};
 use super::stream::Stream;
 use crate::support::{PATIENCE, until};
 use gpu_worker::dashboard::view::slots::Slot;
@@ -36,8 +37,8 @@ impl Source for Restless {
 async fn server(source: Arc<Restless>, limits: Limits) -> (SocketAddr, DropGuard) {
     let listener = bind([127, 0, 0, 1].into(), [0]).await.unwrap();
     let at = listener.local_addr().unwrap();
-    let (guard, stop) = (Guard::new(at.port(), None, &[]), CancellationToken::new());
-    tokio::spawn(serve(listener, guard, source, limits, stop.clone()));
+    let (guard, stop) = (Guard::new(at.port(), &unknown_key(), &[], false), CancellationToken::new());
+    tokio::spawn(serve(listener, guard, source, Arc::new(Ledger::default()), limits, stop.clone()));
     (at, stop.drop_guard())
 }
 
