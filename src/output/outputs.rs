@@ -9,7 +9,7 @@ use super::place::Place;
 use super::refusal::Whose;
 use super::wire::Patience;
 use crate::config::{self, Config};
-use connectors::contract::{Job, OutputStore};
+use connectors::contract::{Job, OutputStore, StoredOutput};
 use connectors::failure::Failure;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -138,6 +138,13 @@ impl Outputs {
             Standing::Bad(why) => Some(why.clone()),
             Standing::Open | Standing::Good => None,
         }
+    }
+
+    /// Where an output of this job lies, if that is a file of this machine.
+    pub fn file(&self, job: &Job, output: &StoredOutput) -> Option<PathBuf> {
+        let is_below = |base: &Url| output.url.starts_with(base.as_str()) && self.to.bucket.is_none();
+        let is_local = output.url.starts_with("file:") || self.to.public_url.as_ref().is_some_and(is_below);
+        is_local.then(|| self.folder.join(&job.id).join(job.attempt.to_string()).join(&output.name))
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {

@@ -4,12 +4,17 @@ mod browser;
 mod commands;
 mod controls;
 mod hostile;
+mod live;
 mod memory;
 mod numbers;
+mod older;
 mod orders;
+mod pictures;
 mod ports;
 mod stores;
+mod stream;
 mod stuck;
+mod viewers;
 
 use super::support::{Agent, RedisServer, until};
 use browser::{Answer, ask};
