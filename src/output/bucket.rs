@@ -2,6 +2,7 @@
 //! In: chunks. Out: objects that appear whole or not at all.
 
 use super::cloud;
+use super::name::Taken;
 use super::place::{self, Place};
 use super::refusal::{Trouble, Whose};
 use super::upload::{Piece, Stored, Target, upload};
@@ -144,23 +145,23 @@ impl OutputStore for BucketStore {
         kind: &str,
         claimed: Option<&str>,
     ) -> Result<Box<dyn OutputWriter>, Failure> {
-        let (name, key) = self.place.next(suggested);
+        let (taken, key) = self.place.next(suggested);
         let target = Target {
             store: self.store.clone(),
             ear: self.ear.clone(),
             key: self.path(&key)?,
             whose: self.whose.clone(),
             patience: self.uploads.patience,
-            name: name.clone(),
+            name: taken.name().to_owned(),
             claimed: claimed.map(str::to_owned),
-            is_exclusive: !self.place.is_asked_for(),
+            is_exclusive: !self.place.is_shared(),
         };
-        let (pieces, taken) = mpsc::channel(WAITING);
+        let (pieces, received) = mpsc::channel(WAITING);
         let (answer, answered) = oneshot::channel();
         let stop = CancellationToken::new();
         let until = stop.clone();
         let task = async move {
-            if let Err(failure) = upload(target, taken, answer, until).await {
+            if let Err(failure) = upload(target, received, answer, until).await {
                 tell(Notice::UploadLeft { message: &failure.message });
             }
         };
@@ -169,7 +170,7 @@ impl OutputStore for BucketStore {
             pieces,
             answered,
             _stop: stop.drop_guard(),
-            name,
+            taken,
             kind: kind.to_owned(),
             url: self.base.as_ref().map(|base| place::url(base, &key)).unwrap_or_default(),
         }))
@@ -180,7 +181,7 @@ struct BucketWriter {
     pieces: mpsc::Sender<Piece>,
     answered: oneshot::Receiver<Result<Stored, Failure>>,
     _stop: DropGuard,
-    name: String,
+    taken: Taken,
     kind: String,
     url: String,
 }
@@ -205,11 +206,13 @@ impl OutputWriter for BucketWriter {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<StoredOutput, Failure> {
+        // From here on something may lie at its key, or be on its way there.
+        let name = self.taken.keep();
         self.send(Piece::End).await?;
         let gone = || Failure::of_host(Reason::InternalError, "the thread that uploads has ended");
         let stored = (&mut self.answered).await.unwrap_or_else(|_| Err(gone()))?;
         Ok(StoredOutput {
-            name: std::mem::take(&mut self.name),
+            name,
             kind: std::mem::take(&mut self.kind),
             media_type: stored.media_type,
             bytes: stored.bytes,

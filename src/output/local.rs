@@ -1,17 +1,15 @@
 //! Outputs in a local folder: `{OUTPUT_DIR}/{job}/{attempt}/{name}`.
 //! In: chunks. Out: files that appear whole or not at all.
 
-use super::{media_type, name};
+use super::name::{Names, Taken};
+use super::passed::Passed;
 use async_trait::async_trait;
 use bytes::Bytes;
 use connectors::contract::{OutputStore, OutputWriter, StoredOutput};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use url::Url;
@@ -24,13 +22,13 @@ pub struct LocalStore {
     folder: PathBuf,
     /// What stands for the folder in results, if others can reach it.
     shown_at: Option<Url>,
-    taken: Mutex<BTreeSet<String>>,
+    names: Names,
 }
 
 impl LocalStore {
     /// Outputs of this attempt of this job; the folder is made with the first of them.
     pub fn new(root: &Path, job: &str, attempt: u64) -> Self {
-        Self { folder: root.join(job).join(attempt.to_string()), shown_at: None, taken: Mutex::default() }
+        Self { folder: root.join(job).join(attempt.to_string()), shown_at: None, names: Names::default() }
     }
 
     /// The same, named in results as what lies below this address.
@@ -79,9 +77,9 @@ impl OutputStore for LocalStore {
         kind: &str,
         claimed: Option<&str>,
     ) -> Result<Box<dyn OutputWriter>, Failure> {
-        let chosen = name::unique(suggested, &mut self.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        let path = self.folder.join(&chosen);
-        let (folder, name) = (self.folder.clone(), chosen.clone());
+        let taken = self.names.unique(suggested);
+        let path = self.folder.join(taken.name());
+        let (folder, name) = (self.folder.clone(), taken.name().to_owned());
         let creating = tokio::task::spawn_blocking(move || PartFile::create(&folder, &name));
         let created = creating.await.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)));
         let (file, part) = created.map_err(|error| failed(&error))?;
@@ -90,12 +88,10 @@ impl OutputStore for LocalStore {
             part,
             path,
             shown_at: self.shown_at.clone(),
-            name: chosen,
+            taken,
             kind: kind.to_owned(),
             claimed: claimed.map(str::to_owned),
-            head: Vec::new(),
-            bytes: 0,
-            hash: Sha256::new(),
+            passed: Passed::default(),
         }))
     }
 }
@@ -154,21 +150,16 @@ struct LocalWriter {
     part: PartFile,
     path: PathBuf,
     shown_at: Option<Url>,
-    name: String,
+    taken: Taken,
     kind: String,
     claimed: Option<String>,
-    head: Vec<u8>,
-    bytes: u64,
-    hash: Sha256,
+    passed: Passed,
 }
 
 #[async_trait]
 impl OutputWriter for LocalWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<(), Failure> {
-        let room = media_type::HEAD - self.head.len().min(media_type::HEAD);
-        self.head.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        self.hash.update(&chunk);
-        self.bytes += chunk.len() as u64;
+        self.passed.take(&chunk);
         match &mut self.file {
             Some(file) => file.write_all(&chunk).await.map_err(|error| failed(&error))?,
             None => return Ok(()),
@@ -184,21 +175,22 @@ impl OutputWriter for LocalWriter {
             file.sync_all().await.map_err(|error| failed(&error))?;
         }
         reach(Point::OutputWritten);
+        let name = self.taken.keep();
         let (part, path) = (self.part, self.path.clone());
         let renaming = tokio::task::spawn_blocking(move || part.rename(&path)).await;
         renaming.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped))).map_err(|error| failed(&error))?;
         reach(Point::OutputRenamed);
         let absolute = std::path::absolute(&self.path).map_err(|error| failed(&error))?;
         let url = match &self.shown_at {
-            Some(base) => super::place::url(base, &self.name),
+            Some(base) => super::place::url(base, &name),
             None => Url::from_file_path(&absolute).map(String::from).unwrap_or_default(),
         };
         Ok(StoredOutput {
-            media_type: media_type::of(&self.head, self.claimed.as_deref(), &self.name),
-            name: self.name.clone(),
-            kind: self.kind.clone(),
-            bytes: self.bytes,
-            sha256: self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            media_type: self.passed.media_type(self.claimed.as_deref(), &name),
+            name,
+            kind: self.kind,
+            bytes: self.passed.bytes(),
+            sha256: self.passed.sha256(),
             url,
         })
     }

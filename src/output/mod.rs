@@ -9,6 +9,7 @@ mod local;
 mod media_type;
 mod name;
 mod outputs;
+mod passed;
 mod place;
 mod preview;
 mod refusal;

@@ -1,7 +1,8 @@
 //! File names that an engine suggests, made safe to write.
-//! In: any text. Out: one plain path component, unique within its folder.
+//! In: any text. Out: one plain path component, unique within its folder for as long as it is in use.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Longest name that is kept, in bytes; file systems allow 255.
 const LONGEST: usize = 120;
@@ -23,15 +24,58 @@ pub fn safe(suggested: &str) -> String {
     if stem.is_empty() { format!("output{extension}") } else { format!("{stem}{extension}") }
 }
 
-/// The same, changed if it is taken already.
-pub fn unique(suggested: &str, taken: &mut BTreeSet<String>) -> String {
-    free(safe(suggested), taken)
+/// The names in use in one folder.
+#[derive(Debug, Default)]
+pub struct Names(Arc<Mutex<BTreeSet<String>>>);
+
+/// A name in use. One that is dropped is free again: an output that broke off is begun anew under its own name.
+#[derive(Debug)]
+pub struct Taken {
+    name: String,
+    of: Option<Arc<Mutex<BTreeSet<String>>>>,
 }
 
-/// The name that a job asked for, with the extension of what the engine made if it has none, changed if it is taken.
-pub fn asked(name: &str, suggested: &str, taken: &mut BTreeSet<String>) -> String {
-    let extension = if split(name).1.is_empty() { split(suggested).1 } else { "" };
-    free(format!("{name}{extension}"), taken)
+impl Names {
+    /// What the engine suggests, made safe, and changed if it is taken already.
+    pub fn unique(&self, suggested: &str) -> Taken {
+        self.take(safe(suggested))
+    }
+
+    /// The name that a job asked for, with the extension of what the engine made if it has none, changed if it is taken.
+    pub fn asked(&self, name: &str, suggested: &str) -> Taken {
+        let suggested = safe(suggested);
+        let extension = if split(name).1.is_empty() { split(&suggested).1 } else { "" };
+        self.take(format!("{name}{extension}"))
+    }
+
+    fn take(&self, name: String) -> Taken {
+        Taken { name: free(name, &mut locked(&self.0)), of: Some(self.0.clone()) }
+    }
+}
+
+impl Taken {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// It stays in use: something may bear it from now on.
+    pub fn keep(&mut self) -> String {
+        self.of = None;
+        self.name.clone()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(of) = &self.of {
+            locked(of).remove(&self.name);
+        }
+    }
+}
+
+fn locked(names: &Mutex<BTreeSet<String>>) -> MutexGuard<'_, BTreeSet<String>> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn free(name: String, taken: &mut BTreeSet<String>) -> String {
@@ -91,16 +135,20 @@ mod tests {
 
     #[test]
     fn a_name_that_was_asked_for_is_kept_and_gets_an_extension() {
-        let mut taken = BTreeSet::new();
+        let taken = Names::default();
         let names = [("portrait", "x.png"), ("portrait", "y.png"), ("a.webp", "x.png"), ("v1.5 final", "noext")];
-        let names: Vec<String> = names.iter().map(|(name, suggested)| asked(name, suggested, &mut taken)).collect();
+        let names: Vec<String> = names.iter().map(|(name, suggested)| taken.asked(name, suggested).keep()).collect();
         assert_eq!(names, ["portrait.png", "portrait-2.png", "a.webp", "v1.5 final"]);
     }
 
     #[test]
     fn equal_names_do_not_overwrite_each_other() {
-        let mut taken = BTreeSet::new();
-        let names: Vec<String> = (0..3).map(|_| unique("a.png", &mut taken)).collect();
-        assert_eq!(names, ["a.png", "a-2.png", "a-3.png"]);
+        let names = Names::default();
+        let kept: Vec<String> = (0..3).map(|_| names.unique("a.png").keep()).collect();
+        assert_eq!(kept, ["a.png", "a-2.png", "a-3.png"]);
+        let (first, second) = (names.unique("b.png"), names.unique("b.png"));
+        assert_eq!((first.name(), second.name()), ("b.png", "b-2.png"));
+        drop(first);
+        assert_eq!(names.unique("b.png").name(), "b.png");
     }
 }

@@ -1,12 +1,10 @@
 //! Where outputs lie in a bucket: `{prefix}/{job}/{attempt}/{name}`, or where the job asked for.
 //! In: the job and the bucket's prefix. Out: names and keys that lead nowhere else, and their URLs.
 
-use super::name;
+use super::name::{Names, Taken};
 use connectors::contract::Job;
 use connectors::failure::{Failure, Reason};
 use serde_json::Value;
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use url::Url;
 
 /// Longest key that every store takes is 1024 bytes; names and numbers come behind this.
@@ -18,7 +16,9 @@ const LONGEST_PART: usize = 235;
 pub struct Place {
     folder: String,
     asked: Option<String>,
-    taken: Mutex<BTreeSet<String>>,
+    /// No folder of the attempt's own is in its keys.
+    is_shared: bool,
+    names: Names,
 }
 
 impl Place {
@@ -32,7 +32,8 @@ impl Place {
         folder.extend(segments("ctx.prefix", text(&job.ctx, "prefix")?)?);
         let mut asked = segments("ctx.filename", text(&job.ctx, "filename")?)?;
         let name = asked.pop();
-        if name.is_none() || !is_jobs_own {
+        let is_shared = name.is_some() && is_jobs_own;
+        if !is_shared {
             folder.extend([job.id.clone(), job.attempt.to_string()]);
         }
         folder.extend(asked);
@@ -41,23 +42,23 @@ impl Place {
             let message = format!("ctx.prefix and ctx.filename together must be shorter than {LONGEST} bytes");
             return Err(Failure::new(Reason::InvalidFormat, message));
         }
-        Ok(Self { folder, asked: name, taken: Mutex::default() })
+        Ok(Self { folder, asked: name, is_shared, names: Names::default() })
     }
 
-    /// Whether a key may hold what an earlier attempt stored.
-    pub fn is_asked_for(&self) -> bool {
-        self.asked.is_some()
+    /// Whether other attempts use its keys, too.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// The next output's name and key.
-    pub fn next(&self, suggested: &str) -> (String, String) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = match &self.asked {
-            Some(asked) => name::asked(asked, &name::safe(suggested), &mut taken),
-            None => name::unique(suggested, &mut taken),
+    pub fn next(&self, suggested: &str) -> (Taken, String) {
+        let taken = match &self.asked {
+            Some(asked) => self.names.asked(asked, suggested),
+            None => self.names.unique(suggested),
         };
-        let key = if self.folder.is_empty() { name.clone() } else { format!("{}/{name}", self.folder) };
-        (name, key)
+        let name = taken.name();
+        let key = if self.folder.is_empty() { name.to_owned() } else { format!("{}/{name}", self.folder) };
+        (taken, key)
     }
 }
 

@@ -7,7 +7,7 @@
 //!   failed, dropped, stopped ──▶ parts in flight end ──▶ aborted, tried for a while
 //! ```
 
-use super::media_type;
+use super::passed::Passed;
 use super::refusal::Whose;
 use super::transfer::{Transfer, stopped};
 use super::wire::{Ear, Patience};
@@ -15,7 +15,6 @@ use bytes::{Bytes, BytesMut};
 use connectors::failure::Failure;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStore};
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -78,16 +77,13 @@ struct Upload<'a> {
     stop: &'a CancellationToken,
     transfer: Transfer<'a>,
     part: BytesMut,
-    head: Vec<u8>,
-    bytes: u64,
-    hash: Sha256,
+    passed: Passed,
 }
 
 impl<'a> Upload<'a> {
     fn new(target: &'a Target, stop: &'a CancellationToken) -> Self {
         let transfer = Transfer::new(target, stop);
-        let (part, head) = (BytesMut::new(), Vec::new());
-        Self { target, stop, transfer, part, head, bytes: 0, hash: Sha256::new() }
+        Self { target, stop, transfer, part: BytesMut::new(), passed: Passed::default() }
     }
 
     async fn run(&mut self, mut pieces: mpsc::Receiver<Piece>) -> Result<Stored, Failure> {
@@ -101,10 +97,7 @@ impl<'a> Upload<'a> {
     }
 
     async fn take(&mut self, mut chunk: &[u8]) -> Result<(), Failure> {
-        let room = media_type::HEAD - self.head.len().min(media_type::HEAD);
-        self.head.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        self.hash.update(chunk);
-        self.bytes += chunk.len() as u64;
+        self.passed.take(chunk);
         while !chunk.is_empty() {
             if self.part.is_empty() {
                 // A part that grows as it fills would lie about twice, and what is not written to costs nothing.
@@ -125,7 +118,7 @@ impl<'a> Upload<'a> {
     }
 
     fn media_type(&self) -> String {
-        media_type::of(&self.head, self.target.claimed.as_deref(), &self.target.name)
+        self.passed.media_type(self.target.claimed.as_deref(), &self.target.name)
     }
 
     async fn send_part(&mut self) -> Result<(), Failure> {
@@ -138,14 +131,13 @@ impl<'a> Upload<'a> {
             if !self.part.is_empty() {
                 self.send_part().await?;
             }
-            self.transfer.complete(self.bytes).await?;
+            self.transfer.complete(self.passed.bytes()).await?;
         } else {
             let (all, attributes) = (std::mem::take(&mut self.part).freeze(), self.attributes());
             self.transfer.put(all, attributes).await?;
         }
-        self.transfer.confirm(self.bytes).await?;
-        let sha256 = std::mem::take(&mut self.hash).finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Stored { bytes: self.bytes, sha256, media_type: self.media_type() })
+        self.transfer.confirm(self.passed.bytes()).await?;
+        Ok(Stored { bytes: self.passed.bytes(), sha256: self.passed.sha256(), media_type: self.media_type() })
     }
 }
 

@@ -10,8 +10,8 @@ fn asked_for(address: SocketAddr, attempt: u64) -> Job {
 }
 
 /// An attempt whose only output has arrived, and that never hears of it: it was stopped meanwhile.
-async fn stopped_at_the_end(outputs: &Outputs, server: &S3Server, proxy: &FaultProxy) {
-    let store = outputs.of(&asked_for(proxy.address(), 1)).unwrap();
+async fn stopped_at_the_end(outputs: &Outputs, job: &Job, server: &S3Server, proxy: &FaultProxy) {
+    let store = outputs.of(job).unwrap();
     let mut writer = store.create("a.txt", "text", None).await.unwrap();
     writer.write(Bytes::from_static(b"of the first attempt")).await.unwrap();
     proxy.set(Way::ToClient, Fault::Stall);
@@ -26,13 +26,23 @@ async fn stopped_at_the_end(outputs: &Outputs, server: &S3Server, proxy: &FaultP
 async fn a_name_that_a_job_asked_for_is_not_removed_under_a_later_attempt() {
     let (server, proxy) = server().await;
     let first = outputs_of_jobs(proxy.address());
-    stopped_at_the_end(&first, &server, &proxy).await;
+    stopped_at_the_end(&first, &asked_for(proxy.address(), 1), &server, &proxy).await;
     let second = outputs_of_jobs(server.address);
     let bytes = Bytes::from_static(b"of the second");
     store(&second, &asked_for(server.address, 2), "a.txt", &bytes).await.unwrap();
     proxy.set(Way::ToClient, Fault::Pass);
     settled(&first).await;
     assert_eq!(std::fs::read(server.object(BUCKET, "u/mine.txt")).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn a_name_that_a_job_asked_for_in_the_workers_bucket_is_of_its_attempt_and_goes_with_it() {
+    let (server, proxy) = server().await;
+    let outputs = outputs_at(proxy.address(), BUCKET, SECRET);
+    stopped_at_the_end(&outputs, &job(json!({ "filename": "mine.txt" })), &server, &proxy).await;
+    proxy.set(Way::ToClient, Fault::Pass);
+    settled(&outputs).await;
+    assert_eq!(server.keys(BUCKET), [""; 0]);
 }
 
 #[tokio::test]

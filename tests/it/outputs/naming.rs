@@ -36,6 +36,35 @@ async fn equal_names_within_an_attempt_are_told_apart() {
 }
 
 #[tokio::test]
+async fn an_output_that_broke_off_is_begun_anew_under_its_own_name() {
+    let (server, folder) = (S3Server::start(&[BUCKET]).await, tempfile::tempdir().unwrap());
+    let asked_for = json!({ "storage": storage(server.address), "filename": "mine.txt" });
+    let places = [
+        (outputs_of_jobs(server.address), asked_for, "mine.txt"),
+        (outputs_at(server.address, BUCKET, SECRET), Value::Null, "a.txt"),
+        (Outputs::in_folder(folder.path()), Value::Null, "a.txt"),
+    ];
+    for (outputs, ctx, name) in places {
+        let store = outputs.of(&job(ctx)).unwrap();
+        let mut broken = store.create("a.txt", "text", None).await.unwrap();
+        send(&mut broken, &bytes(6 << 20)).await.unwrap();
+        drop(broken);
+        let mut writer = store.create("a.txt", "text", None).await.unwrap();
+        writer.write(Bytes::from_static(b"whole")).await.unwrap();
+        let stored = writer.finish().await.unwrap();
+        settled(&outputs).await;
+        assert_eq!(stored.name, name);
+    }
+    assert_eq!((server.leftovers(), server.keys(BUCKET)), (vec![], vec!["base/j-1/1/a.txt".into(), "mine.txt".into()]));
+    let there = [
+        server.object(BUCKET, "base/j-1/1/a.txt"),
+        server.object(BUCKET, "mine.txt"),
+        folder.path().join("j-1/1/a.txt"),
+    ];
+    assert!(there.iter().all(|file| std::fs::read(file).unwrap() == b"whole"));
+}
+
+#[tokio::test]
 async fn a_bucket_of_the_workers_own_is_lent_without_credentials() {
     let server = S3Server::start(&[BUCKET]).await;
     let outputs = outputs_at(server.address, BUCKET, SECRET);
