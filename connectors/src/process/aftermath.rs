@@ -19,9 +19,13 @@ impl Process {
         let strays = async || self.instance.session().await.map_or(0, |session| session.strays(service_job_id));
         sleep(watch / ON_ITS_WAY).await;
         let before = strays().await;
+        // What was left behind by its last write is not what is looked for.
+        let _ = tokio::fs::remove_dir_all(&folder).await;
         sleep(watch).await;
         let reports = strays().await.saturating_sub(before);
-        let writes = tokio::fs::remove_dir_all(&folder).await.is_ok();
+        // One that writes at this moment is in the way of the removal: that there is a folder says enough.
+        let writes = tokio::fs::try_exists(&folder).await.unwrap_or_default();
+        let _ = tokio::fs::remove_dir_all(&folder).await;
         match (reports, writes) {
             (0, false) => Aftermath::Still,
             (0, true) => Aftermath::GoesOn(

@@ -56,7 +56,7 @@ pub(super) async fn run(chosen: &Chosen, file: &Path, job: &Path, outputs: Optio
     }
     let payload = if is_job { body["payload"].clone() } else { body };
     let one = healthy(&loaded).await?;
-    let id = format!("try-{}", uuid::Uuid::new_v4().simple());
+    let id = format!("try-{:08x}", uuid::Uuid::new_v4().as_fields().0);
     let job = Job { id, attempt: ATTEMPT, service, payload, ctx: Value::Null };
     let place = Place::new(outputs, &job.id)?;
     let outputs = Outputs::in_folder(&place.root).of(&job).map_err(|failure| Failed::usage(failure.message))?;
@@ -116,7 +116,7 @@ impl Place {
         let root = match chosen {
             Some(root) => root,
             None => {
-                let root = std::env::temp_dir().join(format!("gpu-worker-outputs-{job}"));
+                let root = std::env::temp_dir().join(format!("gpu-worker-{job}-outputs"));
                 std::fs::DirBuilder::new().mode(0o700).create(&root)?;
                 root
             }
