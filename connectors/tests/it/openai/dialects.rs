@@ -211,6 +211,18 @@ async fn parts_of_keys_and_prompts_that_a_server_repeats_reach_nobody() {
 }
 
 #[tokio::test]
+async fn the_words_of_the_api_itself_stay_in_a_message() {
+    let server = stand_in().await;
+    let said = "`image_url` is not supported by this model in a message of the role `assistant`";
+    server.answer(Answer::json(400, &json!({"error": {"message": said}})));
+    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8gd29ybGQ="}});
+    let messages = json!([{"role": "assistant", "content": [picture]}]);
+    let failed =
+        failure(run(&server, "openai_text", json!({ "messages": messages, "model": "stand-in-text" })).await.0);
+    assert!(failed.message.ends_with(said), "{failed}");
+}
+
+#[tokio::test]
 async fn a_name_that_leads_nowhere_and_a_server_without_tls_have_their_reasons() {
     let server = stand_in().await;
     let long = format!("http://{}.example.org", "x".repeat(64));
