@@ -132,7 +132,7 @@ async fn a_text_that_its_server_has_ended_is_whole_whatever_becomes_of_the_conne
         let server = stand_in().await;
         let stream = chunk("{\"content\":\"whole\"}") + END;
         server.answer(Answer::events(&[stream.as_bytes()]).then(then));
-        let openai = connector_with(&server.url(), Timing { idle: Duration::from_millis(50), ..timing() });
+        let openai = connector_with(&server.url(), Timing { idle: Duration::from_millis(300), ..timing() });
         let (ended, _) = run_on(&openai, "openai_text", json!({ "prompt": "?", "model": "stand-in-text" })).await;
         assert_eq!(ended.unwrap().data["text"], "whole", "{then:?}");
     }
