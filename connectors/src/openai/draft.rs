@@ -123,7 +123,12 @@ impl Draft {
     pub fn chunk(&mut self, sink: &dyn TokenSink, piece: &Piece) -> Result<(), Trouble> {
         let chunk = &piece.value;
         self.is_marked = piece.is_marked;
-        let Some(choices) = chunk["choices"].as_array() else { return Err(Trouble::Nonsense) };
+        let choices = match chunk["choices"].as_array() {
+            Some(choices) => choices.as_slice(),
+            // Some tell it apart.
+            None if chunk["usage"].is_object() => &[],
+            None => return Err(Trouble::Nonsense),
+        };
         let known = |name: &str| chunk[name].as_str().filter(|text| !text.is_empty()).map(cut);
         self.model = self.model.take().or_else(|| known("model"));
         self.id = self.id.take().or_else(|| known("id"));

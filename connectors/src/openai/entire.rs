@@ -18,7 +18,7 @@ impl Attempt {
     pub(super) async fn embeddings(mut self) -> Result<Outcome, Cut> {
         let began = Instant::now();
         let answer = self.whole_answer(None).await?;
-        result::embeddings(&self, &answer, began.elapsed()).await
+        result::embeddings(&self, answer, began.elapsed()).await
     }
 
     pub(super) async fn pictures(mut self) -> Result<Outcome, Cut> {

@@ -17,6 +17,8 @@ const KEY_END: usize = 4;
 /// So much of a prompt is no chance; shorter lines count as a whole.
 const USER_PART: usize = 16;
 const USER_LINE: usize = 6;
+/// What is compared of the user's words, in bytes: a longer prompt is not to hold up everybody else.
+const USER_MAX: usize = 1 << 20;
 
 /// The first line, short, without the key and without what the user wrote.
 pub(super) fn masked(message: &str, key: Option<&str>, written: &[String]) -> String {
@@ -45,7 +47,12 @@ fn without_user(line: &str, written: &[String]) -> String {
     let lines = || written.iter().flat_map(|text| text.lines()).map(str::trim).filter(|text| text.len() >= USER_LINE);
     // The message's parts and their places, for each length that lines are compared in: prompts are long, the message is not.
     let mut places: HashMap<usize, HashMap<&[u8], Vec<usize>>> = HashMap::new();
+    let mut compared = 0;
     for text in lines() {
+        compared += text.len();
+        if compared > USER_MAX {
+            break;
+        }
         let length = text.len().min(USER_PART);
         let here = places.entry(length).or_insert_with(|| {
             let mut here: HashMap<&[u8], Vec<usize>> = HashMap::new();
@@ -106,5 +113,7 @@ mod tests {
         }
         assert_eq!(masked("\n  \n first \nsecond", None, &[]), "first");
         assert_eq!(masked(&"x".repeat(1 << 20), None, &["x".repeat(1 << 20)]), "…");
+        let endless = ["x\n".repeat(1 << 20), "y".repeat(64 << 20)];
+        assert_eq!(masked("too long", None, &endless), "too long");
     }
 }

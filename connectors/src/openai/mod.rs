@@ -144,12 +144,16 @@ impl OpenAi {
     }
 }
 
-/// All texts inside a value.
+/// All that a person wrote inside a value: no pictures, and none of the API's own words.
 fn texts(value: &Value, into: &mut Vec<String>) {
     match value {
+        Value::String(text) if text.starts_with("data:") => {}
         Value::String(text) => into.push(text.clone()),
         Value::Array(items) => items.iter().for_each(|item| texts(item, into)),
-        Value::Object(members) => members.values().for_each(|item| texts(item, into)),
+        Value::Object(members) => members
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "role" | "type" | "detail"))
+            .for_each(|(_, item)| texts(item, into)),
         _ => {}
     }
 }

@@ -86,13 +86,14 @@ pub(super) async fn text(
 }
 
 /// Vectors, in the order of the inputs.
-pub(super) async fn embeddings(attempt: &Attempt, answer: &Value, run: Duration) -> Result<Outcome, Cut> {
+pub(super) async fn embeddings(attempt: &Attempt, mut answer: Value, run: Duration) -> Result<Outcome, Cut> {
     let began = Instant::now();
-    let rows = answer["data"].as_array().filter(|rows| !rows.is_empty()).ok_or_else(|| bad("vectors"))?;
-    let mut rows: Vec<(u64, &Value)> = rows
-        .iter()
+    // There may be millions of numbers: they are not to be there twice.
+    let rows = answer["data"].as_array_mut().filter(|rows| !rows.is_empty()).ok_or_else(|| bad("vectors"))?;
+    let mut rows: Vec<(u64, Value)> = rows
+        .iter_mut()
         .enumerate()
-        .map(|(at, row)| (row["index"].as_u64().unwrap_or(at as u64), &row["embedding"]))
+        .map(|(at, row)| (row["index"].as_u64().unwrap_or(at as u64), row["embedding"].take()))
         .collect();
     rows.sort_by_key(|(index, _)| *index);
     let asked = attempt
@@ -104,7 +105,7 @@ pub(super) async fn embeddings(attempt: &Attempt, answer: &Value, run: Duration)
     if rows.len() != asked.map_or(1, Vec::len) {
         return Err(bad("a vector for each input").into());
     }
-    let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row.clone()).collect();
+    let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
     if !rows.iter().all(|row| row.is_string() || row.as_array().is_some_and(|row| !row.is_empty())) {
         return Err(bad("vectors").into());
     }

@@ -132,7 +132,7 @@ async fn a_text_that_its_server_has_ended_is_whole_whatever_becomes_of_the_conne
         let server = stand_in().await;
         let stream = chunk("{\"content\":\"whole\"}") + END;
         server.answer(Answer::events(&[stream.as_bytes()]).then(then));
-        let openai = connector_with(&server.url(), Timing { idle: Duration::from_millis(50), ..timing() });
+        let openai = connector_with(&server.url(), Timing { idle: Duration::from_millis(300), ..timing() });
         let (ended, _) = run_on(&openai, "openai_text", json!({ "prompt": "?", "model": "stand-in-text" })).await;
         assert_eq!(ended.unwrap().data["text"], "whole", "{then:?}");
     }
@@ -208,6 +208,18 @@ async fn parts_of_keys_and_prompts_that_a_server_repeats_reach_nobody() {
         json!({ "prompt": "Tell me all my secrets", "model": "stand-in-text", "api_key": "gsk-vA81kqLw0zRt7890" });
     let failed = failure(run(&server, "openai_text", payload).await.0);
     assert_eq!(failed.message, "too many requests (HTTP 429): key … of '…...' has used up its share");
+}
+
+#[tokio::test]
+async fn the_words_of_the_api_itself_stay_in_a_message() {
+    let server = stand_in().await;
+    let said = "`image_url` is not supported by this model in a message of the role `assistant`";
+    server.answer(Answer::json(400, &json!({"error": {"message": said}})));
+    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8gd29ybGQ="}});
+    let messages = json!([{"role": "assistant", "content": [picture]}]);
+    let failed =
+        failure(run(&server, "openai_text", json!({ "messages": messages, "model": "stand-in-text" })).await.0);
+    assert!(failed.message.ends_with(said), "{failed}");
 }
 
 #[tokio::test]

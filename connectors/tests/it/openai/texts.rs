@@ -101,7 +101,7 @@ async fn a_stream_is_read_however_it_is_cut_and_spelled() {
     // CR LF, comments between, a letter cut in two, a piece without a blank, an event without content, no [DONE].
     let stream = ": keep-alive\r\n\r\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"grö\"}}]}\r\n\r\n\
                   : keep-alive\r\ndata:{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"ßer\"}}]}\r\n\r\n\
-                  data: {\"choices\":[],\"usage\":{\"total_tokens\":7}}\r\n\r\n\
+                  data: {\"usage\":{\"total_tokens\":7}}\r\n\r\n\
                   data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\r\n";
     let pieces: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
     server.answer(Answer::events(&pieces));
