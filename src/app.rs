@@ -9,6 +9,7 @@
 mod beats;
 mod build;
 mod check;
+mod drivers;
 pub mod engine_files;
 mod gpus;
 mod machine;
@@ -17,7 +18,8 @@ mod places;
 mod roster;
 mod settling;
 
-pub use build::{Built, Driven, drivers, gpu_facts, limits, space};
+pub use build::{Built, gpu_facts, limits, space};
+pub use drivers::{Driven, drivers};
 
 use crate::config::Config;
 use crate::input::Inputs;
