@@ -10,6 +10,7 @@ mod beats;
 mod build;
 mod check;
 mod controls;
+mod drivers;
 pub mod engine_files;
 mod gpus;
 mod machine;
@@ -19,7 +20,8 @@ mod roster;
 mod settling;
 mod siblings;
 
-pub use build::{Built, Driven, drivers, gpu_facts, limits, space};
+pub use build::{Built, gpu_facts, limits, space};
+pub use drivers::{Driven, drivers};
 
 use crate::config::Config;
 use crate::input::Inputs;

@@ -1,9 +1,9 @@
 //! A URL from host, port and encryption, which the reference gives under names of their own.
 //! In: the layers and one address of the table. Out: the URL with the names it was made of, in the layer of its strongest part.
 
+use super::address_parts::Address;
 use super::report::{Origin, Report};
 use super::source::{Entry, Layer};
-use super::table::Address;
 use super::value::boolean;
 use url::Url;
 

@@ -1,8 +1,9 @@
 //! The example env file and the page of documentation, both written from the table.
 //! In: the table. Out: the texts of `.env.worker.example` and `docs/configuration.md`; a test compares them with the files.
 
+use super::address_parts::ADDRESSES;
 use super::former::{Former, RESERVED, RETIRED};
-use super::table::{ADDRESSES, VARIABLES};
+use super::table::VARIABLES;
 use super::variable::{Conversion, Group, Mark, Preset, Variable};
 
 const EXAMPLE_HEAD: &str = "\

@@ -6,6 +6,7 @@
 //! ```
 
 mod address;
+mod address_parts;
 mod allowed_host;
 mod build;
 mod dashboard;

@@ -1,11 +1,12 @@
 //! Which names are known, and what is said about those that do nothing.
 //! In: the names of each layer. Out: faults for unknown names of file and flags, warnings for retired ones and near misses.
 
+use super::address_parts::ADDRESSES;
 use super::former::{Former, RESERVED, RETIRED};
 use super::nearest::nearest;
 use super::report::{Origin, Report};
 use super::source::{Entry, Layer, Sources};
-use super::table::{ADDRESSES, VARIABLES};
+use super::table::VARIABLES;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 

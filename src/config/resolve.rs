@@ -2,10 +2,11 @@
 //! In: the three layers. Out: one checked value for each variable with the place it comes from; faults for values that are
 //! wrong and for two names that say two things.
 
+use super::address_parts::ADDRESSES;
 use super::mask::quoted;
 use super::report::{Origin, Report};
 use super::source::Layer;
-use super::table::{ADDRESSES, VARIABLES};
+use super::table::VARIABLES;
 use super::value::{self, Value};
 use super::variable::{Conversion, Mark, Preset, Variable};
 use super::{address, mask};

@@ -1,11 +1,15 @@
 //! The agent's configuration as typed values: what the rest of the program reads.
 //! In: nothing. Out: the structs that `config` fills from flags, environment, env file and defaults.
 
+mod engines;
+mod outputs;
+
+pub use engines::{EngineFiles, Engines, HttpEngine, OpenAiEngine, SimulationEngine};
+pub use outputs::{Bucket, Cloud, Outputs};
 use secrecy::SecretString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use url::Url;
 
 /// Everything that can be configured, checked whole before anything is opened.
 #[derive(Debug, Clone)]
@@ -179,127 +183,6 @@ pub struct WorkerTraits {
     /// Custom capabilities under the names of the reference (`features`, `sla_tier`, `max_batch_size`,
     /// `debugging_enabled` …): texts, numbers, booleans, lists of texts.
     pub custom: serde_json::Map<String, serde_json::Value>,
-}
-
-/// The engines to drive.
-#[derive(Debug, Clone, Default)]
-pub struct Engines {
-    /// ComfyUI servers, in order: the Nth belongs to the Nth GPU unless `gpus` says otherwise.
-    pub comfyui: Option<HttpEngine>,
-    /// AUTOMATIC1111 servers, likewise.
-    pub a1111: Option<HttpEngine>,
-    /// Servers of the OpenAI API.
-    pub openai: Option<OpenAiEngine>,
-    /// The built-in simulation.
-    pub simulation: Option<SimulationEngine>,
-    /// Engines that are files.
-    pub files: EngineFiles,
-}
-
-/// Engines that are files of `CONNECTORS_DIR`.
-#[derive(Debug, Clone, Default)]
-pub struct EngineFiles {
-    /// `CONNECTORS_DIR`.
-    pub dir: Option<PathBuf>,
-    /// `CONNECTORS_MEMORY_GB`, in bytes.
-    pub memory: Option<u64>,
-    /// Variables that begin with `CONNECTOR_`: what such engines may be given.
-    pub secrets: std::collections::BTreeMap<String, SecretString>,
-    /// What of the agent's own environment an executable may see.
-    pub inherited: Vec<(String, String)>,
-}
-
-/// An engine reached over HTTP.
-#[derive(Debug, Clone)]
-pub struct HttpEngine {
-    /// Base URLs without a path at the end.
-    pub urls: Vec<Url>,
-    /// `COMFYUI_GPUS`: the GPU index of each URL.
-    pub gpus: Option<Vec<u32>>,
-    /// Basic authentication.
-    pub username: Option<String>,
-    /// Basic authentication.
-    pub password: Option<SecretString>,
-    /// Sent as a bearer token.
-    pub api_key: Option<SecretString>,
-}
-
-/// Servers of the OpenAI API.
-#[derive(Debug, Clone)]
-pub struct OpenAiEngine {
-    /// Base URLs, with or without `/v1`.
-    pub urls: Vec<Url>,
-    /// `OPENAI_GPUS`: the GPU index of each URL; none: they are bound to no GPU.
-    pub gpus: Option<Vec<u32>>,
-    /// Sent as a bearer token.
-    pub api_key: Option<SecretString>,
-    /// `OPENAI_SERVICES`; empty: what the server has routes for.
-    pub services: Vec<String>,
-    /// `OPENAI_MODELS`.
-    pub models: Vec<String>,
-    /// `OPENAI_CONCURRENCY`: jobs at once on each.
-    pub concurrency: Option<u32>,
-}
-
-/// The built-in simulation.
-#[derive(Debug, Clone)]
-pub struct SimulationEngine {
-    /// `SIMULATION_SERVICES`: services beside `simulation` that it answers.
-    pub services: Vec<String>,
-}
-
-/// Where outputs go, beside the local folder.
-#[derive(Debug, Clone, Default)]
-pub struct Outputs {
-    /// `OUTPUT_STORE`; `None` = the local folder.
-    pub bucket: Option<Bucket>,
-    /// `OUTPUT_PUBLIC_URL`.
-    pub public_url: Option<Url>,
-    /// `OUTPUT_ENDPOINTS`: hosts, with or without port.
-    pub endpoints: Vec<String>,
-}
-
-/// A bucket (Azure: a container) and the way into it.
-#[derive(Debug, Clone)]
-pub struct Bucket {
-    /// Its name.
-    pub name: String,
-    /// Where in it outputs go, without slashes at its ends; may be empty.
-    pub prefix: String,
-    /// Whose it is.
-    pub cloud: Cloud,
-}
-
-/// Whose bucket it is, and the credentials.
-#[derive(Debug, Clone)]
-pub enum Cloud {
-    /// Amazon, or what speaks its language.
-    S3 {
-        /// `AWS_ENDPOINT_URL`; `None` = Amazon.
-        endpoint: Option<Url>,
-        /// `AWS_REGION`.
-        region: String,
-        /// `OUTPUT_PATH_STYLE`.
-        path_style: bool,
-        /// `AWS_ACCESS_KEY_ID`.
-        key_id: String,
-        /// `AWS_SECRET_ACCESS_KEY`.
-        secret: SecretString,
-        /// `AWS_SESSION_TOKEN`.
-        token: Option<SecretString>,
-    },
-    /// Google.
-    Google {
-        /// `GOOGLE_APPLICATION_CREDENTIALS`, read: the key of a service account, as JSON.
-        key: SecretString,
-    },
-    /// Azure.
-    Azure {
-        /// `AZURE_STORAGE_ACCOUNT`.
-        account: String,
-        /// `AZURE_STORAGE_KEY`.
-        key: SecretString,
-    },
 }
 
 /// The local dashboard.

@@ -1,26 +1,11 @@
 //! The table of variables: every setting once, with its other names, default, kind and one line of documentation.
-//! In: nothing. Out: `VARIABLES`, from which loader, documentation, example and `config show` are made, and `ADDRESSES`.
+//! In: nothing. Out: `VARIABLES`, from which loader, documentation, example and `config show` are made.
 
 use super::variable::Kind::*;
 use super::variable::Mark::{Essential, Plain, Secret};
 use super::variable::Preset::{Derived, Is, Unset};
 use super::variable::Unit::{Hours, Milliseconds, Minutes, Seconds};
 use super::variable::{Alias, Conversion, Group, Kind, Variable};
-
-/// A URL given as host, port and encryption under names of their own.
-#[derive(Debug)]
-pub struct Address {
-    /// The variable that it composes.
-    pub target: &'static str,
-    /// Names of the host.
-    pub host: &'static [&'static str],
-    /// Names of the port.
-    pub port: &'static [&'static str],
-    /// Names of the switch for https.
-    pub secure: &'static [&'static str],
-    /// Port when none is given.
-    pub default_port: u16,
-}
 
 const LEVELS: Kind = Choice(&[
     ("error", "error"),
@@ -300,35 +285,3 @@ pub static VARIABLES: &[Variable] = table! {
             "Names under which the dashboard may be asked beside its own addresses, such as gpu1.example.org or proxy.example.org:443."
     }
 };
-
-/// Every address that may be given in parts.
-pub static ADDRESSES: &[Address] = &[
-    Address {
-        target: "COMFYUI_URL",
-        host: &["COMFYUI_HOST"],
-        port: &["COMFYUI_PORT", "COMFYUI_BASE_PORT"],
-        secure: &["COMFYUI_SECURE"],
-        default_port: 8188,
-    },
-    Address {
-        target: "COMFYUI_URL",
-        host: &["WORKER_COMFYUI_REMOTE_HOST"],
-        port: &["WORKER_COMFYUI_REMOTE_PORT"],
-        secure: &["WORKER_COMFYUI_REMOTE_SECURE"],
-        default_port: 8188,
-    },
-    Address {
-        target: "COMFYUI_URL",
-        host: &["WORKER_COMFYUI_HOST"],
-        port: &["WORKER_COMFYUI_PORT"],
-        secure: &["WORKER_COMFYUI_USE_SSL"],
-        default_port: 8188,
-    },
-    Address {
-        target: "A1111_URL",
-        host: &["A1111_HOST", "WORKER_A1111_HOST"],
-        port: &["A1111_PORT", "A1111_BASE_PORT", "WORKER_A1111_PORT"],
-        secure: &[],
-        default_port: 7860,
-    },
-];

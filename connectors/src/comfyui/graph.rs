@@ -1,8 +1,8 @@
 //! The graph of a job: found in the payload, checked, and marked as this attempt's.
 //! In: a payload. Out: an API-format graph that ComfyUI can be given, or an error that says how to get one.
 
+use super::node::{EXPORT, check_node};
 use super::refusal::is_model_file;
-use crate::contract::Job;
 use crate::failure::{Failure, Reason};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -183,75 +183,6 @@ pub(super) struct Field {
     pub input: String,
 }
 
-const EXPORT: &str = "in ComfyUI choose Workflow > Export (API) and submit that file";
-
-fn check_node(id: &str, node: &Value) -> Result<(), Failure> {
-    let id: String = id.chars().take(80).collect();
-    let Some(class) = node.get("class_type").and_then(Value::as_str) else {
-        let what = format!("node `{id}` of the workflow has no class_type; {EXPORT}");
-        return Err(Failure::new(Reason::InvalidFormat, what));
-    };
-    let class: String = class.chars().take(80).collect();
-    if !node.get("inputs").is_some_and(Value::is_object) {
-        let what =
-            format!("node `{id}` ({class}) of the workflow has no inputs; give `\"inputs\": {{}}` if it needs none");
-        return Err(Failure::new(Reason::InvalidFormat, what));
-    }
-    let prefix = node.pointer("/inputs/filename_prefix").and_then(Value::as_str).unwrap_or_default();
-    if leads_out(prefix) {
-        let what = format!("node `{id}` ({class}): its filename_prefix leads out of ComfyUI's output folder");
-        return Err(Failure::new(Reason::InvalidPayload, what));
-    }
-    if class == "SaveImageWebsocket" {
-        let what = format!(
-            "node `{id}` (SaveImageWebsocket) sends its pictures to a socket and keeps none, so they would be lost \
-             with the connection; use SaveImage"
-        );
-        return Err(Failure::new(Reason::UnsupportedOperation, what));
-    }
-    Ok(())
-}
-
-/// No save node writes there; each attempt would fail the same way.
-fn leads_out(prefix: &str) -> bool {
-    let mut depth = 0;
-    prefix.split(['/', '\\']).any(|part| {
-        depth += match part {
-            ".." => -1,
-            "" | "." => 0,
-            _ => 1,
-        };
-        depth < 0
-    })
-}
-
-/// The end that every file prefix of this attempt gets: job, attempt, and enough of the prompt id to be unique.
-pub(super) fn mark(job: &Job, prompt_id: &str) -> String {
-    format!("{}{}-{}", mark_start(job), job.attempt, &mark_end(prompt_id))
-}
-
-/// The name without the mark, as the user chose it. The attempt may be an earlier one's.
-pub(super) fn unmarked(name: &str, job: &Job, prompt_id: &str) -> String {
-    let (start, end) = (mark_start(job), format!("-{}", mark_end(prompt_id)));
-    let found = name.rfind(&start).and_then(|at| {
-        let attempt = &name[at + start.len()..];
-        let digits = attempt.find(&end)?;
-        let is_mark = attempt[..digits].bytes().all(|byte| byte.is_ascii_digit());
-        is_mark.then(|| format!("{}{}", &name[..at], &attempt[digits + end.len()..]))
-    });
-    found.unwrap_or_else(|| name.to_owned())
-}
-
-fn mark_start(job: &Job) -> String {
-    // Ids are plain by contract and 128 long at most; file names end at 255 bytes.
-    let id: String = job.id.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(48).collect();
-    format!("_{id}-")
-}
-
-fn mark_end(prompt_id: &str) -> String {
-    prompt_id.chars().take(8).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,40 +220,5 @@ mod tests {
         assert_eq!(input("3", "filename_prefix").as_deref(), Some("fox_m"));
         assert_eq!(input("2", "value").as_deref(), Some("fox"), "others may use it, too");
         assert!(graph.saves_files());
-    }
-
-    #[test]
-    fn a_prefix_that_leads_out_of_the_output_folder_is_refused() {
-        let graph = |prefix: &str| {
-            let inputs = serde_json::json!({ "images": ["1", 0], "filename_prefix": prefix });
-            Graph::read(&serde_json::json!({ "9": { "class_type": "SaveImage", "inputs": inputs } }))
-        };
-        for out in ["../../evil", "..", "a/../../evil", "..\\evil"] {
-            assert_eq!(graph(out).unwrap_err().reason, Reason::InvalidPayload, "{out}");
-        }
-        for within in ["a", "a/b", "a/../b", "./a..b", "", "%date:yyyy%/x"] {
-            assert!(graph(within).is_ok(), "{within}");
-        }
-    }
-
-    #[test]
-    fn a_mark_is_taken_off_again_and_nothing_else_is() {
-        let prompt = "1a2b3c4d-0000-4000-8000-000000000000";
-        let job = |id: &str, attempt| Job {
-            id: id.to_owned(),
-            attempt,
-            service: String::new(),
-            payload: Value::Null,
-            ctx: Value::Null,
-        };
-        let marked = format!("fox{}_00001_.png", mark(&job("j-1", 3), prompt));
-        assert_eq!(marked, "fox_j-1-3-1a2b3c4d_00001_.png");
-        // An earlier attempt's file, taken up by a later one.
-        assert_eq!(unmarked(&marked, &job("j-1", 4), prompt), "fox_00001_.png");
-        assert_eq!(unmarked(&marked, &job("j-2", 3), prompt), marked);
-        assert_eq!(unmarked("fox_j-1-x-1a2b3c4d.png", &job("j-1", 3), prompt), "fox_j-1-x-1a2b3c4d.png");
-        let long = job(&"a".repeat(128), 1);
-        assert!(mark(&long, prompt).len() < 70);
-        assert_eq!(unmarked(&format!("ü{}.png", mark(&long, prompt)), &long, prompt), "ü.png");
     }
 }

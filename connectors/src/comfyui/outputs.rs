@@ -5,8 +5,8 @@
 //! starts): a graph that only previews still has a result, and one that saves is not padded with its previews.
 
 use super::api::{Api, Entry};
-use super::graph::unmarked;
 use super::http::{Body, ENGINE, Trouble, content_type, head};
+use super::mark::unmarked;
 use super::settings::Timing;
 use crate::contract::{Job, OutputStore, StoredOutput};
 use crate::failure::{Failure, Reason};

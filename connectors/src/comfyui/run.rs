@@ -11,8 +11,9 @@
 use super::ComfyUi;
 use super::api::{Entry, Place};
 use super::follow::Follow;
-use super::graph::{Graph, mark};
+use super::graph::Graph;
 use super::http::{ENGINE, Trouble};
+use super::mark::mark;
 use super::progress::Tracker;
 use super::socket::Socket;
 use super::submit::{ACCEPT, Submitted};

@@ -1,10 +1,11 @@
 //! Table, struct, documentation and example agree.
 //! In: the table and the committed files. Out: with `UPDATE_DOCS=1`, the files written anew.
 
+use super::super::address_parts::ADDRESSES;
 use super::super::former::{RESERVED, RETIRED};
 use super::super::load::read;
 use super::super::names::working;
-use super::super::table::{ADDRESSES, VARIABLES};
+use super::super::table::VARIABLES;
 use super::super::value::parse;
 use super::super::variable::{Mark, Preset};
 use super::{from_env, load_file};

@@ -53,7 +53,8 @@ if not charged and (reason == 'component_error' or memory) then
   fields[#fields + 1] = 'refused_by'
   fields[#fields + 1] = avoid
 end
-if ARGV[26] ~= '' and #ARGV[26] < 4096 then avoid = avoid .. ' ' .. ARGV[26] end
+local others = ARGV[26] or ''
+if others ~= '' and #others < 4096 then avoid = avoid .. ' ' .. others end
 leave(id, job)
 redis.call('HSET', job_key(id), 'status', 'pending', 'worker_id', '', 'assigned_at', '', 'done', token,
   'failed_at', iso(NOW), 'handed_on', int(handed_on), 'avoid', avoid .. ' ' .. int(till), unpack(fields))
