@@ -8,6 +8,7 @@
 //! ```
 //! It runs in tasks of its own: jobs wait for none of it, and neither does the end of the agent.
 
+mod assets;
 mod connections;
 mod guard;
 mod listen;

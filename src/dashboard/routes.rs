@@ -1,9 +1,9 @@
 //! What is answered where; every answer passes the guard and carries the same careful headers.
 //! In: requests, how the agent is. Out: metrics, health, readiness, refusals.
 
-use super::Source;
 use super::connections::Local;
 use super::guard::{Guard, Refusal};
+use super::{Source, assets};
 use crate::telemetry::metrics;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -36,7 +36,7 @@ pub(super) fn router(guard: Guard, source: Arc<dyn Source>) -> Router {
                 Err(refusal) => refusal.into_response(),
             };
             for (name, value) in HEADERS {
-                response.headers_mut().insert(name, HeaderValue::from_static(value));
+                response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
             }
             response
         }
@@ -45,6 +45,7 @@ pub(super) fn router(guard: Guard, source: Arc<dyn Source>) -> Router {
         .route("/metrics", get(numbers))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
+        .merge(assets::routes())
         .fallback(async || Refusal { status: StatusCode::NOT_FOUND, why: "there is nothing here" })
         .with_state(source)
         .layer(guarding)

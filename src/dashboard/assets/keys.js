@@ -29,7 +29,7 @@ function drawTheme() {
     if (theme === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     const button = document.getElementById("theme");
-    button.textContent = { system: "Theme: system", light: "Theme: light", dark: "Theme: dark" }[theme];
+    button.textContent = { system: "System theme", light: "Light theme", dark: "Dark theme" }[theme];
 }
 
 function nextTheme() {
