@@ -22,7 +22,7 @@ export function concerns(data) {
     }
     for (const one of connectors) {
         if (one.healthy === false) add("bad", `engine-${one.label}`, `${one.label} is not well.`, sentence(one.why));
-        const out = one.left_out ?? [];
+        const out = (one.left_out ?? []).filter((part) => part.state !== "trial");
         if (out.length) add("warn", `out-${one.label}`, `${one.label} goes without ${list(out.map((part) => part.part), 3)}.`, [sentence(out[0].why), out[0].until && [" Tried again in ", time(out[0].until, "left"), "."]], out[0].remedy);
     }
     const hanging = loops.filter((loop) => loop.hanging);

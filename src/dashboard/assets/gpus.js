@@ -17,11 +17,11 @@ const read = (values, fresh) => (state.cursor === null ? (fresh ?? at(values, 0)
 
 function charts(gpu, series) {
     const { utilisation = [], memory_bytes: used = [], memory_job_bytes: byJob, temperature_c: heat = [], power_w: power = [] } = series;
-    const { total_bytes: total, job_bytes: job, other_bytes: other } = gpu.memory ?? {};
+    const { total_bytes: total, used_bytes: inUse, job_bytes: job } = gpu.memory ?? {};
     const now = { utilisation: read(utilisation, gpu.utilisation), heat: read(heat, gpu.temperature_c), power: read(power, gpu.power_w) };
-    const usedNow = read(used, known(job) || known(other) ? (job ?? 0) + (other ?? 0) : null);
+    const usedNow = read(used, inUse);
     const jobNow = byJob ? read(byJob, job) : state.cursor === null ? job : null;
-    const split = known(jobNow) && known(usedNow) ? h("p", { class: "split", key: "split" }, h("span", { class: "key own" }), `${memory(jobNow)} job`, h("span", { class: "key others" }), `${memory(Math.max(0, usedNow - jobNow))} others`) : null;
+    const split = known(jobNow) && known(usedNow) ? h("p", { class: "split", key: "split" }, h("span", { class: "key own" }), `${memory(jobNow)} jobs`, h("span", { class: "key others" }), `${memory(Math.max(0, usedNow - jobNow))} others`) : null;
     const hottest = gpu.temperature_limit_c ?? 100;
     const strongest = gpu.power_limit_w ?? Math.max(100, ...power.filter(known));
     const space = total ?? Math.max(GIB, ...used.filter(known));
@@ -29,17 +29,18 @@ function charts(gpu, series) {
     const few = (name) => (value) => `${number(value)} ${name}`;
     return h("div", { class: "charts", key: "charts", ...followsPointer },
         chart({ label: "Utilisation", reading: unit(number(now.utilisation), "%"), values: utilisation, top: 100, say: few("%") }),
-        chart({ label: "Memory", reading: unit(memory(usedNow), total ? `of ${memory(total)} GB` : "GB"), values: used, part: byJob, top: space * 1.08, limit: total, say: (value) => `${memory(value)} GB`, below: [bar(gpu.memory, `Memory of GPU ${gpu.index}`), split] }),
+        chart({ label: "Memory", reading: unit(memory(usedNow), total ? `of ${memory(total)} GB` : "GB"), values: used, part: byJob?.some(known) ? byJob : null, top: space * 1.08, limit: total, say: (value) => `${memory(value)} GB`, below: [bar(gpu.memory, `Memory of GPU ${gpu.index}`), split] }),
         chart({ label: "Temperature", reading: unit(number(now.heat), gpu.temperature_limit_c ? `of ${number(gpu.temperature_limit_c)} °C` : "°C"), values: heat, top: hottest * 1.08, limit: gpu.temperature_limit_c, say: few("°C") }),
         chart({ label: "Power", reading: unit(number(now.power), gpu.power_limit_w ? `of ${number(gpu.power_limit_w)} W` : "W"), values: power, top: strongest * 1.08, limit: gpu.power_limit_w, say: few("W") }),
         lookBack(`Look back in the charts of GPU ${gpu.index}`, said));
 }
 
 /** Use by the job and by others against the total: hatched for others, so that it is told without colour. */
-function bar({ total_bytes: total, job_bytes: job = 0, other_bytes: other = 0 } = {}, label) {
-    if (!total) return null;
+function bar({ total_bytes: total, used_bytes: used, job_bytes: job, other_bytes: other } = {}, label) {
+    if (!total || !known(used)) return null;
     const share = (bytes) => ({ "--share": String(Math.min(1, (bytes ?? 0) / total)) });
-    return h("div", { class: "stack", key: "stack", role: "img", "aria-label": `${label}: ${memory(job)} GB by the job, ${memory(other)} GB by others, of ${memory(total)} GB` },
+    if (!known(job)) return h("div", { class: "stack", key: "stack", role: "img", "aria-label": `${label}: ${memory(used)} GB of ${memory(total)} GB in use; by whom is not known` }, h("span", { class: "all", style: share(used) }));
+    return h("div", { class: "stack", key: "stack", role: "img", "aria-label": `${label}: ${memory(job)} GB by jobs, ${memory(other)} GB by others, of ${memory(total)} GB` },
         h("span", { class: "own", style: share(job) }), h("span", { class: "others", style: share(other) }));
 }
 
@@ -61,8 +62,7 @@ function strip(gpu, series, slots) {
         mig.length > 0 && table({
             caption: `MIG instances of GPU ${gpu.index}`, name: "mig", columns: [{ title: "MIG instance", name: "wide" }, { title: "Memory" }, { title: "Use", unseen: true, name: "use" }],
             rows: mig.map((one, key) => {
-                const used = (one.memory?.job_bytes ?? 0) + (one.memory?.other_bytes ?? 0);
-                return { key, cells: [h("span", { class: "mono" }, one.name), `${memory(used)} of ${memory(one.memory?.total_bytes)} GB`, bar(one.memory, `Memory of ${one.name}`)] };
+                return { key, cells: [h("span", { class: "mono" }, one.name ?? `instance ${one.index}`), `${memory(one.memory?.used_bytes)} of ${memory(one.memory?.total_bytes)} GB`, bar(one.memory, `Memory of ${one.name}`)] };
             }),
         }));
 }

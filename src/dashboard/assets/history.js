@@ -13,11 +13,12 @@ const view = { only: "all", all: false };
 function thumbs(job) {
     const pictures = (job.outputs ?? []).filter((output) => output.thumb);
     const others = (job.outputs ?? []).filter((output) => !output.thumb);
+    const hidden = (job.outputs_count ?? job.outputs?.length ?? 0) - Math.min(3, pictures.length) - Math.min(2, others.length);
     if (!job.outputs?.length) return h("span", { class: "faint" }, "–");
     return h("div", { class: "thumbs" },
         pictures.slice(0, 3).map((output, at) => h("button", { type: "button", class: "thumb", key: output.thumb, "aria-label": `Show ${output.name}`, onclick: () => show(job, pictures, at) },
             h("img", { src: output.thumb, alt: "", loading: "lazy", decoding: "async", width: 40, height: 40 }))),
-        pictures.length > 3 && h("span", { class: "faint", key: "more" }, `+${pictures.length - 3}`),
+        hidden > 0 && h("span", { class: "faint", key: "more" }, `+${hidden}`),
         others.slice(0, 2).map((output) => h("span", { class: "file", key: output.name }, h("span", { class: "kind" }, output.kind ?? output.media_type ?? "file"), bytes(output.bytes))));
 }
 
@@ -40,7 +41,7 @@ function show(job, pictures, at) {
 function result(job) {
     const [tone, word] = STATES[job.state] ?? ["calm", job.state];
     const { failure } = job;
-    if (!failure) return sign(tone, word);
+    if (!failure) return [sign(tone, word), job.note && h("p", { class: "said", key: "note" }, job.note)];
     return [
         sign(tone, word), " ", h("span", { class: "mono reason-name" }, [failure.type, failure.reason].filter(Boolean).join(" / ")),
         failure.message && h("p", { class: "said" }, failure.message),
@@ -90,7 +91,7 @@ panel(["jobs", "link", "pending"], ({ data }) => {
             columns: [{ title: "Outputs", name: "outputs" }, { title: "Job", name: "job" }, { title: "Result", name: "wide" }, { title: "Took", name: "when" }, { title: "Ended", name: "when" }, { title: "Again", unseen: true, name: "again" }],
             rows: shown.map((job) => ({
                 key: `${job.id}/${job.attempt}`, name: job.state,
-                cells: [thumbs(job), [h("p", null, h("strong", null, job.service), h("span", { class: "faint" }, ` ${[job.worker, job.attempt > 1 && `attempt ${job.attempt}`].filter(Boolean).join(" · ")}`)), h("p", { class: "mono faint id" }, job.id)], result(job), duration(job.duration_ms), time(job.ended),
+                cells: [thumbs(job), [h("p", null, h("strong", null, job.service ?? "unread"), h("span", { class: "faint" }, ` ${[job.worker, job.attempt > 1 && `attempt ${job.attempt}`].filter(Boolean).join(" · ")}`)), h("p", { class: "mono faint id" }, job.id)], result(job), duration(job.duration_ms), time(job.ended),
                     job.state === "failed" && job.failure?.final !== false ? button("Retry", { action: "retry-job", id: job.id }, { name: "small", label: `Run job ${job.id} again` }) : null],
             })),
         }) : empty("No job of the last ", plural(history.length, "one"), " failed."),

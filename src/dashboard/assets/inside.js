@@ -27,7 +27,7 @@ panel(["connectors"], ({ data: { connectors } }) => {
             one.healthy === false && h("p", { class: "reason", key: "why" }, sentence(one.why)),
             facts([["Version", one.version ?? "not told"], ["Services", one.services?.length ? list(one.services) : "none offered"], known(one.queue_remaining) && ["Its queue", number(one.queue_remaining)], one.probed && ["Asked", time(one.probed)]], "facts inline"),
             models(one),
-            (one.left_out ?? []).map((part) => h("div", { class: "left-out", key: part.part }, h("p", null, sign("warn", "left out"), " ", h("span", { class: "mono" }, part.part), part.until && [" for ", time(part.until, "left")]), h("p", null, sentence(part.why)), remedy(part.remedy)))))
+            (one.left_out ?? []).map((part) => h("div", { class: "left-out", key: part.part }, h("p", null, sign("warn", part.state === "trial" ? "on trial again" : "left out"), " ", h("span", { class: "mono" }, part.part), part.state !== "trial" && part.until && [" for ", time(part.until, "left")]), h("p", null, sentence(part.why)), remedy(part.remedy)))))
         : empty("No engine is set up. ", command("gpu-worker connectors list")));
 });
 
@@ -61,6 +61,7 @@ panel(["system"], ({ data: { system } }) => {
     const full = known(system.disk_free_bytes) && system.disk_total_bytes ? 1 - system.disk_free_bytes / system.disk_total_bytes : null;
     render(place("system-body"), facts([
         ["Host", [system.host, system.os].filter(Boolean).join(" · ") || null],
+        ["GPU driver", system.gpu_driver ?? null],
         known(system.cpu_percent) && ["Processor", `${number(system.cpu_percent)} %`, meter(system.cpu_percent / 100)],
         system.load && ["Load", system.load.map((one) => number(one, 1)).join("  ")],
         known(used) && ["Memory", `${bytes(system.memory_used_bytes)} of ${bytes(system.memory_total_bytes)}`, meter(used)],

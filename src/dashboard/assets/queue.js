@@ -22,7 +22,7 @@ panel(["queue"], ({ data: { queue } }) => {
             ? table({
                 caption: "Waiting jobs by class", name: "queue",
                 columns: [{ title: "Jobs", name: "count" }, { title: "Service", name: "service" }, { title: "Needs", name: "wide" }, { title: "On this box", name: "wide" }, { title: "Oldest waits", name: "when" }, { title: "Priority", name: "count" }],
-                rows: classes.map((one) => ({ key: one.id, cells: [number(one.count), one.service, one.needs?.length ? list(one.needs) : "nothing special", here(one), time(one.oldest, "span"), number(one.priority_best)] })),
+                rows: classes.map((one) => ({ key: one.id, cells: [number(one.count), one.service ?? "any", one.needs?.length ? list(one.needs) : "nothing special", here(one), time(one.oldest, "span"), number(one.priority_best)] })),
             })
             : !queue ? empty("Not known while Redis does not answer.") : empty("Nothing waits. Hand a job in: ", command("gpu-worker submit examples/comfyui-workflow.json --watch")),
         queue?.truncated && h("p", { class: "note", key: "more" }, "More classes wait than are shown here."));

@@ -12,27 +12,27 @@ const IDLE = { idle: "Waits for a job that fits.", paused: "Takes nothing until 
 
 function progress(job) {
     const [done, of] = job.step ?? [];
-    const value = Math.round(job.progress ?? 0);
+    const value = known(job.progress) ? Math.round(job.progress) : null;
     return h("div", { class: "progress", key: "progress" },
-        h("div", { class: "bar", role: "progressbar", "aria-label": `Progress of job ${job.id}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": value }, h("span", { style: { "--share": String(value / 100) } })),
-        h("span", { class: "value" }, `${value} %`),
+        h("div", { class: "bar", role: "progressbar", "aria-label": `Progress of job ${job.id}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": value }, h("span", { style: { "--share": String((value ?? 0) / 100) } })),
+        h("span", { class: "value" }, value === null ? "–" : `${value} %`),
         of > 1 && h("div", { class: "steps", "aria-hidden": "true", key: "steps", style: { "--steps": String(Math.min(of, 60)), "--done": String(done / of) } }, h("span")));
 }
 
 function left(job) {
     if (job.cancelling) return "being cancelled";
-    if (!known(job.eta_ms)) return job.started ? "not known yet: first of its kind here" : null;
+    if (!known(job.eta_ms)) return job.started ? "not known before the first of its kind has ended" : null;
     return `${about(job.eta_ms)}${job.eta_from_runs ? `, from ${plural(job.eta_from_runs, "run")}` : ""}`;
 }
 
 function running(job) {
-    const ask = { title: "Cancel this job?", text: `${job.service} ${job.id} is ${Math.round(job.progress ?? 0)} % done. Its work so far is lost; nobody runs it again.`, yes: "Cancel the job" };
+    const ask = { title: "Cancel this job?", text: `${job.service ?? "The job"} ${job.id} is ${Math.round(job.progress ?? 0)} % done. Its work so far is lost, and nobody runs it again.`, yes: "Cancel the job" };
     return [
         h("div", { class: "preview", key: "preview" }, job.preview
             ? h("img", { src: job.preview, alt: `The picture of job ${job.id} as it is now`, decoding: "async", key: "img" })
             : h("span", { class: "none", key: "none" }, "no picture yet")),
         h("div", { class: "work", key: "work" },
-            h("p", { class: "title" }, h("strong", null, job.service), " ", h("span", { class: "mono faint" }, job.id)),
+            h("p", { class: "title" }, h("strong", null, job.service ?? "a job"), " ", h("span", { class: "mono faint" }, job.id)),
             h("p", { class: "message" }, job.message ?? STAGES[job.stage] ?? "At work"),
             progress(job),
             facts([["Left", left(job)], ["So far", time(job.started ?? job.claimed, "duration")], job.attempt > 1 && ["Attempt", number(job.attempt)], job.customer && ["Customer", job.customer], job.stage && job.message && ["Stage", (STAGES[job.stage] ?? job.stage).toLowerCase()]], "facts inline")),

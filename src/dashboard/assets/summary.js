@@ -8,7 +8,7 @@ import { clock, duration, known, number, percent, plural } from "./words.js";
 import { concerns } from "./concerns.js";
 
 const STATES = {
-    working: ["busy", "Working"], idle: ["calm", "Idle"], paused: ["hold", "Paused"], draining: ["hold", "Draining"], no_engine: ["bad", "No engine"],
+    working: ["busy", "Working"], idle: ["calm", "Idle"], paused: ["hold", "Paused"], draining: ["hold", "Draining"], no_engine: ["bad", "Cannot work"],
     redis_away: ["bad", "Redis is away"], fenced: ["bad", "GPU fenced"], starting: ["hold", "Starting"],
 };
 
@@ -34,7 +34,7 @@ function drawHead() {
     const [tone, word] = STATES[worker.state] ?? ["calm", worker.state];
     const unheard = how === "stale" || how === "locked";
     render(place("state"),
-        h("p", { class: `verdict ${tone}` }, icon(tone), h("span", null, h("strong", null, word), h("span", { class: "unseen" }, ". "), h("span", { class: "sentence" }, worker.sentence))));
+        h("p", { class: `verdict ${tone}` }, icon(tone), h("span", null, h("strong", null, word), h("span", { class: "unseen" }, ". "), h("span", { class: "sentence" }, plain(worker.sentence)))));
     const { redis } = worker;
     render(place("facts"),
         fact("Up", time(worker.started, "span")),
@@ -47,13 +47,19 @@ function drawHead() {
     const running = (data.slots ?? []).filter((slot) => slot.job);
     const mark = unheard ? "⚠ " : tone === "bad" ? "✕ " : running.length === 1 ? `${Math.round(running[0].job.progress ?? 0)} % ` : running.length ? `${running.length} running ` : "";
     document.title = `${mark}${mark && "· "}${worker.machine_id ?? "gpu-worker"} · gpu-worker`;
-    const saying = unheard ? "The agent is not heard any more." : `${word}. ${worker.sentence}`;
+    const saying = unheard ? "The agent is not heard any more." : `${word}. ${plain(worker.sentence)}`;
     const which = unheard ? "unheard" : worker.state;
     if (announced !== which) {
         // The first picture is read anyway; later only what changed is said.
         if (announced !== null) place("announce").textContent = saying;
         announced = which;
     }
+}
+
+/** The sentence without the word that stands before it anyway. */
+function plain(sentence = "") {
+    const rest = sentence.replace(/^(Starting|Paused|Told to stop): |^Ready and idle(?=[,.])/, (found) => (found.startsWith("Ready") ? "Ready" : ""));
+    return rest.charAt(0).toUpperCase() + rest.slice(1);
 }
 
 const fact = (title, ...value) => h("div", { key: title }, h("dt", null, title), h("dd", null, value));
@@ -77,7 +83,7 @@ function drawFigures() {
     const figure = (title, value, note) => h("div", { class: "figure", key: title }, h("dt", null, title), h("dd", null, h("span", { class: "value" }, value), h("span", { class: "note" }, note)));
     render(place("figures"),
         known(busy) && figure("GPUs busy", percent(busy), "mean of the last 15 min"),
-        figure("Jobs an hour", number(stats?.per_hour, 1), stats?.since ? ["over ", time(stats.since, "span")] : ""),
+        figure("Jobs an hour", number(stats?.per_hour, 1), known(stats?.per_hour) ? "completed in the last hour" : "not known yet"),
         figure("Success", percent(stats?.success_rate, 1), known(stats?.completed) ? `${number(stats.completed)} done, ${number(stats.failed)} failed${stats.cancelled ? `, ${number(stats.cancelled)} cancelled` : ""}` : "no job has ended yet"),
         figure("Usual time", duration(stats?.p50_ms), "half take less (p50)"),
         figure("Slow ones", duration(stats?.p95_ms), "one in 20 takes more (p95)"),
@@ -86,7 +92,7 @@ function drawFigures() {
 
 function waitingNote(queue) {
     if (!queue.waiting) return queue.delayed ? `${number(queue.delayed)} to be tried again later` : "nothing to do";
-    const fits = (queue.classes ?? []).filter((one) => one.fits?.length).reduce((sum, one) => sum + one.count, 0);
+    const fits = queue.fitting ?? (queue.classes ?? []).filter((one) => one.fits?.length).reduce((sum, one) => sum + one.count, 0);
     return fits >= queue.waiting ? "all fit this box" : fits ? `${number(fits)} fit this box` : "none fits this box";
 }
 

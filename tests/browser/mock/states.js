@@ -40,7 +40,7 @@ function card(index, name, series, { total, limit, hot = 87, clock = 1980 }, mor
     const busy = last(series.utilisation) > 10;
     return {
         index, uuid: `GPU-4f1c5e0${index}-7d0b-4c1e-9a55-0c2f6a8de10${index}`, name, vendor: "nvidia", health: "ok", reason: null, remedy: null, utilisation: last(series.utilisation),
-        memory: { total_bytes: total, job_bytes: last(series.memory_job_bytes), other_bytes: last(series.memory_bytes) - last(series.memory_job_bytes) },
+        memory: { total_bytes: total, used_bytes: last(series.memory_bytes), job_bytes: last(series.memory_job_bytes), other_bytes: last(series.memory_bytes) - last(series.memory_job_bytes) },
         temperature_c: last(series.temperature_c), temperature_limit_c: hot, power_w: last(series.power_w), power_limit_w: limit, clock_mhz: busy ? clock - 45 : 345, clock_max_mhz: clock,
         fan_percent: null, throttled: null, ecc_errors: 0, mig: [], workers: [`render-07-${index}`], ...more,
     };
@@ -120,13 +120,13 @@ export function snapshot(state, now = Date.now(), progress = 62) {
     const snapshot = {
         now, read_only: false, version: "0.1.0",
         worker: {
-            machine_id: "render-07", ids: workers, state: "working", sentence: "One job running, 7 waiting fit this box.", since: now - 41 * MINUTE, started, heartbeat: now - 12 * SECOND,
+            machine_id: "render-07", ids: workers, state: "working", sentence: "One job running, 7 waiting jobs fit this box.", since: now - 41 * MINUTE, started, heartbeat: now - 12 * SECOND,
             redis: { connected: true, since: started, round_trip_ms: 0.42, address: "10.0.4.2:6379" }, desired: "run", siblings: [],
         },
         gpus, series: { step_ms: 2000, end: now, gpus: columns },
         slots: workers.map((worker, n) => ({ id: worker, gpu: n, engine: "comfyui", state: "running", job: slotJob(now, n, progress, `KSampler: step ${step} of 30`, [step, 30]) })),
         queue: {
-            waiting: 9, delayed: 1, unindexed: 0, truncated: false,
+            waiting: 9, delayed: 1, unindexed: 0, truncated: false, fitting: four ? 9 : 7,
             classes: [
                 queueClass(now, 0, 5, ["16 GB GPU memory", "model sdxl_base_1.0.safetensors"], workers),
                 queueClass(now, 1, 2, [], workers, [], "upscale"),
@@ -153,7 +153,7 @@ export function snapshot(state, now = Date.now(), progress = 62) {
 const SHAPES = {
     busy: (snapshot) => snapshot,
     idle(snapshot, now) {
-        Object.assign(snapshot.worker, { state: "idle", sentence: "All is well; nothing waits that fits this box.", since: now - 14 * MINUTE });
+        Object.assign(snapshot.worker, { state: "idle", sentence: "Ready and idle, nothing that fits this box waits.", since: now - 14 * MINUTE });
         for (const slot of snapshot.slots) Object.assign(slot, { state: "idle", job: null });
         snapshot.queue = { waiting: 0, delayed: 0, unindexed: 0, truncated: false, classes: [] };
         snapshot.jobs.history.forEach((job) => { job.ended -= 14 * MINUTE; });
@@ -161,7 +161,7 @@ const SHAPES = {
         return snapshot;
     },
     failing(snapshot, now) {
-        Object.assign(snapshot.worker, { state: "working", sentence: "One job running; 5 of the last 6 failed.", since: now - 6 * MINUTE });
+        Object.assign(snapshot.worker, { state: "working", sentence: "One job running, 7 waiting jobs fit this box.", since: now - 6 * MINUTE });
         Object.assign(snapshot.stats, { completed: 1102, failed: 121, success_rate: 1102 / 1223, per_hour: 33.8 });
         snapshot.stats.by_reason.unshift({ type: "resource_limit", reason: "gpu_memory_full", count: 102 });
         snapshot.gpus[0].throttled = "thermal";
@@ -174,7 +174,7 @@ const SHAPES = {
         return snapshot;
     },
     "redis-away"(snapshot, now) {
-        Object.assign(snapshot.worker, { state: "redis_away", sentence: "The job that runs goes on, its result is kept; nothing new is taken.", since: now - 95 * SECOND, heartbeat: now - 104 * SECOND });
+        Object.assign(snapshot.worker, { state: "redis_away", sentence: "Redis cannot be reached; one job goes on, and no job is claimed until it is back.", since: now - 95 * SECOND, heartbeat: now - 104 * SECOND });
         Object.assign(snapshot.worker.redis, { connected: false, since: now - 95 * SECOND, round_trip_ms: null });
         snapshot.queue = null;
         snapshot.loops.forEach((loop) => { if (["heartbeat", "leases", "tick", "sweep"].includes(loop.name)) Object.assign(loop, { doing: "waits for Redis" }); });
@@ -182,10 +182,10 @@ const SHAPES = {
         return snapshot;
     },
     "four-gpus"(snapshot, now, { workers }) {
-        Object.assign(snapshot.worker, { state: "working", sentence: "3 jobs running, 9 waiting fit this box; GPU 2 is fenced." });
+        Object.assign(snapshot.worker, { state: "working", sentence: "Three jobs running, 9 waiting jobs fit this box." });
         Object.assign(snapshot.gpus[2], { health: "fenced", reason: "Xid 94: contained memory error", remedy: "nothing; it is checked and works again by itself. If it comes again, have the card replaced", ecc_errors: 2 });
         Object.assign(snapshot.slots[2], { state: "fenced", job: null });
-        const mig = (profile, total, job) => ({ name: profile, memory: { total_bytes: total * GB, job_bytes: job * GB, other_bytes: 0.02 * GB } });
+        const mig = (profile, total, job) => ({ name: profile, memory: { total_bytes: total * GB, used_bytes: (job + 0.02) * GB, job_bytes: job * GB, other_bytes: 0.02 * GB } });
         snapshot.gpus[3].mig = [mig("3g.40gb", 39.5, 27.4), mig("2g.20gb", 19.5, 11.2), mig("1g.10gb", 9.5, 0)];
         const running = [[0, 62, "KSampler: step 19 of 30", [19, 30]], [1, 18, "KSampler: step 5 of 28", [5, 28]], [3, 91, "VAEDecode", null]];
         for (const [n, progress, message, step] of running) snapshot.slots[n].job = slotJob(now, n, progress, message, step);
