@@ -18,7 +18,7 @@ export const launch = (more = {}) => chromium.launch({ executablePath: found(), 
 
 /** A page of this size; `faults` collects console errors, exceptions, requests to elsewhere. */
 export async function open(browser, url, { width = 1440, theme = "light", wait = true, expected = [], ...more } = {}) {
-    const context = await browser.newContext({ viewport: { width, height: HEIGHTS[width] }, colorScheme: theme, ...more });
+    const context = await browser.newContext({ viewport: { width, height: HEIGHTS[width] ?? 900 }, colorScheme: theme, ...more });
     const page = await context.newPage();
     const faults = [];
     const note = (text) => expected.some((pattern) => pattern.test(text)) || faults.push(text);
