@@ -9,6 +9,7 @@
 mod beats;
 mod build;
 mod check;
+mod controls;
 pub mod engine_files;
 mod gpus;
 mod machine;
@@ -16,6 +17,7 @@ mod observer;
 mod places;
 mod roster;
 mod settling;
+mod siblings;
 
 pub use build::{Built, Driven, drivers, gpu_facts, limits, space};
 
@@ -36,6 +38,7 @@ use crate::service::systemd;
 use crate::telemetry::{Notice, tell};
 use machine::Publisher;
 use observer::Observer;
+use siblings::Siblings;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -92,7 +95,15 @@ impl Agent {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let superseded = CancellationToken::new();
         self.start_services(config, &mut built, &tasks, &stop, &superseded);
+        let siblings = Arc::new(Siblings::default());
+        if config.dashboard.enabled {
+            let beat = self.loops.add("dashboards", LOOP_LONGEST);
+            let (shared, known, until) = (self.shared.clone(), siblings.clone(), stop.clone());
+            let me = config.identity.worker_id.clone();
+            tasks.spawn(async move { known.keep(&shared, &me, || beat.tick(), until).await });
+        }
         let observer = Observer {
+            siblings,
             shared: self.shared.clone(),
             slots: self.slots.clone(),
             hardware: built.hardware(),
@@ -145,12 +156,16 @@ impl Agent {
         tasks.spawn(async move { shared.link.follow_guides(until).await });
         let (shared, slots, until) = (self.shared.clone(), self.slots.clone(), stop.clone());
         tasks.spawn(async move {
-            let known = reassert::Known { holds: &shared.holds, journal: &shared.journal, lease };
+            let controls: Vec<_> = slots.iter().map(|slot| slot.control.clone()).collect();
+            let known = reassert::Known { controls: &controls, holds: &shared.holds, journal: &shared.journal, lease };
             let register = || slots.iter().for_each(|slot| slot.beat_now.notify_one());
             reassert::keep(&shared.link, &shared.space, known, register, until).await;
         });
         let (shared, beat, until) = named("tick");
-        tasks.spawn(async move { tick::keep(&shared.link, &shared.space, lease, max_stalls, beat, until).await });
+        let controls: Vec<_> = self.slots.iter().map(|slot| slot.control.clone()).collect();
+        tasks.spawn(async move {
+            tick::keep(&shared.link, &shared.space, lease, max_stalls, &controls, beat, until).await;
+        });
         let (shared, beat, until) = named("sweep");
         let who = format!("{}-{}", config.identity.worker_id, uuid::Uuid::new_v4().simple());
         tasks.spawn(async move { sweep::keep(&shared.link, &shared.space, &who, beat, until).await });
@@ -247,7 +262,8 @@ fn heard(shared: &Arc<Shared>, slots: &[Arc<Slot>], publisher: &Publisher, hint:
                 tokio::spawn(async move { wake::call(&shared.link, &shared.space, &worker).await });
             }
         }
-        Hint::Started { worker } => {
+        // A heartbeat asks what is wanted.
+        Hint::Started { worker } | Hint::Control { worker } => {
             for slot in slots.iter().filter(|slot| slot.worker == worker) {
                 slot.beat_now.notify_one();
             }

@@ -1,5 +1,5 @@
 //! The heartbeat of one slot: its whole record, again and again, and at once when what it offers changes.
-//! In: the slot. Out: registered, paused or superseded as Redis says.
+//! In: the slot. Out: registered or superseded, and what is wanted of it heard, as Redis says.
 
 use crate::hardware::{Gpu, GpuSample, Inventory};
 use crate::queue::announce;
@@ -35,16 +35,13 @@ impl Heartbeat {
     /// Beats until told to stop, then deregisters. `superseded` is called once a newer process has the id.
     pub async fn keep(&self, beat: impl Fn(), stop: CancellationToken, superseded: impl Fn()) {
         let slot = &self.slot;
-        let mut offers = slot.capabilities.subscribe();
+        let (mut offers, mut wanted) = (slot.capabilities.subscribe(), slot.control.watch());
         loop {
             beat();
             offers.mark_unchanged();
+            wanted.mark_unchanged();
             let pause = match self.beat_once().await {
-                Ok(Beaten::Registered { desired, first }) => {
-                    slot.paused.send_if_modified(|paused| {
-                        let wanted = !desired.is_empty() && desired != "running";
-                        std::mem::replace(paused, wanted) != wanted
-                    });
+                Ok(Beaten::Registered { first }) => {
                     if first {
                         let instance = self.presence.instance();
                         slot.instance.send_replace(instance.clone());
@@ -67,6 +64,7 @@ impl Heartbeat {
                 () = slot.shared.shutdown.drain.cancelled() => break,
                 () = stop.cancelled() => return,
                 _ = offers.changed() => {}
+                _ = wanted.changed() => {}
                 () = slot.beat_now.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
@@ -105,7 +103,8 @@ impl Heartbeat {
             ("worker_id", slot.worker.clone()),
             ("machine_id", slot.shared.machine.clone()),
             ("capabilities", capabilities.to_reference_json().to_string()),
-            ("status", status(slot, job.is_some()).to_owned()),
+            ("status", status(slot).to_owned()),
+            ("desired", slot.control.desired().word().to_owned()),
             ("current_job_id", job.unwrap_or_default()),
             ("gpu", self.gpu().map(|gpu| gpu.to_string()).unwrap_or_default()),
             ("version", slot.shared.version.clone()),
@@ -113,22 +112,12 @@ impl Heartbeat {
         ]
         .map(|(name, value)| (name.to_owned(), value));
         let needed: Vec<String> = capabilities.needed_job_fields().into_iter().collect();
-        self.presence.beat(&slot.shared.link, &slot.shared.space, &needed, &fields).await
+        self.presence.beat(&slot.shared.link, &slot.shared.space, &slot.control, &needed, &fields).await
     }
 }
 
-fn status(slot: &Slot, busy: bool) -> &'static str {
-    if slot.shared.shutdown.drain.is_cancelled() {
-        "stopping"
-    } else if busy {
-        "busy"
-    } else if slot.is_fenced() {
-        "fenced"
-    } else if *slot.paused.borrow() {
-        "paused"
-    } else {
-        "idle"
-    }
+fn status(slot: &Slot) -> &'static str {
+    if slot.shared.shutdown.drain.is_cancelled() { "stopping" } else { slot.status() }
 }
 
 /// Tells the reference's readers that a worker leaves.

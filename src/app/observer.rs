@@ -1,8 +1,9 @@
 //! How the agent is, for whoever asks over HTTP.
 //! In: slots, engines, GPUs, the way to Redis, loops. Out: one look at all of them; the dashboard started with it.
 
+use super::siblings::Siblings;
 use crate::config::Config;
-use crate::dashboard::{self, Source};
+use crate::dashboard::{self, Place, Sibling, Source};
 use crate::hardware::{Gpu, Inventory};
 use crate::runner::breaker::{Part, State};
 use crate::runner::engine::Engine;
@@ -21,6 +22,8 @@ pub(super) struct Observer {
     pub slots: Vec<Arc<Slot>>,
     pub hardware: watch::Receiver<Arc<Inventory>>,
     pub loops: Loops,
+    /// Other dashboards of this machine.
+    pub siblings: Arc<Siblings>,
 }
 
 /// Answers over HTTP until told to stop, if it is wanted.
@@ -28,8 +31,10 @@ pub(super) async fn answer(config: Config, observer: Observer, stop: Cancellatio
     let asked = config.dashboard;
     if asked.enabled {
         let (host, port, token, allowed_hosts) = (asked.host, asked.port, asked.token, asked.allowed_hosts);
-        let settings = dashboard::Settings { host, port, token, allowed_hosts };
-        dashboard::keep(settings, Arc::new(observer), stop).await;
+        let place = Place::of(&config.state_dir, &config.identity.worker_id);
+        let settings = dashboard::Settings { host, port, token, allowed_hosts, read_only: asked.read_only, place };
+        let (found, observer) = (observer.siblings.own_url(), Arc::new(observer));
+        dashboard::keep(settings, observer.clone(), observer, found, stop).await;
     }
 }
 
@@ -38,7 +43,8 @@ impl Source for Observer {
         let redis = self.shared.link.standing();
         let inventory = self.hardware.borrow().clone();
         Observed {
-            slots: self.slots.iter().map(|slot| state(slot)).collect(),
+            slots: self.slots.iter().map(|slot| slot.status()).collect(),
+            desired: self.slots.iter().map(|slot| slot.control.desired().word()).collect(),
             draining: self.shared.shutdown.drain.is_cancelled(),
             cannot_store: self.shared.outputs.obstacle(),
             engines: self.engines().iter().map(|engine| engine_seen(engine)).collect(),
@@ -52,11 +58,15 @@ impl Source for Observer {
                 .collect(),
         }
     }
+
+    fn siblings(&self) -> Vec<Sibling> {
+        self.siblings.known()
+    }
 }
 
 impl Observer {
     /// Those that are in use now, each once: slots of one GPU share them.
-    fn engines(&self) -> Vec<Arc<Engine>> {
+    pub(super) fn engines(&self) -> Vec<Arc<Engine>> {
         let mut all: Vec<Arc<Engine>> = Vec::new();
         for slot in &self.slots {
             for engine in slot.engines.borrow().iter() {
@@ -84,15 +94,6 @@ impl Observer {
             temperature: gpu.metrics.temperature_c,
             power: gpu.metrics.power_w,
         }
-    }
-}
-
-fn state(slot: &Slot) -> &'static str {
-    match slot.job() {
-        Some(_) => "busy",
-        None if slot.is_fenced() => "fenced",
-        None if *slot.paused.borrow() => "paused",
-        None => "idle",
     }
 }
 

@@ -55,7 +55,12 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
             },
             _ => "none".to_owned(),
         };
-        let state = if worker.alive { field("status") } else { "gone".to_owned() };
+        let (status, desired) = (field("status"), field("desired"));
+        let state = match desired.as_str() {
+            _ if !worker.alive => "gone".to_owned(),
+            "paused" | "draining" if status != "paused" && status != "drained" => format!("{status}, {desired}"),
+            _ => status,
+        };
         rows.push(
             [worker.id.clone(), state, services.join(","), gpu, field("current_job_id"), field("last_heartbeat")]
                 .map(|text| plain(&text))

@@ -47,6 +47,7 @@ pub(super) fn dashboard(reader: &Reader<'_>, derived: &mut Derived, report: &mut
         host,
         port: reader.count("WORKER_DASHBOARD_PORT").and_then(|port| u16::try_from(port).ok()),
         token,
+        read_only: reader.boolean("WORKER_DASHBOARD_READONLY"),
         allowed_hosts: allowed_hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
     }
 }

@@ -315,6 +315,8 @@ pub struct Dashboard {
     pub token: Option<SecretString>,
     /// `WORKER_DASHBOARD_ALLOWED_HOSTS`, in lower case.
     pub allowed_hosts: Vec<String>,
+    /// `WORKER_DASHBOARD_READONLY`.
+    pub read_only: bool,
 }
 
 /// Log level and format.

@@ -287,13 +287,15 @@ pub static VARIABLES: &[Variable] = table! {
         LOG_FORMAT (FORMATS) (Is("auto")) Plain []
             "json, human, or auto (human on a terminal, json elsewhere)."
         WORKER_DASHBOARD_ENABLED (Boolean) (Is("true")) Plain []
-            "Whether to answer on WORKER_DASHBOARD_PORT: /metrics, /healthz and /readyz; false opens nothing."
+            "Whether to answer on WORKER_DASHBOARD_PORT: the page, /metrics, /healthz and /readyz; false opens nothing."
         WORKER_DASHBOARD_HOST (Text) (Is("127.0.0.1")) Plain []
             "Address on which the dashboard answers, such as 0.0.0.0; anything but loopback needs WORKER_DASHBOARD_TOKEN."
         WORKER_DASHBOARD_PORT (Whole(0, 65535)) (Derived("1511, or the next free port up to 1599")) Plain []
             "Port of the dashboard; 0 = any free one. The log line `dashboard` has the URL."
         WORKER_DASHBOARD_TOKEN (Text) (Unset) Secret []
-            "Whoever asks the dashboard must send it (Authorization: Bearer); at least 16 characters."
+            "Whoever asks the dashboard must have it; at least 16 characters. Unset: reads need none, and orders one that the agent makes."
+        WORKER_DASHBOARD_READONLY (Boolean) (Is("false")) Plain []
+            "Whether the dashboard only shows: it takes no orders, whoever gives them."
         WORKER_DASHBOARD_ALLOWED_HOSTS (List) (Unset) Plain []
             "Names under which the dashboard may be asked beside its own addresses, such as gpu1.example.org or proxy.example.org:443."
     }

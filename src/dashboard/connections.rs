@@ -3,7 +3,7 @@
 
 use super::guard::Guard;
 use super::patient::Patient;
-use super::{Source, routes};
+use super::{Controls, Source, routes};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -57,10 +57,11 @@ pub async fn serve(
     listener: TcpListener,
     guard: Guard,
     source: Arc<dyn Source>,
+    controls: Arc<dyn Controls>,
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let router = routes::router(guard, source);
+    let router = routes::router(guard, source, controls);
     let room = Arc::new(Semaphore::new(limits.connections));
     let open = TaskTracker::new();
     loop {

@@ -1,23 +1,38 @@
-//! Who may ask: reads of a known host with the right token, and nothing else.
+//! Who may ask: reads of a known host, and orders of whoever shows the token or comes from our own page; nothing else.
 //! In: the head of a request, the address that it came in on. Out: let through, or refused with a status and a sentence.
 //!
 //! A page in a browser on this machine can send requests here from any site. It cannot choose `Host`, so a name that
 //! leads here by rebinding is told by its name: only names and addresses that are known as this server's are answered.
+//! Nor can it choose `Origin`: what changes something is taken from our own page alone. A page of another port of this
+//! machine is of the same *site*, so its requests bring the cookie along; they are told by their origin.
 
+use super::access::{Access, Shown};
+use super::cross_site;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use secrecy::SecretString;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+/// Below this, `POST` changes something.
+pub(super) const CONTROLS: &str = "/api/control/";
+/// `POST` makes a launch link.
+pub(super) const LAUNCH: &str = "/api/launch";
+/// Launch links.
+pub(super) const LAUNCHES: &str = "/launch/";
+
 /// The rules.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Guard {
     hosts: BTreeSet<String>,
+    /// Names that others answer for us: a proxy may speak https under them.
+    allowed: BTreeSet<String>,
     port: u16,
-    /// Digests are of one length whatever was sent.
-    token: Option<[u8; 32]>,
+    /// The token, set or made.
+    pub(super) access: Access,
+    /// Reads need it, too.
+    is_closed: bool,
+    is_read_only: bool,
 }
 
 /// Why a request is not answered.
@@ -25,15 +40,29 @@ pub struct Guard {
 pub(super) struct Refusal {
     pub status: StatusCode,
     pub why: &'static str,
+    pub remedy: Option<&'static str>,
+    /// Methods that are answered, where this one is not.
+    pub allow: &'static str,
 }
 
-const fn refusal(status: StatusCode, why: &'static str) -> Refusal {
-    Refusal { status, why }
+pub(super) const fn refusal(status: StatusCode, why: &'static str) -> Refusal {
+    Refusal { status, why, remedy: None, allow: "GET, HEAD" }
+}
+
+const GET_A_LINK: &str = "`gpu-worker dashboard` on this machine prints a link that opens the page with it";
+
+/// What opens a server, and how far.
+#[derive(Debug, Clone)]
+pub enum Key {
+    /// A token that the operator set: everything needs it.
+    Set(SecretString),
+    /// A token made by the agent: orders need it, and our own page is given a cookie for them.
+    Made(SecretString),
 }
 
 impl Guard {
     /// The rules of a server on this port. Names of `allowed` without a port count with this one, and alone.
-    pub fn new(port: u16, token: Option<&SecretString>, allowed: &[String]) -> Self {
+    pub fn new(port: u16, key: &Key, allowed: &[String], is_read_only: bool) -> Self {
         let mut hosts = BTreeSet::new();
         for name in ["localhost", "127.0.0.1", "[::1]"] {
             hosts.insert(format!("{name}:{port}"));
@@ -42,14 +71,28 @@ impl Guard {
                 hosts.insert(name.to_owned());
             }
         }
+        let mut names = BTreeSet::new();
         for name in allowed {
             let after_brackets = name.rsplit(']').next().unwrap_or_default();
             if !after_brackets.contains(':') {
-                hosts.insert(format!("{name}:{port}"));
+                names.insert(format!("{name}:{port}"));
             }
-            hosts.insert(name.clone());
+            names.insert(name.clone());
         }
-        Self { hosts, port, token: token.map(|token| digest(token.expose_secret().as_bytes())) }
+        let (Key::Set(token) | Key::Made(token)) = key;
+        Self {
+            hosts,
+            allowed: names,
+            port,
+            access: Access::new(token, port),
+            is_closed: matches!(key, Key::Set(_)),
+            is_read_only,
+        }
+    }
+
+    /// Whether our own page is given the cookie for the asking.
+    pub(super) fn gives_cookie(&self) -> bool {
+        !self.is_closed
     }
 
     /// Judges a request.
@@ -58,18 +101,56 @@ impl Guard {
         if request.uri.scheme().is_some() || request.uri.authority().is_some() {
             return Err(refusal(StatusCode::BAD_REQUEST, "a target with a host in it is for proxies; this is none"));
         }
-        self.check_host(&request.headers, local)?;
-        if request.method != Method::GET && request.method != Method::HEAD {
-            return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered"));
+        let host = self.check_host(&request.headers, local)?;
+        let is_order = request.method == Method::POST && takes_orders(request.uri.path());
+        if !is_order && request.method != Method::GET && request.method != Method::HEAD {
+            return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here"));
         }
-        let is_empty = request.headers.get_all(header::CONTENT_LENGTH).iter().all(|length| length == "0");
-        if !is_empty || request.headers.contains_key(header::TRANSFER_ENCODING) {
-            return Err(refusal(StatusCode::BAD_REQUEST, "a request to read has no body"));
-        }
-        self.check_token(&request.headers)
+        cross_site::check_form(request)?;
+        if is_order { self.check_order(request, &host) } else { self.check_read(request) }
     }
 
-    fn check_host(&self, headers: &HeaderMap, local: SocketAddr) -> Result<(), Refusal> {
+    fn check_read(&self, request: &Parts) -> Result<(), Refusal> {
+        if takes_orders(request.uri.path()) {
+            let why = "orders are given by POST";
+            return Err(Refusal { allow: "POST", ..refusal(StatusCode::METHOD_NOT_ALLOWED, why) });
+        }
+        // The link is the key.
+        let is_launch = request.uri.path().starts_with(LAUNCHES);
+        match self.access.shown(&request.headers) {
+            _ if is_launch || !self.is_closed => Ok(()),
+            Shown::Token | Shown::Cookie => Ok(()),
+            _ => Err(Refusal {
+                remedy: Some(GET_A_LINK),
+                ..refusal(
+                    StatusCode::UNAUTHORIZED,
+                    "send the token: Authorization: Bearer …, see WORKER_DASHBOARD_TOKEN",
+                )
+            }),
+        }
+    }
+
+    fn check_order(&self, request: &Parts, host: &str) -> Result<(), Refusal> {
+        let shown = self.access.shown(&request.headers);
+        // Before the token: with the right one a foreign page is still a foreign page.
+        let allows_https = self.allowed.contains(host);
+        cross_site::check_origin(&request.headers, host, allows_https, shown == Shown::Cookie)?;
+        if !matches!(shown, Shown::Token | Shown::Cookie) {
+            return Err(Refusal {
+                remedy: Some(GET_A_LINK),
+                ..refusal(StatusCode::UNAUTHORIZED, "this needs the dashboard's token or its page's cookie")
+            });
+        }
+        if self.is_read_only && request.uri.path() != LAUNCH {
+            return Err(Refusal {
+                remedy: Some("set WORKER_DASHBOARD_READONLY=false and restart the agent, if it is to take orders"),
+                ..refusal(StatusCode::FORBIDDEN, "this dashboard only shows; it was told to change nothing")
+            });
+        }
+        Ok(())
+    }
+
+    fn check_host(&self, headers: &HeaderMap, local: SocketAddr) -> Result<String, Refusal> {
         const MISSING: Refusal = refusal(StatusCode::BAD_REQUEST, "one Host header is needed, and one only");
         let mut given = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (given.next(), given.next()) else { return Err(MISSING) };
@@ -79,35 +160,16 @@ impl Guard {
         }
         // No name leads to an address that is written out: nothing can be rebound to it.
         let own = SocketAddr::new(local.ip().to_canonical(), self.port).to_string();
-        if self.hosts.contains(&host) || host == own {
-            return Ok(());
+        if self.hosts.contains(&host) || self.allowed.contains(&host) || host == own {
+            return Ok(host);
         }
         Err(refusal(
             StatusCode::MISDIRECTED_REQUEST,
             "this Host is not known here; if it is meant, add it to WORKER_DASHBOARD_ALLOWED_HOSTS",
         ))
     }
-
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(expected) = &self.token else { return Ok(()) };
-        let mut given = headers.get_all(header::AUTHORIZATION).iter();
-        let sent = match (given.next(), given.next()) {
-            (Some(value), None) => value.as_bytes(),
-            _ => b"",
-        };
-        let token = match sent.split_at_checked(7) {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
-            _ => b"",
-        };
-        // In the same time wherever the first difference stands.
-        let differences = digest(token).iter().zip(expected).fold(0, |all, (a, b)| all | (a ^ b));
-        if differences == 0 {
-            return Ok(());
-        }
-        Err(refusal(StatusCode::UNAUTHORIZED, "send the token: Authorization: Bearer …, see WORKER_DASHBOARD_TOKEN"))
-    }
 }
 
-fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
+fn takes_orders(path: &str) -> bool {
+    path.starts_with(CONTROLS) || path == LAUNCH
 }

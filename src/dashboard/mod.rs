@@ -1,5 +1,5 @@
-//! What the agent answers over HTTP: its metrics, whether it lives, whether it can work.
-//! In: how the agent is, asked of whoever knows. Out: answers on one port, guarded; nothing here changes anything.
+//! What the agent answers over HTTP: its metrics, whether it lives, whether it can work; and the orders that it takes there.
+//! In: how the agent is, asked of whoever knows. Out: answers on one port, guarded; orders for whoever can carry them out.
 //!
 //! ```text
 //!   listen ──port found──▶ accept ──▶ connection (limits) ──▶ guard ──▶ route
@@ -8,23 +8,30 @@
 //! ```
 //! It runs in tasks of its own: jobs wait for none of it, and neither does the end of the agent.
 
+mod access;
 mod assets;
 mod connections;
+mod controls;
+mod cross_site;
 mod guard;
 mod listen;
 mod patient;
+mod place;
 mod routes;
 
 pub use connections::{Limits, serve};
-pub use guard::Guard;
+pub use controls::{Because, Controls, Order, Refused};
+pub use guard::{Guard, Key};
 pub use listen::{DEFAULT_PORTS, bind};
+pub use place::{Found, Place};
 
 use crate::telemetry::metrics::Observed;
 use crate::telemetry::{Notice, tell};
 use secrecy::SecretString;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Between two tries to open a port that somebody else has.
@@ -37,20 +44,44 @@ pub struct Settings {
     pub host: IpAddr,
     /// `None`: the first free one of [`DEFAULT_PORTS`]; 0: any free one.
     pub port: Option<u16>,
-    /// Whoever asks must have it.
+    /// Whoever asks must have it; `None`: one is made, for orders alone.
     pub token: Option<SecretString>,
     /// Names under which it may be asked beside its own addresses, in lower case.
     pub allowed_hosts: Vec<String>,
+    /// Orders are refused.
+    pub read_only: bool,
+    /// Where commands of this machine look for it.
+    pub place: Place,
+}
+
+/// Another agent of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sibling {
+    /// Its worker id, as configured.
+    pub worker: String,
+    /// Its dashboard: always `http://`, an address and a port.
+    pub url: String,
 }
 
 /// Knows how the agent is.
 pub trait Source: Send + Sync + 'static {
     /// How it is now. Called for each request: it must not wait for anything.
     fn observe(&self) -> Observed;
+
+    /// The other agents of this machine, by worker id.
+    fn siblings(&self) -> Vec<Sibling> {
+        Vec::new()
+    }
 }
 
-/// Answers until told to stop.
-pub async fn keep(settings: Settings, source: Arc<dyn Source>, stop: CancellationToken) {
+/// Answers until told to stop. `found` is told the URL for programs of this machine.
+pub async fn keep(
+    settings: Settings,
+    source: Arc<dyn Source>,
+    controls: Arc<dyn Controls>,
+    found: watch::Sender<Option<String>>,
+    stop: CancellationToken,
+) {
     let mut told = false;
     let listener = loop {
         let error = match bind(settings.host, listen::ports(settings.port)).await {
@@ -68,6 +99,27 @@ pub async fn keep(settings: Settings, source: Arc<dyn Source>, stop: Cancellatio
     };
     let Ok(address) = listener.local_addr() else { return };
     tell(Notice::DashboardAt { url: format!("http://{address}/") });
-    let guard = Guard::new(address.port(), settings.token.as_ref(), &settings.allowed_hosts);
-    serve(listener, guard, source, Limits::default(), stop).await;
+    let key = settings.token.map_or_else(|| Key::Made(place::new_token()), Key::Set);
+    let made = match &key {
+        Key::Made(token) => Some(token),
+        Key::Set(_) => None,
+    };
+    let url = format!("http://{}/", nearby(address));
+    if let Err(error) = settings.place.take(&url, made) {
+        tell(Notice::DashboardUnknown { error: error.to_string() });
+    }
+    found.send_replace(Some(url.clone()));
+    let guard = Guard::new(address.port(), &key, &settings.allowed_hosts, settings.read_only);
+    serve(listener, guard, source, controls, Limits::default(), stop).await;
+    settings.place.leave(&url);
+}
+
+/// The address under which this machine reaches it.
+fn nearby(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }

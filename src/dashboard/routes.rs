@@ -1,38 +1,65 @@
 //! What is answered where; every answer passes the guard and carries the same careful headers.
-//! In: requests, how the agent is. Out: metrics, health, readiness, refusals.
+//! In: requests, how the agent is. Out: metrics, health, readiness, what became of orders, refusals.
 
 use super::connections::Local;
-use super::guard::{Guard, Refusal};
-use super::{Source, assets};
+use super::guard::{Guard, Refusal, refusal};
+use super::{Controls, Source, assets, controls};
 use crate::telemetry::metrics;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde_json::json;
 use std::sync::Arc;
 
+/// For a person whose browser has no cookie yet.
+const LOCKED: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>gpu-worker</title>\
+    <h1>This dashboard is locked</h1>\
+    <p>On its machine, <code>gpu-worker dashboard</code> prints a link that opens it in this browser.</p>";
+
+fn wants_page(asked: &HeaderMap) -> bool {
+    asked.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|kinds| kinds.contains("text/html"))
+}
+
 type Asked = State<Arc<dyn Source>>;
 
 /// Nothing here is for other sites, frames or caches.
-const HEADERS: [(HeaderName, &str); 5] = [
+const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    // Of our own, and no line of it inside a page. `blob:` are pictures that the page has fetched.
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
+         frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-pub(super) fn router(guard: Guard, source: Arc<dyn Source>) -> Router {
+pub(super) fn router(guard: Guard, source: Arc<dyn Source>, controls: Arc<dyn Controls>) -> Router {
     let guard = Arc::new(guard);
+    let orders = controls::routes(guard.clone(), controls);
     let guarding = from_fn(move |Extension(Local(local)): Extension<Local>, request: Request, next: Next| {
         let guard = guard.clone();
         async move {
             let (head, body) = request.into_parts();
+            let (asked, is_page) = (head.headers.clone(), head.uri.path() == "/");
             let mut response = match guard.check(&head, local) {
-                Ok(()) => next.run(Request::from_parts(head, body)).await,
+                Ok(()) => {
+                    let mut response = next.run(Request::from_parts(head, body)).await;
+                    // Our page may give orders. Other sites' pages can have this cookie set, and neither read nor use it.
+                    if is_page && guard.gives_cookie() {
+                        controls::give_cookie(&guard, &asked, &mut response);
+                    }
+                    response
+                }
+                Err(refusal) if is_page && refusal.status == StatusCode::UNAUTHORIZED && wants_page(&asked) => {
+                    (refusal.status, [(header::WWW_AUTHENTICATE, "Bearer")], Html(LOCKED)).into_response()
+                }
                 Err(refusal) => refusal.into_response(),
             };
             for (name, value) in HEADERS {
@@ -46,8 +73,9 @@ pub(super) fn router(guard: Guard, source: Arc<dyn Source>) -> Router {
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .merge(assets::routes())
-        .fallback(async || Refusal { status: StatusCode::NOT_FOUND, why: "there is nothing here" })
+        .fallback(async || refusal(StatusCode::NOT_FOUND, "there is nothing here"))
         .with_state(source)
+        .merge(orders)
         .layer(guarding)
 }
 
@@ -74,11 +102,15 @@ async fn ready(State(source): Asked) -> Response {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(json!({"error": self.why}))).into_response();
+        let told = match self.remedy {
+            Some(remedy) => json!({"error": self.why, "remedy": remedy}),
+            None => json!({"error": self.why}),
+        };
+        let mut response = (self.status, Json(told)).into_response();
         let headers = response.headers_mut();
         match self.status {
             StatusCode::METHOD_NOT_ALLOWED => {
-                headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+                headers.insert(header::ALLOW, HeaderValue::from_static(self.allow));
             }
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

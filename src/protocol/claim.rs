@@ -1,6 +1,7 @@
 //! Claiming: a worker asks for the best job that it can run.
 //! In: its token, what it can run, what it knows of the classes. Out: a job, or what it must learn first.
 
+use super::control::Wanted;
 use super::script::{Space, lua};
 use redis::RedisResult;
 use redis::aio::ConnectionLike;
@@ -47,6 +48,8 @@ pub enum ClaimReply {
     More,
     /// A newer process has this worker id.
     Superseded,
+    /// Somebody wants this worker to claim no more.
+    Paused(Wanted),
     /// Nothing that fits.
     Nothing {
         /// Milliseconds until the next delayed job is due.
@@ -114,6 +117,7 @@ impl Space {
             "index" => ClaimReply::Index { id: reply.text(1) },
             "more" => ClaimReply::More,
             "superseded" => ClaimReply::Superseded,
+            "paused" => ClaimReply::Paused(Wanted::read(&reply, 1)),
             "none" => ClaimReply::Nothing { next_due_ms: u64::try_from(reply.int(1)).ok() },
             _ => return Err(reply.unknown()),
         })

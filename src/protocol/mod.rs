@@ -3,6 +3,7 @@
 
 pub mod claim;
 pub mod class;
+pub mod control;
 pub mod event;
 pub mod foreign;
 pub mod hold;

@@ -1,6 +1,7 @@
 //! What is done to the queue from outside a run: cancel a job, let time pass, register and leave.
 //! In: an order, or the passing of time. Out: what changed.
 
+use super::control::Wanted;
 use super::script::{Space, lua};
 use redis::RedisResult;
 use redis::aio::ConnectionLike;
@@ -30,7 +31,7 @@ pub enum Cancelled {
 }
 
 /// What a tick did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ticked {
     /// Leases that had run out and were acted upon.
     pub reaped: u64,
@@ -42,6 +43,8 @@ pub struct Ticked {
     pub given_up: u64,
     /// Time stood still or jumped: every lease was extended.
     pub time_jumped: bool,
+    /// What is wanted of each worker that was asked about, in that order.
+    pub wanted: Vec<Wanted>,
 }
 
 /// A worker's record.
@@ -68,8 +71,8 @@ pub enum Registered {
     Ok {
         /// Which process this is.
         instance: String,
-        /// Desired state that somebody set: `paused`, `draining`, or empty.
-        desired: String,
+        /// What somebody wants of it.
+        wanted: Wanted,
         /// Job fields of which the queue did not know yet that they matter.
         new_class_fields: u64,
     },
@@ -98,20 +101,26 @@ impl Space {
         })
     }
 
-    /// Reaps, promotes and purges what is due.
+    /// Reaps, promotes and purges what is due. Asks on the way what is wanted of `workers`.
     pub async fn tick(
         &self,
         con: &mut (impl ConnectionLike + Send),
         lease_ms: u64,
         max_stalls: u32,
+        workers: &[&str],
     ) -> RedisResult<Ticked> {
-        let reply = self.call(&TICK).arg(lease_ms).arg(max_stalls).send(con).await?;
+        let mut call = self.call(&TICK).arg(lease_ms).arg(max_stalls);
+        for worker in workers {
+            call = call.arg(worker);
+        }
+        let reply = call.send(con).await?;
         Ok(Ticked {
             reaped: reply.count(0),
             promoted: reply.count(1),
             purged: reply.count(2),
             given_up: reply.count(3),
             time_jumped: reply.text(4) == "1",
+            wanted: (0..workers.len()).map(|at| Wanted::read(&reply, 5 + 3 * at)).collect(),
         })
     }
 
@@ -134,7 +143,8 @@ impl Space {
         let reply = call.send(con).await?;
         Ok(match reply.text(0).as_str() {
             "ok" => {
-                Registered::Ok { instance: reply.text(1), desired: reply.text(2), new_class_fields: reply.count(3) }
+                let wanted = Wanted::read(&reply, 3);
+                Registered::Ok { instance: reply.text(1), wanted, new_class_fields: reply.count(2) }
             }
             "superseded" => Registered::Superseded { by: reply.text(1) },
             _ => return Err(reply.unknown()),

@@ -1,6 +1,7 @@
 //! Claiming for one worker: keeps its picture of the classes up to date and asks for the best job that fits.
 //! In: a judge that tells whether a class fits. Out: held jobs.
 
+use super::control::Control;
 use super::index::{index_front, reclassify};
 use super::link::Link;
 use crate::protocol::Space;
@@ -47,6 +48,8 @@ pub enum Asked {
     Nothing(Option<Duration>),
     /// A newer process has this worker id.
     Superseded,
+    /// Somebody wants this worker to claim no more; its control has heard so.
+    Paused,
 }
 
 /// One worker's claims.
@@ -119,12 +122,12 @@ impl Claimer {
         fits
     }
 
-    /// Asks for the best job that fits, as this instance of the worker.
+    /// Asks for the best job that fits, as this instance of the worker. What is wanted of the worker is heard on the way.
     pub async fn ask(
         &mut self,
         link: &Link,
         space: &Space,
-        instance: &str,
+        (instance, control): (&str, &Control),
         judge: &(dyn Fn(&str) -> Judgement + Sync),
     ) -> RedisResult<Asked> {
         let token = self.unanswered.get_or_insert_with(|| new_token(&self.worker)).clone();
@@ -140,6 +143,7 @@ impl Claimer {
                 fitting: &self.packed,
                 instance,
             };
+            let history = link.history();
             let claiming = link.call(async |con| match link.may_claim() {
                 true => space.claim(con, &request).await.map(Some),
                 false => Ok(None),
@@ -180,6 +184,11 @@ impl Claimer {
                 ClaimReply::Superseded => {
                     self.unanswered = None;
                     return Ok(Asked::Superseded);
+                }
+                ClaimReply::Paused(wanted) => {
+                    self.unanswered = None;
+                    control.hear(link, history, wanted);
+                    return Ok(Asked::Paused);
                 }
             }
         }

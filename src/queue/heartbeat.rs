@@ -1,6 +1,7 @@
 //! Presence of one worker: the whole registration again at each beat, so that nothing stays half-written for long.
 //! In: the worker's record. Out: registered, desired state heard, or superseded by a newer process.
 
+use super::control::Control;
 use super::link::Link;
 use crate::protocol::Space;
 use crate::protocol::operate::{Registered, Registration};
@@ -58,10 +59,8 @@ pub async fn others_serve(
 /// What a beat brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Beaten {
-    /// Registered; the desired state that somebody set, or empty.
+    /// Registered; what is wanted of the worker has been heard.
     Registered {
-        /// `paused`, `draining` or empty.
-        desired: String,
         /// This beat was the first.
         first: bool,
     },
@@ -89,10 +88,11 @@ impl Presence {
         &self,
         link: &Link,
         space: &Space,
+        control: &Control,
         class_fields: &[String],
         fields: &[(String, String)],
     ) -> RedisResult<Beaten> {
-        let instance = self.instance();
+        let (instance, history) = (self.instance(), link.history());
         let registration = Registration {
             worker: &self.worker,
             instance: &instance,
@@ -102,10 +102,11 @@ impl Presence {
             fields,
         };
         Ok(match link.call(async |con| space.register(con, &registration).await).await? {
-            Registered::Ok { instance: now, desired, .. } => {
+            Registered::Ok { instance: now, wanted, .. } => {
                 reach(Point::Registered);
+                control.hear(link, history, wanted);
                 *self.instance.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
-                Beaten::Registered { desired, first: instance.is_empty() }
+                Beaten::Registered { first: instance.is_empty() }
             }
             Registered::Superseded { by } => Beaten::Superseded { by },
         })

@@ -25,6 +25,11 @@ pub enum Hint {
         /// The id.
         worker: String,
     },
+    /// Something else is wanted of a worker.
+    Control {
+        /// Its id.
+        worker: String,
+    },
     /// Somebody wants this job stopped.
     Cancel {
         /// The job.
@@ -38,7 +43,7 @@ pub enum Hint {
 }
 
 #[derive(Deserialize)]
-struct StartedMessage {
+struct WorkerMessage {
     worker: String,
 }
 
@@ -74,11 +79,12 @@ async fn listen_once(
 ) -> RedisResult<()> {
     let (mut listener, generation) = link.listener().await?;
     let (born, cancel) = (space.key("jobs:classes:born"), space.key("cancel_job"));
-    let started = space.key("jobs:workers:started");
+    let (started, control) = (space.key("jobs:workers:started"), space.key("jobs:workers:control"));
     let status = machine.map(|machine| space.key("machine:status:") + machine);
     listener.subscribe(&born).await?;
     listener.subscribe(&cancel).await?;
     listener.subscribe(&started).await?;
+    listener.subscribe(&control).await?;
     if let Some(status) = &status {
         listener.subscribe(status).await?;
     }
@@ -93,7 +99,7 @@ async fn listen_once(
         };
         match next {
             Ok(Some(message)) => {
-                if let Some(hint) = read(&message, &born, &cancel, &started) {
+                if let Some(hint) = read(&message, [&born, &cancel, &started, &control]) {
                     hear(hint);
                 }
             }
@@ -107,7 +113,7 @@ async fn listen_once(
     }
 }
 
-fn read(message: &Msg, born: &str, cancel: &str, started: &str) -> Option<Hint> {
+fn read(message: &Msg, [born, cancel, started, control]: [&str; 4]) -> Option<Hint> {
     let channel = message.get_channel_name();
     let payload = message.get_payload_bytes();
     if channel == born {
@@ -116,8 +122,11 @@ fn read(message: &Msg, born: &str, cancel: &str, started: &str) -> Option<Hint> 
         let CancelMessage { job_id } = serde_json::from_slice(payload).ok()?;
         Some(Hint::Cancel { job_id })
     } else if channel == started {
-        let StartedMessage { worker } = serde_json::from_slice(payload).ok()?;
+        let WorkerMessage { worker } = serde_json::from_slice(payload).ok()?;
         Some(Hint::Started { worker })
+    } else if channel == control {
+        let WorkerMessage { worker } = serde_json::from_slice(payload).ok()?;
+        Some(Hint::Control { worker })
     } else {
         Some(Hint::MachineStatus { json: String::from_utf8_lossy(payload).into_owned() })
     }

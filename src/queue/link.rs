@@ -112,6 +112,11 @@ impl Link {
         Standing { is_up: state.open.is_some() && away.is_none(), away, round_trip: state.round_trip }
     }
 
+    /// How often Redis may have lost what it had confirmed.
+    pub fn history(&self) -> u64 {
+        *self.histories.borrow()
+    }
+
     /// Changes when Redis may have lost what it had confirmed.
     pub fn histories(&self) -> watch::Receiver<u64> {
         self.histories.subscribe()

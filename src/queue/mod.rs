@@ -5,6 +5,7 @@ pub mod announce;
 pub mod claim;
 pub mod client;
 pub mod confirmed;
+pub mod control;
 pub mod heartbeat;
 pub mod hints;
 pub mod holds;

@@ -1,11 +1,13 @@
 //! After a restart or failover of Redis: what it may have lost is told to it again.
-//! In: word that the data has another history. Out: leases renewed, workers registered, confirmed ends handed in once more.
+//! In: word that the data has another history. Out: what is wanted of workers said again, leases renewed, workers registered,
+//! confirmed ends handed in once more.
 //!
 //! ```text
 //!   calm ──another history──▶ asserting (no claims) ──everything told──▶ calm
 //! ```
 //! Each of these calls is harmless to a Redis that has lost nothing.
 
+use super::control::Control;
 use super::holds::Holds;
 use super::journal::Journal;
 use super::lease;
@@ -14,11 +16,14 @@ use super::settle::attempt;
 use crate::protocol::Space;
 use crate::protocol::outcome::Settled;
 use crate::telemetry::{Notice, tell};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// What Redis can be told.
 pub struct Known<'a> {
+    /// What is wanted of the workers.
+    pub controls: &'a [Arc<Control>],
     /// The jobs at work.
     pub holds: &'a Holds,
     /// The jobs that have ended of late.
@@ -35,6 +40,10 @@ pub async fn keep(link: &Link, space: &Space, known: Known<'_>, register: impl F
         // The sender lives as long as the link.
         let Some(Ok(())) = unless(&stop, histories.changed()).await else { return };
         let history = *histories.borrow_and_update();
+        // A worker that was paused must not begin to claim because Redis forgot that it was.
+        for control in known.controls {
+            let Some(_) = persist(&stop, || control.assert(link, space, history)).await else { return };
+        }
         register();
         // First of all what another agent might claim and run a second time.
         let renewing = persist(&stop, || lease::renew(link, space, known.holds, known.lease));

@@ -1,10 +1,12 @@
 //! Letting time pass for everybody: expired leases, due retries, old records. Any agent does it.
-//! In: the clock. Out: jobs back in the queue, told once if something happened.
+//! In: the clock. Out: jobs back in the queue, told once if something happened; on the way, what is wanted of our workers.
 
+use super::control::Control;
 use super::link::{Link, unless};
 use crate::protocol::Space;
 use crate::telemetry::{Notice, tell};
 use failpoints::{Point, reach};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -21,14 +23,21 @@ pub async fn keep(
     space: &Space,
     lease: Duration,
     max_stalls: u32,
+    controls: &[Arc<Control>],
     beat: impl Fn(),
     stop: CancellationToken,
 ) {
     let period = PERIOD.min(lease / 4);
+    let workers: Vec<&str> = controls.iter().map(|control| control.worker()).collect();
     loop {
         beat();
         let mut pause = period;
-        if let Ok(done) = link.watched(async |con| space.tick(con, lease.as_millis() as u64, max_stalls).await).await {
+        let history = link.history();
+        let ticking = link.watched(async |con| space.tick(con, lease.as_millis() as u64, max_stalls, &workers).await);
+        if let Ok(done) = ticking.await {
+            for (control, wanted) in controls.iter().zip(done.wanted) {
+                control.hear(link, history, wanted);
+            }
             if done.reaped.max(done.promoted).max(done.purged) >= PAGE {
                 pause = BETWEEN_PAGES.min(period);
             }

@@ -64,9 +64,16 @@ impl Slot {
         }
         let waiting = waiter.wait(link, space, classes, longest);
         tokio::pin!(waiting);
+        let mut wanted = self.control.watch();
+        let told_to_stop = async {
+            tokio::select! {
+                () = shutdown.drain.cancelled() => {}
+                _ = wanted.wait_for(|wanted| !wanted.desired.claims()) => {}
+            }
+        };
         let woken = tokio::select! {
             woken = &mut waiting => woken,
-            () = shutdown.drain.cancelled() => {
+            () = told_to_stop => {
                 let _ = tokio::time::timeout(PAUSE, wake::call(link, space, &self.worker)).await;
                 match tokio::time::timeout(PAUSE, waiting).await {
                     Ok(woken) => woken,
@@ -75,14 +82,15 @@ impl Slot {
             }
         };
         self.state().blocked_on = None;
+        let claims = !shutdown.drain.is_cancelled() && self.control.desired().claims();
         match woken {
-            Ok(Woken::Class(class)) if shutdown.drain.is_cancelled() || *self.paused.borrow() => {
+            Ok(Woken::Class(class)) if !claims => {
                 let _ = wake::put_back(link, space, &class).await;
                 Idled::Nothing
             }
             Ok(Woken::Class(class)) => Idled::Token(class),
-            Ok(Woken::Called) if !shutdown.drain.is_cancelled() && !*self.paused.borrow() => Idled::Called,
-            Ok(Woken::TimedOut) if !shutdown.drain.is_cancelled() && !*self.paused.borrow() => Idled::TimedOut,
+            Ok(Woken::Called) if claims => Idled::Called,
+            Ok(Woken::TimedOut) if claims => Idled::TimedOut,
             Ok(_) => Idled::Nothing,
             Err(_) => {
                 unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;

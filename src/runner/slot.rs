@@ -17,8 +17,10 @@ use super::job::{Earlier, STOP_GRACE};
 use super::shared::Shared;
 use super::work::{After, beating};
 use crate::capabilities::Capabilities;
+use crate::protocol::control::Desired;
 use crate::queue::announce::Announced;
 use crate::queue::claim::{Asked, Birth, Claimer};
+use crate::queue::control::Control;
 use crate::queue::link::{persist, unless};
 use crate::queue::recover::{self, Orphan, Recovered};
 use crate::queue::settle;
@@ -55,8 +57,8 @@ pub struct Slot {
     pub engines: Engines,
     /// What it offers now.
     pub capabilities: watch::Sender<Arc<Capabilities>>,
-    /// Somebody wants it to claim no more for now.
-    pub paused: watch::Sender<bool>,
+    /// What somebody wants of it: to claim no more for now, perhaps.
+    pub control: Arc<Control>,
     /// Which process of the worker this is, once it is registered; empty before.
     pub instance: watch::Sender<String>,
     /// Asks for a heartbeat at once.
@@ -82,12 +84,12 @@ impl Slot {
         capabilities: Capabilities,
     ) -> Self {
         Self {
+            control: Arc::new(Control::new(&worker)),
             shared,
             worker,
             fence,
             engines: watch::Sender::new(engines),
             capabilities: watch::Sender::new(Arc::new(capabilities)),
-            paused: watch::Sender::new(false),
             instance: watch::Sender::new(String::new()),
             beat_now: Notify::new(),
             state: Mutex::default(),
@@ -107,6 +109,19 @@ impl Slot {
     pub fn is_fenced(&self) -> bool {
         let fenced = self.fence.as_ref().is_some_and(|fence| fence.fenced().is_some());
         fenced && !self.engines.borrow().iter().any(|engine| engine.is_healthy())
+    }
+
+    /// What it does, in a word.
+    pub fn status(&self) -> &'static str {
+        if self.job().is_some() {
+            return "busy";
+        }
+        match self.control.desired() {
+            _ if self.is_fenced() => "fenced",
+            Desired::Running => "idle",
+            Desired::Paused => "paused",
+            Desired::Draining => "drained",
+        }
     }
 
     /// The job at work.
@@ -130,7 +145,7 @@ impl Slot {
         let mut claimer = Claimer::new(&self.worker, limits.lease);
         let mut waiter = Waiter::new(&self.worker);
         let mut offers = self.capabilities.subscribe();
-        let mut paused = self.paused.subscribe();
+        let (mut wanted, mut drained) = (self.control.watch(), false);
         let (mut avoided, mut woken, mut quiet) = (Avoided::default(), None::<String>, false);
         self.recover(&beat).await;
         if self.shared.outputs.is_remote() {
@@ -144,7 +159,13 @@ impl Slot {
             }
             let capabilities = offers.borrow_and_update().clone();
             let nothing_to_offer = capabilities.services().is_empty() || self.offers_too_much(&capabilities);
-            if *paused.borrow_and_update() || nothing_to_offer {
+            let desired = wanted.borrow_and_update().desired;
+            if std::mem::replace(&mut drained, desired == Desired::Draining) != drained && drained {
+                tell(Notice::Drained { worker: &self.worker });
+                // Whoever waits for it looks at the record.
+                self.beat_now.notify_one();
+            }
+            if !desired.claims() || nothing_to_offer {
                 // The token is for a job that another worker may be able to run.
                 if let Some(class) = woken.take() {
                     let _ = wake::put_back(link, space, &class).await;
@@ -152,7 +173,7 @@ impl Slot {
                 tokio::select! {
                     () = shutdown.drain.cancelled() => break,
                     _ = offers.changed() => claimer.forget(),
-                    _ = paused.changed() => {}
+                    _ = wanted.changed() => {}
                     () = tokio::time::sleep(limits.poll) => {}
                 }
                 continue;
@@ -164,7 +185,7 @@ impl Slot {
                 true => Ok(Asked::Nothing(None)),
                 false => {
                     let instance = self.instance.borrow().clone();
-                    claimer.ask(link, space, &instance, &judging).await
+                    claimer.ask(link, space, (&instance, &self.control), &judging).await
                 }
             };
             match asked {
@@ -201,6 +222,12 @@ impl Slot {
                             Idled::Called | Idled::TimedOut | Idled::Nothing => {}
                         }
                         break;
+                    }
+                }
+                Ok(Asked::Paused) => {
+                    // What the claim was told is known by now: the next round waits for something else.
+                    if let Some(class) = woken.take() {
+                        let _ = wake::put_back(link, space, &class).await;
                     }
                 }
                 Ok(Asked::Superseded) => {

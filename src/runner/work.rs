@@ -201,8 +201,7 @@ impl Slot {
             true => self.announced().changed(Doing { job: before }, Doing { job: now }),
             false => Vec::new(),
         };
-        let status = if now.is_none() && self.is_fenced() { "fenced" } else { Doing { job: now }.status() };
-        let record = Some((self.worker.clone(), status, now.unwrap_or_default().to_owned()));
+        let record = Some((self.worker.clone(), self.status(), now.unwrap_or_default().to_owned()));
         // Sent by a task of its own: hints do not delay the job. No receiver: the agent is on its way out.
         let _ = self.shared.announcements.send(Announcement { messages, record });
     }

@@ -29,6 +29,10 @@ pub enum Notice<'a> {
     Registered { worker: &'a str, instance: &'a str },
     /// A newer process has this worker id.
     Superseded { worker: &'a str, by: &'a str },
+    /// Something else is wanted of a worker: `running`, `paused` or `draining`. `by`: who said so, if known.
+    Desired { worker: &'a str, desired: &'static str, by: &'a str },
+    /// A worker that was told to drain has nothing left to do.
+    Drained { worker: &'a str },
     /// An engine can take work.
     EngineHealthy { engine: &'a str, version: Option<&'a str>, models: usize },
     /// An engine cannot take work.
@@ -105,6 +109,8 @@ pub enum Notice<'a> {
     GpuReports { gpu: u32, what: String, remedy: &'a str },
     /// The dashboard answers there.
     DashboardAt { url: String },
+    /// Commands of this machine cannot find the dashboard: where it is could not be written down.
+    DashboardUnknown { error: String },
     /// The dashboard has no port yet; told once.
     NoDashboard { address: String, error: String },
     /// A configuration warning.
@@ -136,6 +142,9 @@ pub fn tell(notice: Notice<'_>) {
         Superseded { worker, by } => {
             error!(worker, by, "another process with this worker id has started after this one; stopping");
         }
+        Desired { worker, desired: "running", by } => info!(worker, by, "resumed: jobs are claimed again"),
+        Desired { worker, desired, by } => info!(worker, desired, by, "claims no more jobs; running ones go on"),
+        Drained { worker } => info!(worker, "drained: nothing of it runs any more"),
         EngineHealthy { engine, version, models } => {
             info!(engine, version = version.unwrap_or("unknown"), models, "engine is healthy");
         }
@@ -210,6 +219,9 @@ pub fn tell(notice: Notice<'_>) {
         GpuCheckFailed { gpu, why } => warn!(gpu, why, "GPU stays fenced: it failed the check"),
         GpuReports { gpu, what, remedy } => warn!(gpu, what, remedy, "GPU reports an error; jobs go on"),
         DashboardAt { url } => info!(url, "dashboard"),
+        DashboardUnknown { error } => {
+            warn!(error, "STATE_DIR cannot be written: `gpu-worker pause` and its like will not find this agent");
+        }
         NoDashboard { address, error } => {
             warn!(address, error, "no dashboard: its port cannot be opened; jobs go on, trying again");
         }

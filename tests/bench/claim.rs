@@ -9,6 +9,7 @@ use gpu_worker::protocol::class::Class;
 use gpu_worker::protocol::hold::Claim;
 use gpu_worker::protocol::outcome::Completion;
 use gpu_worker::queue::claim::{Asked, Claimer, Judgement};
+use gpu_worker::queue::control::Control;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -85,12 +86,16 @@ impl Bench {
     async fn claim(&mut self) -> (Option<Claim>, f64, f64) {
         let before = self.stage.script_time().await;
         let began = Instant::now();
-        let asked = self.claimer.ask(&self.stage.link, &self.stage.space, "", &judge).await.expect("an answer");
+        let asked = self
+            .claimer
+            .ask(&self.stage.link, &self.stage.space, ("", &Control::new("bench")), &judge)
+            .await
+            .expect("an answer");
         let trip = us(began.elapsed());
         let after = self.stage.script_time().await;
         let claim = match asked {
             Asked::Job(job, token) => Some(Claim { id: job.id, token, attempt: job.attempt, life: job.life }),
-            Asked::Nothing(_) | Asked::Superseded => None,
+            Asked::Nothing(_) | Asked::Superseded | Asked::Paused => None,
         };
         (claim, after - before, trip)
     }

@@ -1,8 +1,10 @@
 //! The agent's HTTP port: who is answered, what the numbers say, which port it is, and that nothing waits for it.
 
 mod browser;
+mod controls;
 mod hostile;
 mod numbers;
+mod orders;
 mod ports;
 mod stuck;
 

@@ -126,7 +126,7 @@ impl AtWork {
         self.agent.child.kill().unwrap();
         self.agent.child.wait().unwrap();
         let _: i64 = self.server.run(&["ZADD", "jobs:leases", "1", &self.id]).await;
-        let done = self.server.space().tick(&mut self.server.con.clone(), 3_600_000, 3).await.unwrap();
+        let done = self.server.space().tick(&mut self.server.con.clone(), 3_600_000, 3, &[]).await.unwrap();
         assert_eq!(done.reaped, 1);
     }
 

@@ -2,7 +2,7 @@
 -- ARGV: 6 token, 7 worker, 8 lease ms, 9 version of the classes, 10 '1' = do not ask for classes or indexing,
 -- 11 ids of the fitting classes, 16 hex digits each, without separators, 12 the caller's instance, '' before it has one
 -- Answers: {'job', id, again, payload bytes, attempt, life, class, more: '0' if nothing else that fits waits} | {'classes', version, definitions...}
--- | {'index', id} | {'more'} | {'none', ms until the next delayed job or -1} | {'superseded'}
+-- | {'index', id} | {'more'} | {'none', ms until the next delayed job or -1} | {'superseded'} | {'paused', state, since, by}
 local token, worker, lease, version, force, fitting =
   ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10] == '1', ARGV[11]
 
@@ -37,6 +37,10 @@ for _, id in ipairs(own) do
   if job and held(job, token) then return answer(id, job, '1') end
   if not job or ended(job) or job.worker_id ~= worker then redis.call('HDEL', active_key(worker), id) end
 end
+
+-- Somebody wants this worker to claim no more. Asked here, not of what the caller knows: it may have just started.
+local desired, since, by = wanted(worker)
+if desired ~= '' and desired ~= 'running' then return { 'paused', desired, since, by } end
 
 -- 2. What is due may be claimed.
 promote_due(16)

@@ -110,6 +110,13 @@ end
 
 local function publish(channel, pairs_) redis.call('PUBLISH', key(channel), json_object(pairs_)) end
 
+-- What somebody wants of a worker: state ('' or 'running': go on; anything else: claim no more), since when in ms, who.
+local function wanted(worker)
+  local said = redis.pcall('HMGET', key('worker:' .. worker .. ':control'), 'state', 'at', 'by')
+  if said.err then return '', '0', '' end
+  return said[1] or '', int(number(said[2]) or 0), said[3] or ''
+end
+
 -- Appends to the job's event log and publishes the same as a hint. `extra` is a flat list of names and values:
 -- texts, numbers, or {json = text} for what is JSON already.
 local function event(job, kind, extra, last)

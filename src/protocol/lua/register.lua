@@ -1,7 +1,7 @@
 -- Registration and heartbeat in one: the whole record again each time, so that nothing stays half-written for long.
 -- ARGV: 6 worker, 7 instance ('' at the start of a process: it gets one and wins), 8 nonce, 9 time to live s,
 -- 10 job fields that this worker's matching reads (comma between), then names and values of the hash
--- Answers: {'ok', instance, desired state or '', new class fields?} | {'superseded', instance}
+-- Answers: {'ok', instance, new class fields, desired state or '', since, by} | {'superseded', instance}
 local worker, instance = ARGV[6], ARGV[7]
 local hash = key('worker:' .. worker)
 local present = redis.pcall('HGET', hash, 'instance')
@@ -26,5 +26,4 @@ redis.call('SADD', key('workers:active'), worker)
 if ARGV[7] == '' then publish('jobs:workers:started', { 'worker', worker }) end
 local added = 0
 for name in string.gmatch(ARGV[10], '[^,]+') do added = added + redis.call('SADD', key('jobs:class:fields'), name) end
-local desired = redis.pcall('HGET', key('worker:' .. worker .. ':control'), 'state')
-return { 'ok', instance, type(desired) == 'string' and desired or '', int(added) }
+return { 'ok', instance, int(added), wanted(worker) }

@@ -1,6 +1,6 @@
 -- What must happen as time passes, by whoever calls: reap, promote, purge. At most 64 of each.
--- ARGV: 6 lease ms, 7 most stalls
--- Answers: {reaped, promoted, purged, lost for good, '1' if time jumped}
+-- ARGV: 6 lease ms, 7 most stalls, then the caller's workers
+-- Answers: {reaped, promoted, purged, lost for good, '1' if time jumped, then of each worker: desired state or '', since, by}
 local lease, most_stalls = tonumber(ARGV[6]), tonumber(ARGV[7])
 local last = number(redis.call('GET', key('jobs:tick')))
 redis.call('SET', key('jobs:tick'), int(NOW))
@@ -65,4 +65,8 @@ if #dying > 0 then new_version() end
 -- One of the registered workers at random: ghosts leave the set in time, at no cost worth naming.
 local someone = redis.call('SRANDMEMBER', key('workers:active'))
 if someone and redis.call('EXISTS', key('worker:' .. someone)) == 0 then redis.call('SREM', key('workers:active'), someone) end
-return { int(reaped), int(promoted), int(purged), int(gone), jumped }
+local answer = { int(reaped), int(promoted), int(purged), int(gone), jumped }
+for i = 8, #ARGV do
+  for _, said in ipairs({ wanted(ARGV[i]) }) do answer[#answer + 1] = said end
+end
+return answer

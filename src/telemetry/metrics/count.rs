@@ -58,6 +58,8 @@ impl Metrics {
             Notice::Started { .. }
             | Notice::Stopped
             | Notice::Draining { .. }
+            | Notice::Desired { .. }
+            | Notice::Drained { .. }
             | Notice::RedisAccepts { .. }
             | Notice::Reasserted { .. }
             | Notice::Registered { .. }
@@ -79,6 +81,7 @@ impl Metrics {
             | Notice::GpuCheckFailed { .. }
             | Notice::GpuReports { .. }
             | Notice::DashboardAt { .. }
+            | Notice::DashboardUnknown { .. }
             | Notice::NoDashboard { .. }
             | Notice::Config { .. } => {}
         }

@@ -9,8 +9,10 @@ use std::time::Duration;
 /// How the agent is now.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
-    /// What each slot does: `idle`, `busy`, `paused`, `fenced`.
+    /// What each slot does: `idle`, `busy`, `paused`, `drained`, `fenced`.
     pub slots: Vec<&'static str>,
+    /// What is wanted of each slot: `running`, `paused`, `draining`.
+    pub desired: Vec<&'static str>,
     /// It was told to stop.
     pub draining: bool,
     /// The engines.
@@ -92,6 +94,7 @@ pub struct LoopSeen {
 /// What is looked at anew each time.
 const LOOKED_AT: &[Metric] = &[
     Metric::Slots,
+    Metric::SlotsDesired,
     Metric::EngineHealthy,
     Metric::EngineQueue,
     Metric::EngineLeftOut,
@@ -123,6 +126,7 @@ impl Observed {
         if self.draining {
             obstacles.push(("draining", "the agent was told to stop and claims no more".to_owned()));
         }
+        obstacles.extend(self.held_back());
         if !self.redis.is_up {
             let since = self.redis.away.map(|away| format!(", for {} s", away.as_secs())).unwrap_or_default();
             obstacles.push(("redis", format!("Redis cannot be reached{since}")));
@@ -137,13 +141,32 @@ impl Observed {
         }
         obstacles
     }
+
+    /// Nothing is claimed because somebody wants it so. Where one slot may claim, jobs can be taken.
+    fn held_back(&self) -> Option<(&'static str, String)> {
+        if self.desired.is_empty() || self.desired.contains(&"running") {
+            return None;
+        }
+        if self.desired.contains(&"paused") {
+            return Some(("paused", "it is paused and claims no more; `gpu-worker resume` lets it go on".to_owned()));
+        }
+        let busy = self.slots.iter().filter(|slot| **slot == "busy").count();
+        Some(match busy {
+            0 => ("drained", "it is drained: nothing runs; `gpu-worker resume` lets it go on".to_owned()),
+            _ => ("draining", format!("it claims no more and drains: {busy} running")),
+        })
+    }
 }
 
 impl Metrics {
     /// Takes it in.
     pub(super) fn look(&self, observed: &Observed) {
         LOOKED_AT.iter().for_each(|metric| self.clear(*metric));
-        for state in ["idle", "busy", "paused", "fenced"] {
+        for desired in ["running", "paused", "draining"] {
+            let count = observed.desired.iter().filter(|slot| **slot == desired).count();
+            self.note(Metric::SlotsDesired, &[desired], count as f64);
+        }
+        for state in ["idle", "busy", "paused", "drained", "fenced"] {
             let count = observed.slots.iter().filter(|slot| **slot == state).count();
             self.note(Metric::Slots, &[state], count as f64);
         }

@@ -19,8 +19,8 @@ scrape_configs:
 ```
 
 `/healthz` answers 200 while every loop of the agent comes round, 503 with their names if one hangs. `/readyz` answers 200
-while Redis answers, an engine is healthy and the agent is not draining; else 503 with `reasons`, each a `code` (`redis`,
-`engines`, `draining`) and a `message`. Neither stands in for the other: an agent without Redis is alive and not ready, and
+while Redis answers, an engine is healthy, and the agent is neither paused nor draining; else 503 with `reasons`, each a
+`code` (`redis`, `engines`, `outputs`, `paused`, `draining`, `drained`) and a `message`. Neither stands in for the other: an agent without Redis is alive and not ready, and
 starting it anew would not help.
 
 From another machine: `WORKER_DASHBOARD_HOST=0.0.0.0` and `WORKER_DASHBOARD_TOKEN`; every request needs it then, these too.

@@ -71,7 +71,9 @@ table! {
     OutOfMemory (Counter) "gpu_worker_out_of_memory" []
         "Runs in which memory ran out and that were tried once more after it was freed."
     Slots (Gauge) "gpu_worker_slots" ["state"]
-        "Slots by what they do: idle, busy, paused, fenced (their GPU may not work)."
+        "Slots by what they do: idle, busy, paused, drained, fenced (their GPU may not work)."
+    SlotsDesired (Gauge) "gpu_worker_slots_desired" ["desired"]
+        "Slots by what is wanted of them: running, paused, draining; a busy one may be paused."
     Draining (Gauge) "gpu_worker_draining" []
         "1 once the agent was told to stop: it claims no more."
     EngineHealthy (Gauge) "gpu_worker_engine_healthy" ["engine"]

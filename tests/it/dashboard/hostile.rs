@@ -1,10 +1,11 @@
 //! Requests that nobody should send, one row for each distinct trick.
 
 use super::browser::{Answer, ask};
-use gpu_worker::dashboard::{Guard, Limits, Source, bind, serve};
+use async_trait::async_trait;
+use gpu_worker::dashboard::{Controls, Guard, Key, Limits, Order, Refused, Source, bind, serve};
 use gpu_worker::telemetry::metrics::{LoopSeen, Observed};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -21,15 +22,50 @@ impl Source for Nobody {
     }
 }
 
+/// Writes down what it was told to do.
+#[derive(Default)]
+pub struct Ledger(Mutex<Vec<Order>>);
+
+impl Ledger {
+    pub fn take(&self) -> Vec<Order> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Controls for Ledger {
+    async fn carry_out(&self, order: Order) -> Result<String, Refused> {
+        self.0.lock().unwrap().push(order);
+        Ok("done".to_owned())
+    }
+}
+
+/// A token that nobody here knows.
+pub fn unknown_key() -> Key {
+    Key::Made("made-by-the-agent-itself".to_owned().into())
+}
+
 /// The server alone; it goes with the guard.
 pub async fn server(token: Option<&str>, allowed: &[&str], limits: Limits) -> (SocketAddr, DropGuard) {
+    let key = token.map_or_else(unknown_key, |token| Key::Set(token.to_owned().into()));
+    let (at, _, stop) = server_of(key, allowed, false, limits).await;
+    (at, stop)
+}
+
+/// The server alone, opened by this key, and what it was told to do.
+pub async fn server_of(
+    key: Key,
+    allowed: &[&str],
+    read_only: bool,
+    limits: Limits,
+) -> (SocketAddr, Arc<Ledger>, DropGuard) {
     let listener = bind(LOOPBACK, [0]).await.unwrap();
     let at = listener.local_addr().unwrap();
     let allowed: Vec<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
-    let guard = Guard::new(at.port(), token.map(|token| token.to_owned().into()).as_ref(), &allowed);
-    let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, guard, Arc::new(Nobody), limits, stop.clone()));
-    (at, stop.drop_guard())
+    let guard = Guard::new(at.port(), &key, &allowed, read_only);
+    let (stop, ledger) = (CancellationToken::new(), Arc::new(Ledger::default()));
+    tokio::spawn(serve(listener, guard, Arc::new(Nobody), ledger.clone(), limits, stop.clone()));
+    (at, ledger, stop.drop_guard())
 }
 
 /// `PORT` stands for the server's own. The body is checked not to hold numbers where they were not to be had.
@@ -129,7 +165,7 @@ async fn only_plain_reads_of_known_paths_are_answered() {
         ),
         ("an echo", method("TRACE", ""), 405),
         ("a method of its own", method("BREW", ""), 405),
-        ("a method in a header", method("GET", "X-HTTP-Method-Override: DELETE\r\n"), 200),
+        ("a method in a header", method("GET", "X-HTTP-Method-Override: DELETE\r\n"), 400),
         (
             "another site's read, which it may not see",
             method("GET", "Origin: http://evil.example.com\r\nSec-Fetch-Site: cross-site\r\n"),
@@ -141,7 +177,7 @@ async fn only_plain_reads_of_known_paths_are_answered() {
                 "GET",
                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
             ),
-            200,
+            400,
         ),
         ("a body", format!("{}hello", method("GET", "Content-Length: 5\r\n")), 400),
         ("a body that is announced and does not come", method("GET", "Content-Length: 5000000\r\n"), 400),

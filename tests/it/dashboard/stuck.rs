@@ -1,7 +1,7 @@
 //! Clients that hang: they are let go after a while, and neither requests, jobs nor the end of the agent wait for them.
 
 use super::browser::{answer, ask};
-use super::hostile::{Nobody, server};
+use super::hostile::{Ledger, Nobody, server, unknown_key};
 use super::{agent, get};
 use crate::support::{PATIENCE, Queue, RedisServer, until};
 use gpu_worker::dashboard::{Guard, Limits, bind, serve};
@@ -66,9 +66,10 @@ async fn more_connections_than_there_is_room_for_are_sent_away_and_the_room_come
 async fn the_server_ends_although_connections_are_open() {
     let listener = bind([127, 0, 0, 1].into(), [0]).await.unwrap();
     let at = listener.local_addr().unwrap();
-    let (guard, stop) = (Guard::new(at.port(), None, &[]), CancellationToken::new());
+    let (guard, stop) = (Guard::new(at.port(), &unknown_key(), &[], false), CancellationToken::new());
     let limits = Limits { goodbye: SHORT, head: Duration::from_secs(3600), ..Limits::default() };
-    let serving = tokio::spawn(serve(listener, guard, Arc::new(Nobody), limits, stop.clone()));
+    let serving =
+        tokio::spawn(serve(listener, guard, Arc::new(Nobody), Arc::new(Ledger::default()), limits, stop.clone()));
     let mut kept = open(at, &format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\n\r\n")).await;
     assert_eq!(answer(&mut kept).await.status, 503);
     let mut half = open(at, "GET /metr").await;

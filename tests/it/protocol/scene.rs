@@ -10,6 +10,7 @@ use gpu_worker::protocol::outcome::{Completion, FailedAttempt, Settled, Verdict}
 use gpu_worker::protocol::submit::{NewJob, QueueLimits, Submitted};
 use gpu_worker::queue::claim::{Asked, Claimer, Judgement};
 use gpu_worker::queue::client;
+use gpu_worker::queue::control::Control;
 use gpu_worker::queue::index::index;
 use gpu_worker::queue::link::Link;
 use gpu_worker::queue::sweep;
@@ -101,9 +102,9 @@ impl Scene {
             if fits { Judgement::Fits } else { Judgement::Misfit }
         };
         let mut claimer = Claimer::new(worker, Duration::from_millis(LEASE));
-        match claimer.ask(&self.link, &self.space, "", &judge).await.unwrap() {
+        match claimer.ask(&self.link, &self.space, ("", &Control::new("w")), &judge).await.unwrap() {
             Asked::Job(job, token) => Some((claim_of(&job, &token), job)),
-            Asked::Nothing(_) | Asked::Superseded => None,
+            Asked::Nothing(_) | Asked::Superseded | Asked::Paused => None,
         }
     }
 
@@ -142,7 +143,7 @@ impl Scene {
     // What time does.
 
     pub async fn tick(&self) -> Ticked {
-        self.space.tick(&mut self.con(), LEASE, 3).await.unwrap()
+        self.space.tick(&mut self.con(), LEASE, 3, &[]).await.unwrap()
     }
 
     /// The holder of this job gives no sign of life until its lease has run out, and somebody notices.

@@ -101,7 +101,7 @@ async fn when_time_stood_still_no_lease_becomes_shorter() {
     let lease = scene.score("jobs:leases", "a").await;
     let _: String = scene.run(&["SET", "jobs:tick", "1"]).await;
     // An agent with shorter leases than the holder's notices.
-    assert!(scene.space.tick(&mut scene.con(), 100, 3).await.unwrap().time_jumped);
+    assert!(scene.space.tick(&mut scene.con(), 100, 3, &[]).await.unwrap().time_jumped);
     assert_eq!(scene.score("jobs:leases", "a").await, lease);
 }
 
@@ -210,7 +210,7 @@ async fn whatever_is_due_is_done_in_one_go_however_much_it_is() {
     let _: String = scene.run(&["EVAL", make, "0"]).await;
     let stop = tokio_util::sync::CancellationToken::new();
     let keep =
-        gpu_worker::queue::tick::keep(&scene.link, &scene.space, Duration::from_secs(30), 3, || (), stop.clone());
+        gpu_worker::queue::tick::keep(&scene.link, &scene.space, Duration::from_secs(30), 3, &[], || (), stop.clone());
     let gone = async {
         until("all of them are forgotten", || async {
             let left: u64 = scene.run(&["ZCARD", "jobs:finished"]).await;

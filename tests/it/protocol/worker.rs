@@ -2,8 +2,10 @@
 
 use super::scene::{Scene, job};
 use gpu_worker::protocol::class::Class;
+use gpu_worker::protocol::control::Desired;
 use gpu_worker::protocol::operate::{Registered, Registration};
 use gpu_worker::queue::claim::{Asked, Claimer, Judgement};
+use gpu_worker::queue::control::Control;
 use std::time::Duration;
 
 async fn register(scene: &Scene, instance: &str, nonce: &str, class_fields: &[String]) -> Registered {
@@ -69,7 +71,7 @@ async fn a_desired_state_is_heard_with_the_next_beat() {
     let scene = Scene::start().await;
     let _: u64 = scene.run(&["HSET", "worker:w1:control", "state", "paused"]).await;
     let answer = register(&scene, "", "n", &[]).await;
-    assert!(matches!(answer, Registered::Ok { ref desired, .. } if desired == "paused"), "{answer:?}");
+    assert!(matches!(answer, Registered::Ok { ref wanted, .. } if wanted.desired == Desired::Paused), "{answer:?}");
 }
 
 #[tokio::test]
@@ -109,11 +111,15 @@ async fn jobs_of_a_class_without_a_field_that_matters_are_indexed_again() {
     scene.submit_as(super::scene::with(job("b", "simulation"), &[("customer_id", "c1")])).await;
     register(&scene, "", "n", &["customer_id".to_owned()]).await;
     let mut claimer = Claimer::new("w1", Duration::from_secs(600));
-    let Asked::Job(job, _) = claimer.ask(&scene.link, &scene.space, "", &judge).await.unwrap() else {
+    let Asked::Job(job, _) = claimer.ask(&scene.link, &scene.space, ("", &Control::new("w")), &judge).await.unwrap()
+    else {
         panic!("no job")
     };
     assert_eq!(job.id, "b");
-    assert_eq!(claimer.ask(&scene.link, &scene.space, "", &judge).await.unwrap(), Asked::Nothing(None));
+    assert_eq!(
+        claimer.ask(&scene.link, &scene.space, ("", &Control::new("w")), &judge).await.unwrap(),
+        Asked::Nothing(None)
+    );
     super::invariants::check(&scene).await;
 }
 
@@ -124,9 +130,13 @@ async fn a_job_that_comes_back_into_a_class_without_a_field_that_matters_is_foun
     let held = scene.claim("w2").await.unwrap();
     register(&scene, "", "n", &["customer_id".to_owned()]).await;
     let mut claimer = Claimer::new("w1", Duration::from_secs(600));
-    assert_eq!(claimer.ask(&scene.link, &scene.space, "", &judge).await.unwrap(), Asked::Nothing(None));
+    assert_eq!(
+        claimer.ask(&scene.link, &scene.space, ("", &Control::new("w")), &judge).await.unwrap(),
+        Asked::Nothing(None)
+    );
     scene.release(&held).await;
-    let Asked::Job(job, _) = claimer.ask(&scene.link, &scene.space, "", &judge).await.unwrap() else {
+    let Asked::Job(job, _) = claimer.ask(&scene.link, &scene.space, ("", &Control::new("w")), &judge).await.unwrap()
+    else {
         panic!("no job")
     };
     assert_eq!(job.id, "a");

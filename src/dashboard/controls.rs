@@ -1,0 +1,165 @@
+//! Orders to the agent: pause, resume, drain, probe, cancel and retry a job, free a GPU's memory.
+//! In: requests that the guard has let through. Out: orders for whoever can carry them out, and a sentence on what became of
+//! each.
+
+use super::guard::Guard;
+use async_trait::async_trait;
+use axum::extract::{Path, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Claim no more. `None`: every worker of this agent.
+    Pause(Option<String>),
+    /// Claim again.
+    Resume(Option<String>),
+    /// Claim no more, and say when nothing runs any more.
+    Drain(Option<String>),
+    /// Ask every engine now how it is.
+    Probe,
+    /// Stop a job.
+    Cancel(String),
+    /// Give a failed or cancelled job a new life.
+    Retry(String),
+    /// Have the engines on a GPU give its memory back.
+    FreeVram(u32),
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What kind of reason.
+    pub because: Because,
+    /// A sentence.
+    pub error: String,
+    /// What to do about it, in a sentence.
+    pub remedy: String,
+}
+
+/// Kinds of reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Because {
+    /// What it names is not there.
+    Unknown,
+    /// As things are it cannot be done.
+    Conflict,
+    /// Who is needed for it does not answer.
+    Unavailable,
+}
+
+/// Carries orders out.
+#[async_trait]
+pub trait Controls: Send + Sync + 'static {
+    /// Does it; answers what was done, in a sentence.
+    async fn carry_out(&self, order: Order) -> Result<String, Refused>;
+}
+
+#[derive(Clone)]
+struct Desk {
+    guard: Arc<Guard>,
+    controls: Arc<dyn Controls>,
+}
+
+pub(super) fn routes(guard: Arc<Guard>, controls: Arc<dyn Controls>) -> Router {
+    let all = |order: fn(Option<String>) -> Order| {
+        post(async move |State(desk): State<Desk>| desk.carry_out(order(None)).await)
+    };
+    let one = |order: fn(Option<String>) -> Order| {
+        post(async move |State(desk): State<Desk>, Path(worker): Path<String>| {
+            desk.carry_out(order(Some(worker))).await
+        })
+    };
+    let job = |order: fn(String) -> Order| {
+        post(async move |State(desk): State<Desk>, Path(id): Path<String>| desk.carry_out(order(id)).await)
+    };
+    Router::new()
+        .route("/api/control/pause", all(Order::Pause))
+        .route("/api/control/pause/{worker}", one(Order::Pause))
+        .route("/api/control/resume", all(Order::Resume))
+        .route("/api/control/resume/{worker}", one(Order::Resume))
+        .route("/api/control/drain", all(Order::Drain))
+        .route("/api/control/drain/{worker}", one(Order::Drain))
+        .route("/api/control/probe", post(async |State(desk): State<Desk>| desk.carry_out(Order::Probe).await))
+        .route("/api/control/cancel-job/{id}", job(Order::Cancel))
+        .route("/api/control/retry-job/{id}", job(Order::Retry))
+        .route("/api/control/free-vram/{gpu}", post(free_vram))
+        .route("/api/launch", post(launch))
+        .route("/launch/{code}", get(enter))
+        .with_state(Desk { guard, controls })
+}
+
+impl Desk {
+    async fn carry_out(&self, order: Order) -> Response {
+        match self.controls.carry_out(order).await {
+            Ok(message) => Json(json!({"ok": true, "message": message})).into_response(),
+            Err(refused) => refused.into_response(),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match self.because {
+            Because::Unknown => StatusCode::NOT_FOUND,
+            Because::Conflict => StatusCode::CONFLICT,
+            Because::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(json!({"error": self.error, "remedy": self.remedy}))).into_response()
+    }
+}
+
+async fn free_vram(State(desk): State<Desk>, Path(gpu): Path<String>) -> Response {
+    match gpu.parse() {
+        // Other spellings of a number are not meant.
+        Ok(index) if format!("{index}") == gpu => desk.carry_out(Order::FreeVram(index)).await,
+        _ => Refused {
+            because: Because::Unknown,
+            error: "a GPU is named by its number".to_owned(),
+            remedy: "`gpu-worker probe` lists them".to_owned(),
+        }
+        .into_response(),
+    }
+}
+
+/// A code that opens the page once.
+async fn launch(State(desk): State<Desk>) -> Response {
+    let code = desk.guard.access.launch(Instant::now());
+    let lasts = super::access::LAUNCH_LASTS.as_secs();
+    Json(json!({"ok": true, "path": format!("/launch/{code}"), "expires_s": lasts})).into_response()
+}
+
+/// The secret leaves the address bar at once. Not by a redirect: a browser that was led here by another site's page (a
+/// terminal in a web page, say) would not send the cookie behind one.
+async fn enter(State(desk): State<Desk>, Path(code): Path<String>, request: axum::extract::Request) -> Response {
+    const GONE: &str = "<!doctype html><meta charset=utf-8><title>gpu-worker</title>\
+        <p>This link has been used, or is too old. <code>gpu-worker dashboard</code> prints a new one.</p>";
+    const WELCOME: &str =
+        "<!doctype html><meta charset=utf-8><title>gpu-worker</title><p><a href=\"/\">Dashboard</a></p>";
+    // Looking ahead (HEAD, an image, a preview of the link) must not use it up.
+    let is_visit = request.headers().get("sec-fetch-dest").is_none_or(|kind| kind == "document");
+    if request.method() != axum::http::Method::GET || !is_visit {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    if !desk.guard.access.use_launch(&code, Instant::now()) {
+        return (StatusCode::GONE, Html(GONE)).into_response();
+    }
+    let mut response = Html(WELCOME).into_response();
+    response.headers_mut().insert(HeaderName::from_static("refresh"), HeaderValue::from_static("0;url=/"));
+    give_cookie(&desk.guard, request.headers(), &mut response);
+    response
+}
+
+/// Gives the browser what our page needs to give orders.
+pub(super) fn give_cookie(guard: &Guard, asked: &axum::http::HeaderMap, response: &mut Response) {
+    let is_secure = asked.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    if let Ok(cookie) = HeaderValue::try_from(guard.access.set_cookie(is_secure)) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+}

@@ -1,0 +1,88 @@
+//! Where the commands of this machine find a running agent's dashboard, and the token that opens it.
+//! In: the state folder, the agent's worker id. Out: two files, `{STATE_DIR}/dashboard/{worker}.url` and `.token`, mode 0600.
+//!
+//! The token is another one at each start: one that was sent to whoever sits on a dead agent's port opens nothing.
+
+use secrecy::{ExposeSecret, SecretString};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The two files of one agent.
+#[derive(Debug, Clone)]
+pub struct Place {
+    folder: PathBuf,
+    name: String,
+}
+
+/// What they hold.
+#[derive(Debug)]
+pub struct Found {
+    /// Where the agent answers, or answered before it died.
+    pub url: String,
+    /// The token that it made; `None`: it was given one.
+    pub token: Option<SecretString>,
+}
+
+impl Place {
+    /// The place of the agent with this worker id; nothing is made yet.
+    pub fn of(state_dir: &Path, worker: &str) -> Self {
+        // Worker ids may hold what a path must not.
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
+        Self { folder: state_dir.join("dashboard"), name: worker.chars().map(plain).collect() }
+    }
+
+    fn file(&self, kind: &str) -> PathBuf {
+        self.folder.join(format!("{}.{kind}", self.name))
+    }
+
+    fn write(&self, kind: &str, text: &str) -> io::Result<()> {
+        let part = self.folder.join(format!(".{}.{kind}.part", self.name));
+        // One that lies there may be open to others.
+        let _ = fs::remove_file(&part);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&part, self.file(kind))
+    }
+
+    /// Says where the agent answers. `token`: the one that it made.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn take(&self, url: &str, token: Option<&SecretString>) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        match token {
+            Some(token) => self.write("token", token.expose_secret())?,
+            None => drop(fs::remove_file(self.file("token"))),
+        }
+        self.write("url", url)
+    }
+
+    /// The agent leaves; a newer one may have taken the place already.
+    pub fn leave(&self, url: &str) {
+        if fs::read_to_string(self.file("url")).is_ok_and(|there| there == url) {
+            let _ = fs::remove_file(self.file("url"));
+            let _ = fs::remove_file(self.file("token"));
+        }
+    }
+
+    /// What an agent has left here.
+    ///
+    /// # Errors
+    /// The files are there and may not be read.
+    pub fn find(&self) -> io::Result<Option<Found>> {
+        let read = |kind: &str| match fs::read_to_string(self.file(kind)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        let Some(url) = read("url")? else { return Ok(None) };
+        Ok(Some(Found { url, token: read("token")?.map(Into::into) }))
+    }
+}
+
+/// A token that nobody can guess.
+pub(super) fn new_token() -> SecretString {
+    format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()).into()
+}
