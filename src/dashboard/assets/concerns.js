@@ -35,7 +35,7 @@ export function concerns(data) {
     const unfit = misfits.reduce((sum, one) => sum + one.count, 0);
     if (unfit) {
         const reasons = [...new Set(misfits.flatMap((one) => (one.misfits ?? []).flatMap((misfit) => misfit.reasons ?? [])))];
-        add(unfit === waiting ? "warn" : "calm", "misfits", unfit === waiting ? "Nothing that waits fits this box." : `${plural(unfit, "waiting job does", "waiting jobs do")} not fit this box.`, reasons.length ? `Most of all: ${list(reasons, 3)}.` : "");
+        add(unfit === waiting ? "warn" : "calm", "misfits", unfit === waiting ? "Nothing that waits fits this box." : `${plural(unfit, "waiting job does", "waiting jobs do")} not fit this box.`, reasons.length ? sentence(reasons.slice(0, 3).join("; ")) : "");
     }
     const recent = (jobs?.history ?? []).slice(0, RECENT);
     const reasons = {};

@@ -50,7 +50,7 @@ function result(job) {
     ];
 }
 
-/** Length of each run, newest at the right; what did not complete is hollow and stands on a mark. */
+/** Length of each run, oldest at the left; what did not complete is hollow and stands on a mark. */
 function runs(history) {
     const timed = history.filter((job) => job.duration_ms > 0).slice(0, 100).reverse();
     if (timed.length < 2) return null;
@@ -59,7 +59,7 @@ function runs(history) {
     return h("svg:svg", { class: "runs", key: "runs", viewBox: "0 0 600 44", preserveAspectRatio: "none", role: "img", "aria-label": `The last ${timed.length} runs: the longest took ${duration(longest)}, ${bad} did not complete` },
         timed.map((job, at) => {
             const height = Math.max(2, 36 * (job.duration_ms / longest));
-            const x = 600 - (timed.length - at) * 6;
+            const x = at * 6;
             return h("svg:g", { key: `${job.id}/${job.attempt}`, class: job.state }, h("svg:title", null, `${job.service} ${job.id}: ${job.state}, ${duration(job.duration_ms)}`),
                 h("svg:rect", { x: x + 1, y: 38 - height, width: 4, height, class: "run" }), job.state !== "completed" && h("svg:rect", { x: x + 1, y: 40, width: 4, height: 4, class: "mark" }));
         }));

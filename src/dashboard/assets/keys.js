@@ -29,7 +29,7 @@ function drawTheme() {
     if (theme === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     const button = document.getElementById("theme");
-    button.textContent = { system: "System theme", light: "Light theme", dark: "Dark theme" }[theme];
+    render(button, { system: "Auto", light: "Light", dark: "Dark" }[theme], h("span", { class: "roomy" }, " theme"));
 }
 
 function nextTheme() {

@@ -1,6 +1,6 @@
 // Pictures for previews and outputs, made without an engine. In: a seed, how far the work is. Out: a PNG that sharpens as it goes on.
 
-import { deflateSync } from "node:zlib";
+import { deflateSync, inflateSync } from "node:zlib";
 
 export function random(seed) {
     let state = seed >>> 0 || 1;
@@ -59,6 +59,37 @@ export function picture(seed, sharp = 1, size = 256) {
     header.writeUInt32BE(size, 4);
     header.set([8, 2, 0, 0, 0], 8);
     return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), chunk("IHDR", header), chunk("IDAT", deflateSync(rows)), chunk("IEND", Buffer.alloc(0))]);
+}
+
+/** The same PNG, as Chromium writes it, in fewer bytes: areas of one colour pack best without filters. */
+export function smaller(png) {
+    const chunks = {};
+    for (let at = 8; at < png.length; at += 12 + png.readUInt32BE(at)) (chunks[png.toString("latin1", at + 4, at + 8)] ??= []).push(png.subarray(at + 8, at + 8 + png.readUInt32BE(at)));
+    const header = chunks.IHDR[0];
+    const [rows, depth, alpha] = [inflateSync(Buffer.concat(chunks.IDAT)), header[8], header[9] === 6];
+    if (depth !== 8 || ![2, 6].includes(header[9])) return png;
+    const [width, height, size] = [header.readUInt32BE(0), header.readUInt32BE(4), alpha ? 4 : 3];
+    const stride = width * size;
+    const pixels = Buffer.alloc(stride * height);
+    const packed = Buffer.alloc((width * 3 + 1) * height);
+    for (let y = 0; y < height; y += 1) {
+        const filter = rows[y * (stride + 1)];
+        for (let x = 0; x < stride; x += 1) {
+            const left = x >= size ? pixels[y * stride + x - size] : 0;
+            const up = y ? pixels[(y - 1) * stride + x] : 0;
+            const corner = x >= size && y ? pixels[(y - 1) * stride + x - size] : 0;
+            pixels[y * stride + x] = rows[y * (stride + 1) + 1 + x] + [0, left, up, (left + up) >> 1, nearest(left, up, corner)][filter];
+        }
+        for (let x = 0; x < width; x += 1) pixels.copy(packed, y * (width * 3 + 1) + 1 + x * 3, y * stride + x * size, y * stride + x * size + 3);
+    }
+    const plain = Buffer.from(header);
+    plain[9] = 2;
+    return Buffer.concat([png.subarray(0, 8), chunk("IHDR", plain), chunk("IDAT", deflateSync(packed, { level: 9, memLevel: 9 })), chunk("IEND", Buffer.alloc(0))]);
+}
+
+function nearest(left, up, corner) {
+    const [a, b, c] = [Math.abs(up - corner), Math.abs(left - corner), Math.abs(left + up - 2 * corner)];
+    return a <= b && a <= c ? left : b <= c ? up : corner;
 }
 
 const CRC = Array.from({ length: 256 }, (_, n) => {

@@ -157,7 +157,8 @@ const SHAPES = {
         for (const slot of snapshot.slots) Object.assign(slot, { state: "idle", job: null });
         snapshot.queue = { waiting: 0, delayed: 0, unindexed: 0, truncated: false, classes: [] };
         snapshot.jobs.history.forEach((job) => { job.ended -= 14 * MINUTE; });
-        Object.assign(snapshot.stats, { per_hour: 14.5, completed: 348, failed: 3, cancelled: 0, success_rate: 348 / 351, by_reason: snapshot.stats.by_reason.slice(0, 1) });
+        Object.assign(snapshot.stats, { per_hour: 14.5, completed: 348, failed: 3, cancelled: 0, success_rate: 348 / 351, by_reason: [{ type: "validation_error", reason: "component_error", count: 3 }] });
+        [[290, 3], [58, 0]].forEach(([completed, failed], n) => Object.assign(snapshot.stats.by_service[n], { completed, failed }));
         return snapshot;
     },
     failing(snapshot, now) {
