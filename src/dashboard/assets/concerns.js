@@ -33,7 +33,7 @@ export function concerns(data) {
     const waiting = classes.reduce((sum, one) => sum + one.count, 0);
     const misfits = classes.filter((one) => !one.fits?.length);
     const unfit = misfits.reduce((sum, one) => sum + one.count, 0);
-    if (unfit) {
+    if (unfit && worker?.redis?.connected !== false) {
         const reasons = [...new Set(misfits.flatMap((one) => (one.misfits ?? []).flatMap((misfit) => misfit.reasons ?? [])))];
         add(unfit === waiting ? "warn" : "calm", "misfits", unfit === waiting ? "Nothing that waits fits this box." : `${plural(unfit, "waiting job does", "waiting jobs do")} not fit this box.`, reasons.length ? sentence(reasons.slice(0, 3).join("; ")) : "");
     }

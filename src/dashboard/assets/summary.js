@@ -87,7 +87,7 @@ function drawFigures() {
         figure("Success", percent(stats?.success_rate, 1), known(stats?.completed) ? `${number(stats.completed)} done, ${number(stats.failed)} failed${stats.cancelled ? `, ${number(stats.cancelled)} cancelled` : ""}` : "no job has ended yet"),
         figure("Usual time", duration(stats?.p50_ms), "half take less (p50)"),
         figure("Slow ones", duration(stats?.p95_ms), "one in 20 takes more (p95)"),
-        figure("Waiting", number(queue?.waiting), queue ? waitingNote(queue) : "not known"));
+        figure("Waiting", number(queue?.waiting), known(queue?.waiting) ? waitingNote(queue) : "not known"));
 }
 
 function waitingNote(queue) {
