@@ -68,14 +68,14 @@ fn no_job(id: &str) -> Refused {
 impl Observer {
     async fn want(&self, which: Option<String>, desired: Desired) -> Done {
         let chosen: Vec<&Arc<Slot>> =
-            self.slots.iter().filter(|slot| which.as_ref().is_none_or(|id| *id == slot.worker)).collect();
+            self.parts.slots.iter().filter(|slot| which.as_ref().is_none_or(|id| *id == slot.worker)).collect();
         if chosen.is_empty() {
             let error = format!("this agent has no worker {}", which.unwrap_or_default());
             return Err(refused(Because::Unknown, error, "`gpu-worker workers` lists them"));
         }
-        let by = format!("dashboard of {}", self.shared.machine);
+        let by = format!("dashboard of {}", self.parts.shared.machine);
         for slot in &chosen {
-            in_time(slot.control.order(&self.shared.link, &self.shared.space, desired, &by)).await?;
+            in_time(slot.control.order(&self.parts.shared.link, &self.parts.shared.space, desired, &by)).await?;
         }
         let whom = match which {
             Some(worker) => worker,
@@ -118,7 +118,7 @@ impl Observer {
 
     async fn cancel(&self, id: &str) -> Done {
         legal(id)?;
-        let (link, space) = (&self.shared.link, &self.shared.space);
+        let (link, space) = (&self.parts.shared.link, &self.parts.shared.space);
         let asking = link.call(async |con| space.cancel(con, id, "cancelled from the dashboard").await);
         match in_time(asking).await? {
             Cancelled::Now => Ok(format!("{id} is cancelled")),
@@ -132,7 +132,7 @@ impl Observer {
 
     async fn retry(&self, id: &str) -> Done {
         legal(id)?;
-        let (link, space) = (&self.shared.link, &self.shared.space);
+        let (link, space) = (&self.parts.shared.link, &self.parts.shared.space);
         match in_time(link.call(async |con| space.replay(con, id).await)).await? {
             Replayed::Waiting { .. } => Ok(format!("{id} waits again")),
             Replayed::NotEnded { status } => Err(refused(
@@ -146,7 +146,7 @@ impl Observer {
 
     /// At once or not at all: an engine at work would load again what it has just let go, or lose what it works with.
     async fn free_vram(&self, gpu: u32) -> Done {
-        if !self.hardware.borrow().gpus.iter().any(|known| known.index == gpu) {
+        if !self.parts.hardware.borrow().gpus.iter().any(|known| known.index == gpu) {
             let error = format!("this machine has no GPU {gpu}");
             return Err(refused(Because::Unknown, error, "`gpu-worker probe` lists them"));
         }
@@ -157,7 +157,7 @@ impl Observer {
             let error = format!("no engine works on GPU {gpu}");
             return Err(refused(Because::Conflict, error, "what fills it belongs to another program"));
         }
-        let at_work = self.slots.iter().any(|slot| slot.gpu() == Some(gpu) && slot.job().is_some());
+        let at_work = self.parts.slots.iter().any(|slot| slot.gpu() == Some(gpu) && slot.job().is_some());
         if at_work || engines.iter().any(|engine| engine.runs() > 0) {
             let error = format!("a job runs on GPU {gpu}");
             return Err(refused(

@@ -3,10 +3,15 @@
 mod browser;
 mod controls;
 mod hostile;
+mod live;
 mod numbers;
+mod older;
 mod orders;
+mod pictures;
 mod ports;
+mod stream;
 mod stuck;
+mod viewers;
 
 use super::support::{Agent, RedisServer, until};
 use browser::{Answer, ask};
