@@ -1,18 +1,23 @@
 // The page of a real agent, which works for a real Redis with the stand-in for ComfyUI.
 
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { after, afterEach, before, describe, it } from "node:test";
 import { THEMES, WIDTHS, launch, open, overflow, until as inPage, violations } from "./support/browser.js";
 import { rig as started, until } from "./support/rig.js";
 
 let browser;
 let rig;
 before(async () => { [browser, rig] = await Promise.all([launch(), started()]); });
+// What a test left waiting or paused must not be the next one's trouble.
+afterEach(async () => {
+    await rig.control("resume").catch(() => null);
+    for (const job of rig.submitted.splice(0)) await rig.cli("cancel", job).catch(() => null);
+});
 after(async () => { await browser?.close(); await rig?.stop(); });
 
 const bar = "[role=progressbar]";
 const progressAbove = (page, least) => inPage(page, (least) => Number(document.querySelector("[role=progressbar]")?.getAttribute("aria-valuenow") ?? -1) > least, least);
-const status = async (job) => JSON.parse(await rig.cli("jobs", "show", job, "--json")).status;
+const status = async (job) => (await rig.redisCli("HGET", `job:${job}`, "status"));
 const entry = (page, job) => page.locator(".history tbody tr", { hasText: job });
 
 it("shows a job's progress moving, its steps and its picture; then its output, which a reload keeps", async () => {
@@ -156,7 +161,8 @@ it("takes less than 100 KB for the page with all that it shows", async () => {
     let [bytes, stream] = [0, null];
     const requests = new Map();
     client.on("Network.requestWillBeSent", ({ requestId, request }) => requests.set(requestId, new URL(request.url).pathname));
-    client.on("Network.loadingFinished", ({ encodedDataLength }) => { bytes += encodedDataLength; });
+    // Pictures that jobs made are as large as they are.
+    client.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => { if (!requests.get(requestId)?.startsWith("/api/outputs/")) bytes += encodedDataLength; });
     client.on("Network.eventSourceMessageReceived", ({ data, eventName }) => { stream ??= eventName === "snapshot" ? data.length : null; });
     await page.goto(rig.url);
     await page.locator("#facts dd").first().waitFor();
@@ -207,4 +213,36 @@ it("drains: what runs is finished, nothing more is claimed", async () => {
     await page.getByRole("button", { name: "Resume" }).click();
     await entry(page, second).locator(".sign.good").waitFor();
     await close();
+});
+
+describe("a page that is not for everybody", () => {
+    const token = "a-token-of-32-letters-for-the-test";
+
+    it("can be looked at and not used in read-only mode", async () => {
+        await rig.agent.end("SIGKILL");
+        await rig.startAgent({ WORKER_DASHBOARD_READONLY: "true" });
+        const { page, close } = await open(browser, rig.url);
+        await page.getByText(/This page is read-only/).waitFor();
+        assert.equal(await page.getByRole("button", { name: "Pause" }).isDisabled(), true);
+        assert.equal((await rig.control("pause"))[0], 403);
+        await close();
+    });
+
+    it("opens by the launch link where a token is set, and then acts", async () => {
+        await rig.agent.end("SIGKILL");
+        const headers = { authorization: `Bearer ${token}` };
+        await rig.startAgent({ WORKER_DASHBOARD_TOKEN: token, headers });
+        const { page, context, close } = await open(browser, rig.url, { wait: false, expected: [/401/] });
+        assert.match(await page.locator("body").innerText(), /gpu-worker dashboard/);
+        const { path } = await (await fetch(`${rig.url}api/launch`, { method: "POST", headers })).json();
+        await page.goto(new URL(path, rig.url).href);
+        await inPage(page, () => document.querySelector("#link").textContent === "Live");
+        await page.getByRole("button", { name: "Pause" }).click();
+        await page.locator(".verdict", { hasText: "Paused" }).waitFor();
+        // The cookie goes: what is shown stays, and the next order says what to do.
+        await context.clearCookies();
+        await page.getByRole("button", { name: "Resume" }).click();
+        await page.locator("#unlock[open]", { hasText: "gpu-worker dashboard" }).waitFor();
+        await close();
+    });
 });

@@ -10,6 +10,9 @@ const STATES = { completed: ["good", "completed"], failed: ["bad", "failed"], ca
 const SHOWN = 12;
 const view = { only: "all", all: false };
 
+/** A job that was given a new life counts its attempts anew. */
+const keyOf = (job) => `${job.id}/${job.attempt}/${job.ended}`;
+
 function thumbs(job) {
     const pictures = (job.outputs ?? []).filter((output) => output.thumb);
     const others = (job.outputs ?? []).filter((output) => !output.thumb);
@@ -60,7 +63,7 @@ function runs(history) {
         timed.map((job, at) => {
             const height = Math.max(2, 36 * (job.duration_ms / longest));
             const x = at * 6;
-            return h("svg:g", { key: `${job.id}/${job.attempt}`, class: job.state }, h("svg:title", null, `${job.service} ${job.id}: ${job.state}, ${duration(job.duration_ms)}`),
+            return h("svg:g", { key: keyOf(job), class: job.state }, h("svg:title", null, `${job.service} ${job.id}: ${job.state}, ${duration(job.duration_ms)}`),
                 h("svg:rect", { x: x + 1, y: 38 - height, width: 4, height, class: "run" }), job.state !== "completed" && h("svg:rect", { x: x + 1, y: 40, width: 4, height: 4, class: "mark" }));
         }));
 }
@@ -90,7 +93,7 @@ panel(["jobs", "link", "pending"], ({ data }) => {
             caption: "Jobs that ended, newest first", name: "history",
             columns: [{ title: "Outputs", name: "outputs" }, { title: "Job", name: "job" }, { title: "Result", name: "wide" }, { title: "Took", name: "when" }, { title: "Ended", name: "when" }, { title: "Again", unseen: true, name: "again" }],
             rows: shown.map((job) => ({
-                key: `${job.id}/${job.attempt}`, name: job.state,
+                key: keyOf(job), name: job.state,
                 cells: [thumbs(job), [h("p", null, h("strong", null, job.service ?? "unread"), h("span", { class: "faint" }, ` ${[job.worker, job.attempt > 1 && `attempt ${job.attempt}`].filter(Boolean).join(" · ")}`)), h("p", { class: "mono faint id" }, job.id)], result(job), duration(job.duration_ms), time(job.ended),
                     job.state === "failed" && job.failure?.final !== false ? button("Retry", { action: "retry-job", id: job.id }, { name: "small", label: `Run job ${job.id} again` }) : null],
             })),

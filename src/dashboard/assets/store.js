@@ -69,8 +69,7 @@ export function takeEvent(name, value) {
         data.log = [...(data.log ?? []), ...value].slice(-LOG_KEPT);
         touch("log");
     } else if (name === "job") {
-        const others = (data.jobs?.history ?? []).filter((job) => job.id !== value.id || job.attempt !== value.attempt);
-        data.jobs = { ...data.jobs, history: [value, ...others].slice(0, data.jobs?.kept ?? HISTORY_KEPT) };
+        data.jobs = { ...data.jobs, history: [value, ...(data.jobs?.history ?? [])].slice(0, data.jobs?.kept ?? HISTORY_KEPT) };
         touch("jobs");
     } else {
         data[name] = value;

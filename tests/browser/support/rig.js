@@ -66,7 +66,7 @@ export async function rig({ env = {}, stepMs = 150 } = {}) {
         return made;
     };
     const environment = { PATH: process.env.PATH, HOME: folder, HUB_REDIS_URL: redisUrl };
-    const rig = { folder, redisUrl };
+    const rig = { folder, redisUrl, submitted: [] };
 
     rig.startRedis = async () => {
         rig.redis = begin("redis-server", ["--port", String(redisPort), "--bind", "127.0.0.1", "--dir", folder, "--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
@@ -84,6 +84,7 @@ export async function rig({ env = {}, stepMs = 150 } = {}) {
         writeFileSync(file, JSON.stringify(job));
         const { job_id: id } = JSON.parse(await rig.cli("submit", file, "--json"));
         assert.ok(id, "submit tells the job's id");
+        rig.submitted.push(id);
         return id;
     };
     /** The example's picture, in so many steps. */
@@ -91,10 +92,10 @@ export async function rig({ env = {}, stepMs = 150 } = {}) {
         const graph = JSON.parse(readFileSync(join(ROOT, "examples/comfyui-workflow.json"), "utf8"));
         graph["3"].inputs.steps = steps;
         graph["3"].inputs.seed = (count += 1);
-        return { service_required: "comfyui", payload: { workflow: graph }, ...more };
+        return { service_required: "comfyui", payload: { workflow: graph, preview_method: "auto" }, ...more };
     };
 
-    rig.startAgent = async (more = {}) => {
+    rig.startAgent = async ({ headers = {}, ...more } = {}) => {
         rig.agent = begin(PROGRAM, ["run"], {
             cwd: folder,
             env: {
@@ -106,7 +107,13 @@ export async function rig({ env = {}, stepMs = 150 } = {}) {
             if (rig.agent.exitCode !== null) assert.fail(`the agent ended:\n${rig.agent.said}`);
             return rig.agent.said.match(/"url":"(http:[^"]+)"/)?.[1];
         });
-        await until("the agent is ready", async () => (await fetch(`${rig.url}readyz`, { headers: more.headers ?? {} }).catch(() => null))?.status === 200);
+        await until("the agent is ready", async () => (await fetch(`${rig.url}readyz`, { headers }).catch(() => null))?.status === 200);
+    };
+    /** An order as the page gives it: with the cookie that the page comes with. */
+    rig.control = async (action) => {
+        const cookie = (await fetch(rig.url)).headers.get("set-cookie")?.split(";")[0] ?? "";
+        const answer = await fetch(`${rig.url}api/control/${action}`, { method: "POST", headers: { cookie, origin: rig.url.replace(/\/$/, ""), "sec-fetch-site": "same-origin" } });
+        return [answer.status, await answer.json()];
     };
     rig.stop = async () => {
         for (const made of started.reverse()) await made.end("SIGKILL");
