@@ -100,6 +100,8 @@ async fn next(viewer: &mut Viewer) -> Option<Bytes> {
 async fn preview(State(live): Asked, Path(worker): Path<String>) -> Response {
     match live.source().picture(&worker).filter(|picture| PICTURES.contains(&picture.media_type)) {
         Some(picture) => ([(header::CONTENT_TYPE, picture.media_type)], picture.bytes).into_response(),
+        // Its job ended between the event that named the picture and this request: nobody's fault, and no error in a log.
+        None if live.source().slots().iter().any(|slot| slot.id == worker) => StatusCode::NO_CONTENT.into_response(),
         None => NO_PICTURE.into_response(),
     }
 }

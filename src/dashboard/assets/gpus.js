@@ -15,6 +15,9 @@ const unit = (value, name) => [h("b", { key: "b" }, value), h("span", { class: "
 /** The reading under the cursor, or else the newest that the card gave. */
 const read = (values, fresh) => (state.cursor === null ? (fresh ?? at(values, 0)) : at(values, state.cursor));
 
+const isRead = (gpu, series) =>
+    [gpu.utilisation, gpu.memory?.used_bytes, gpu.temperature_c, gpu.power_w].some(known) || Object.values(series).some((column) => Array.isArray(column) && column.some(known));
+
 function charts(gpu, series) {
     const { utilisation = [], memory_bytes: used = [], memory_job_bytes: byJob, temperature_c: heat = [], power_w: power = [] } = series;
     const { total_bytes: total, used_bytes: inUse, job_bytes: job } = gpu.memory ?? {};
@@ -58,7 +61,7 @@ function strip(gpu, series, slots) {
             facts([["Worker", gpu.workers?.length ? h("span", { class: "mono" }, list(gpu.workers, 3)) : "none"], clocks && ["Clock", clocks], known(gpu.fan_percent) && ["Fan", `${number(gpu.fan_percent)} %`], known(gpu.ecc_errors) && ["ECC errors", number(gpu.ecc_errors)]], "facts inline"),
             button("Free memory", { action: "free-vram", id: gpu.index, ask }, { name: "small", label: `Free the memory of GPU ${gpu.index}` })),
         gpu.reason && h("div", { class: "reason", key: "reason" }, h("p", null, sentence(gpu.reason)), remedy(gpu.remedy)),
-        charts(gpu, series),
+        isRead(gpu, series) ? charts(gpu, series) : h("p", { class: "empty", key: "unread" }, "Nobody has read this card: it is declared in the configuration, or its driver tells nothing."),
         mig.length > 0 && table({
             caption: `MIG instances of GPU ${gpu.index}`, name: "mig", columns: [{ title: "MIG instance", name: "wide" }, { title: "Memory" }, { title: "Use", unseen: true, name: "use" }],
             rows: mig.map((one, key) => {

@@ -25,11 +25,14 @@ function left(job) {
     return `${about(job.eta_ms)}${job.eta_from_runs ? `, from ${plural(job.eta_from_runs, "run")}` : ""}`;
 }
 
+/** The picture of a job that has just ended is gone: no sign of a broken one in its place. */
+const seen = (is) => ({ target }) => { target.style.visibility = is ? "" : "hidden"; };
+
 function running(job) {
     const ask = { title: "Cancel this job?", text: `${job.service ?? "The job"} ${job.id} is ${Math.round(job.progress ?? 0)} % done. Its work so far is lost, and nobody runs it again.`, yes: "Cancel the job" };
     return [
         h("div", { class: "preview", key: "preview" }, job.preview
-            ? h("img", { src: job.preview, alt: `The picture of job ${job.id} as it is now`, decoding: "async", key: "img" })
+            ? h("img", { src: job.preview, alt: `The picture of job ${job.id} as it is now`, decoding: "async", key: "img", onload: seen(true), onerror: seen(false) })
             : h("span", { class: "none", key: "none" }, "no picture yet")),
         h("div", { class: "work", key: "work" },
             h("p", { class: "title" }, h("strong", null, job.service ?? "a job"), " ", h("span", { class: "mono faint" }, job.id)),

@@ -22,7 +22,7 @@ export async function open(browser, url, { width = 1440, theme = "light", wait =
     const page = await context.newPage();
     const faults = [];
     const note = (text) => expected.some((pattern) => pattern.test(text)) || faults.push(text);
-    page.on("console", (message) => ["error", "warning"].includes(message.type()) && note(`console: ${message.text()}`));
+    page.on("console", (message) => ["error", "warning"].includes(message.type()) && note(`console: ${message.text()} ${message.location().url}`));
     page.on("pageerror", (error) => note(`exception: ${error.stack}`));
     page.on("request", (request) => new URL(request.url()).origin === new URL(url).origin || note(`elsewhere: ${request.url()}`));
     page.setDefaultTimeout(20_000);
