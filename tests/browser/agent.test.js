@@ -236,7 +236,7 @@ describe("a page that is not for everybody", () => {
         assert.match(await page.locator("body").innerText(), /gpu-worker dashboard/);
         const { path } = await (await fetch(`${rig.url}api/launch`, { method: "POST", headers })).json();
         await page.goto(new URL(path, rig.url).href);
-        await inPage(page, () => document.querySelector("#link").textContent === "Live");
+        await inPage(page, () => document.querySelector("#link")?.textContent === "Live");
         await page.getByRole("button", { name: "Pause" }).click();
         await page.locator(".verdict", { hasText: "Paused" }).waitFor();
         // The cookie goes: what is shown stays, and the next order says what to do.

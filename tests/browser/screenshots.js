@@ -20,7 +20,7 @@ writeFileSync(join(scratch, "fonts.conf"), `<?xml version="1.0"?><!DOCTYPE fontc
 const browser = await launch({ args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-lcd-text"], env: { ...process.env, FONTCONFIG_FILE: join(scratch, "fonts.conf") } });
 try {
     for (const state of STATES) {
-        for (const theme of THEMES) await take(state, theme, { width: 1360, height: state === "four-gpus" ? 1080 : 940 }, `${state}-${theme}.png`);
+        for (const theme of THEMES) await take(state, theme, { width: 1360, height: state === "four-gpus" ? 1040 : 900 }, `${state}-${theme}.png`);
     }
     await take("busy", "light", { width: 360, height: 740 }, "phone-light.png", 2);
     await take("busy", "dark", { width: 360, height: 740 }, "phone-dark.png", 2);

@@ -54,11 +54,11 @@ function strip(gpu, series, slots) {
     const ask = runs && { title: `Free the memory of GPU ${gpu.index} while a job runs on it?`, text: "Its engine unloads its models. The job that runs may fail, and the next one loads them anew.", yes: "Free it" };
     const clocks = known(gpu.clock_mhz) && `${number(gpu.clock_mhz)}${known(gpu.clock_max_mhz) ? ` of ${number(gpu.clock_max_mhz)}` : ""} MHz`;
     return h("article", { class: `gpu ${gpu.health}`, key: gpu.index, "aria-labelledby": `gpu-${gpu.index}` },
-        h("header", null,
+        h("header", null, h("div", { class: "about", key: "about" },
             h("h3", { id: `gpu-${gpu.index}` }, `GPU ${gpu.index}`, h("span", { class: "name" }, ` ${gpu.name ?? ""}`)),
             sign(tone, word),
             gpu.throttled && sign("warn", gpu.throttled === "thermal" ? "slowed by heat" : `slowed: ${gpu.throttled}`),
-            facts([["Worker", gpu.workers?.length ? h("span", { class: "mono" }, list(gpu.workers, 3)) : "none"], clocks && ["Clock", clocks], known(gpu.fan_percent) && ["Fan", `${number(gpu.fan_percent)} %`], known(gpu.ecc_errors) && ["ECC errors", number(gpu.ecc_errors)]], "facts inline"),
+            facts([["Worker", gpu.workers?.length ? h("span", { class: "mono" }, list(gpu.workers, 3)) : "none"], clocks && ["Clock", clocks], known(gpu.fan_percent) && ["Fan", `${number(gpu.fan_percent)} %`], known(gpu.ecc_errors) && ["ECC errors", number(gpu.ecc_errors)]], "facts inline")),
             button("Free memory", { action: "free-vram", id: gpu.index, ask }, { name: "small", label: `Free the memory of GPU ${gpu.index}` })),
         gpu.reason && h("div", { class: "reason", key: "reason" }, h("p", null, sentence(gpu.reason)), remedy(gpu.remedy)),
         isRead(gpu, series) ? charts(gpu, series) : h("p", { class: "empty", key: "unread" }, "Nobody has read this card: it is declared in the configuration, or its driver tells nothing."),

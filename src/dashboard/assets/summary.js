@@ -58,7 +58,7 @@ function drawHead() {
 
 /** The sentence without the word that stands before it anyway. */
 function plain(sentence = "") {
-    const rest = sentence.replace(/^(Starting|Paused|Told to stop): |^Ready and idle(?=[,.])/, (found) => (found.startsWith("Ready") ? "Ready" : ""));
+    const rest = sentence.replace(/^(Starting|Paused|Told to stop): |^Redis cannot be reached; |^Ready and idle(?=[,.])/, (found) => (found.startsWith("Ready") ? "Ready" : ""));
     return rest.charAt(0).toUpperCase() + rest.slice(1);
 }
 

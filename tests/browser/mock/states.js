@@ -15,7 +15,9 @@ function readings(index, load, { total, limit, seed = 1 }) {
     const next = random(seed * 31 + index + 5);
     const column = { index, utilisation: [], memory_bytes: [], memory_job_bytes: [], temperature_c: [], power_w: [] };
     let [heat, busy, left, held] = [load ? 58 : 34, load > 0, 20 + next() * 40, load ? 0.6 : 0];
+    let jitter = 0;
     for (let at = 0; at < POINTS; at += 1) {
+        if (at % 4 === 0) jitter = next();
         left -= 1;
         if (left <= 0) {
             busy = load > 0 && (next() < load || !busy || at > POINTS - 60);
@@ -23,14 +25,14 @@ function readings(index, load, { total, limit, seed = 1 }) {
             held = busy ? 0.52 + next() * 0.22 : held;
         }
         if (load > 0 && at > POINTS - 40) busy = true;
-        const work = busy ? 88 + next() * 11 : load ? next() * 6 : next() < 0.01 ? 4 : 0;
+        const work = busy ? 91 + jitter * 8 : load ? jitter * 6 : next() < 0.01 ? 4 : 0;
         heat += ((busy ? 71 + index * 2 : 36) - heat) * 0.03 + (next() - 0.5) * 0.5;
         const job = Math.round((busy ? held + (next() - 0.5) * 0.02 : held * 0.9) * total);
         column.utilisation.push(Math.round(work));
         column.memory_job_bytes.push(load ? job : 0);
         column.memory_bytes.push(Math.round((load ? job : 0) + 0.045 * total + next() * 0.002 * total));
         column.temperature_c.push(Math.round(heat));
-        column.power_w.push(Math.round(limit * (busy ? 0.76 + next() * 0.16 : 0.11 + next() * 0.01)));
+        column.power_w.push(Math.round(limit * (busy ? 0.78 + jitter * 0.12 : 0.11 + jitter * 0.01)));
     }
     return column;
 }
