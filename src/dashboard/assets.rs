@@ -98,7 +98,7 @@ impl Asset {
 }
 
 /// Whether `Accept-Encoding` names gzip, and not to forbid it.
-fn takes_gzip(asked: &HeaderMap) -> bool {
+pub(super) fn takes_gzip(asked: &HeaderMap) -> bool {
     let named = |part: &str| {
         let mut words = part.split(';').map(str::trim);
         let is_gzip = words.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));

@@ -13,6 +13,7 @@ mod assets;
 mod connections;
 mod controls;
 mod cross_site;
+mod frame;
 mod guard;
 mod listen;
 mod live;
