@@ -4,6 +4,7 @@
 mod cards;
 mod engines;
 mod gauges;
+mod holders;
 mod machine;
 mod queue;
 mod whole;
@@ -23,6 +24,7 @@ use crate::telemetry::metrics::{LoopSeen, Observed, RedisSeen};
 use machine::Load;
 use queue::Queue;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -35,6 +37,8 @@ pub(super) struct Observer {
     /// The newest readings of the cards.
     readings: Mutex<Vec<Reading>>,
     series: series::Ring,
+    /// What engines hold of each card's memory.
+    held: Mutex<BTreeMap<u32, u64>>,
     queue: Queue,
     load: Mutex<Load>,
     memory: Mutex<Memory>,
@@ -59,10 +63,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Answers over HTTP until told to stop, if it is wanted.
 pub(super) async fn answer(config: Config, parts: Parts, operator: Operator, stop: CancellationToken) {
-    let asked = config.dashboard;
-    if !asked.enabled {
+    if !config.dashboard.enabled {
         return;
     }
+    let (ports, asked) = (holders::ports(&config), config.dashboard);
     let (host, port, token, allowed_hosts) = (asked.host, asked.port, asked.token, asked.allowed_hosts);
     let place = Place::of(&config.state_dir, &config.identity.worker_id);
     let settings = dashboard::Settings { host, port, token, allowed_hosts, read_only: asked.read_only, place };
@@ -70,7 +74,7 @@ pub(super) async fn answer(config: Config, parts: Parts, operator: Operator, sto
     let observer = Arc::new(Observer::new(parts, asked.read_only));
     tokio::join!(
         dashboard::keep(settings, observer.clone(), Arc::new(operator), found, stop.clone()),
-        observer.keep_reading(stop.clone()),
+        observer.keep_reading(ports, stop.clone()),
         observer.queue.keep(&observer.parts, stop),
     );
 }
@@ -81,6 +85,7 @@ impl Observer {
             parts,
             readings: Mutex::default(),
             series: series::Ring::default(),
+            held: Mutex::default(),
             queue: Queue::default(),
             load: Mutex::default(),
             memory: Mutex::default(),

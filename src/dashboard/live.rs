@@ -7,10 +7,10 @@
 //! ```
 
 use super::connections::Limits;
+use super::frame::Frame;
 use super::source::Source;
 use super::view::{jobs, loops, now_ms, series, stats};
 use crate::telemetry::{history, recent};
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ const SECTIONS: [(&str, u32); 8] = [
 pub(super) struct Live {
     source: Arc<dyn Source>,
     state: Mutex<State>,
-    frames: broadcast::Sender<Bytes>,
+    frames: broadcast::Sender<Arc<Frame>>,
     room: Arc<Semaphore>,
     viewers: usize,
     pace: Duration,
@@ -74,19 +74,14 @@ struct Numbered {
 /// A place among the viewers, and what it is sent.
 pub(super) struct Seat {
     /// What comes first.
-    pub snapshot: Bytes,
+    pub snapshot: Arc<Frame>,
     /// What follows.
-    pub frames: broadcast::Receiver<Bytes>,
+    pub frames: broadcast::Receiver<Arc<Frame>>,
 }
 
 fn bytes_of(value: &impl Serialize) -> Vec<u8> {
     // Only maps with keys that are no texts fail, and there are none.
     serde_json::to_vec(value).unwrap_or_else(|_| b"null".to_vec())
-}
-
-fn frame(id: u64, event: &str, json: &[u8]) -> Bytes {
-    let head = format!("id: {id}\nevent: {event}\ndata: ");
-    [head.as_bytes(), json, b"\n\n"].concat().into()
 }
 
 impl Live {
@@ -137,7 +132,7 @@ impl Live {
         let mut state = self.lock();
         self.refresh(&mut state);
         let json = self.compose(&mut state);
-        Seat { snapshot: frame(state.generation, "snapshot", &json), frames: self.frames.subscribe() }
+        Seat { snapshot: Arc::new(Frame::new(state.generation, "snapshot", &json)), frames: self.frames.subscribe() }
     }
 
     /// The picture now, and a tag that changes with it.
@@ -146,7 +141,7 @@ impl Live {
         let mut state = self.lock();
         self.refresh(&mut state);
         let json = self.compose(&mut state);
-        (format!("\"{}-{}\"", self.boot, state.generation), json)
+        (format!("W/\"{}-{}\"", self.boot, state.generation), json)
     }
 
     /// Looks and sends while there are viewers, until told to stop.
@@ -163,11 +158,16 @@ impl Live {
                     self.refresh(&mut state);
                     if beaten.elapsed() >= BEAT {
                         beaten = Instant::now();
-                        let _ = self.frames.send(frame(state.generation, "beat", &bytes_of(&json!({"now": now_ms()}))));
+                        self.send(Frame::new(state.generation, "beat", &bytes_of(&json!({"now": now_ms()}))));
                     }
                 }
             }
         }
+    }
+
+    fn send(&self, frame: Frame) {
+        // Nobody listens: nothing to send.
+        let _ = self.frames.send(Arc::new(frame));
     }
 
     /// Looks at what is due; what has changed goes to all viewers.
@@ -178,7 +178,7 @@ impl Live {
         if newest > told {
             for end in ends.between(told, newest) {
                 state.generation += 1;
-                let _ = self.frames.send(frame(state.generation, "job", &bytes_of(&jobs::job(end))));
+                self.send(Frame::new(state.generation, "job", &bytes_of(&jobs::job(end))));
             }
             state.ends = Numbered { told: newest, json: None };
         }
@@ -191,8 +191,7 @@ impl Live {
             let is_new = state.sections[at].as_ref().is_none_or(|before| before.json != json);
             if is_new {
                 state.generation += 1;
-                // Nobody listens: nothing to send.
-                let _ = self.frames.send(frame(state.generation, name, &json));
+                self.send(Frame::new(state.generation, name, &json));
             }
             state.sections[at] = Some(Section { json, looked });
         }
@@ -200,12 +199,12 @@ impl Live {
         let (told, newest) = (state.lines.told, log.newest());
         if newest > told {
             state.generation += 1;
-            let _ = self.frames.send(frame(state.generation, "log", &bytes_of(&log.between(told, newest))));
+            self.send(Frame::new(state.generation, "log", &bytes_of(&log.between(told, newest))));
             state.lines = Numbered { told: newest, json: None };
         }
         if let Some(ring) = self.source.series().filter(|ring| ring.newest() > state.points.told) {
             state.generation += 1;
-            let _ = self.frames.send(frame(state.generation, "point", &bytes_of(&ring.point())));
+            self.send(Frame::new(state.generation, "point", &bytes_of(&ring.point())));
             state.points = Numbered { told: ring.newest(), json: None };
         }
     }

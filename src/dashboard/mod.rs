@@ -9,9 +9,11 @@
 //! It runs in tasks of its own: jobs wait for none of it, and neither does the end of the agent.
 
 mod access;
+mod assets;
 mod connections;
 mod controls;
 mod cross_site;
+mod frame;
 mod guard;
 mod listen;
 mod live;

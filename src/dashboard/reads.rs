@@ -1,8 +1,10 @@
 //! What is given to a page: the whole picture, its changes as they come, pictures of work and of results.
 //! In: requests that the guard has let through. Out: JSON, an event stream, images.
 
+use super::assets::takes_gzip;
+use super::frame::{Frame, GZIP_HEAD};
 use super::guard::{Refusal, refusal};
-use super::live::{Live, Seat};
+use super::live::Live;
 use super::view::jobs::PICTURES;
 use crate::telemetry::history;
 use axum::Router;
@@ -11,14 +13,14 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use bytes::Bytes;
-use std::io::Read;
+use flate2::{Compression, write::GzEncoder};
+use std::io::{Read, Write};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 type Asked = State<Arc<Live>>;
@@ -46,10 +48,17 @@ pub(super) fn routes() -> Router<Arc<Live>> {
 async fn snapshot(State(live): Asked, headers: HeaderMap) -> Response {
     let (tag, json) = live.snapshot();
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
-    let is_known = known.flat_map(|tags| tags.split(',')).any(|known| known.trim().trim_start_matches("W/") == tag);
-    let mut response = match is_known {
-        true => StatusCode::NOT_MODIFIED.into_response(),
-        false => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+    let is_known = known.flat_map(|tags| tags.split(',')).any(|known| known.trim() == tag);
+    let about = [(header::CONTENT_TYPE, "application/json"), (header::VARY, "accept-encoding")];
+    let mut response = match (is_known, takes_gzip(&headers)) {
+        (true, _) => StatusCode::NOT_MODIFIED.into_response(),
+        (false, false) => (about, json).into_response(),
+        (false, true) => {
+            let mut packing = GzEncoder::new(Vec::new(), Compression::fast());
+            // Writing to memory does not fail.
+            let packed = packing.write_all(&json).and_then(|()| packing.finish()).unwrap_or_default();
+            (about, [(header::CONTENT_ENCODING, "gzip")], packed).into_response()
+        }
     };
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -59,31 +68,40 @@ async fn snapshot(State(live): Asked, headers: HeaderMap) -> Response {
 
 struct Viewer {
     live: Arc<Live>,
-    seat: Option<Seat>,
+    seat: Option<broadcast::Receiver<Arc<Frame>>>,
+    packed: bool,
     stop: CancellationToken,
     _place: OwnedSemaphorePermit,
 }
 
-async fn stream(State(live): Asked) -> Response {
+async fn stream(State(live): Asked, headers: HeaderMap) -> Response {
     let Some(place) = live.enter() else {
         let why = "too many look at this agent already; ask /api/snapshot now and then";
         let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(COME_AGAIN));
         return response;
     };
-    let viewer = Viewer { stop: live.stop(), live, seat: None, _place: place };
+    let packed = takes_gzip(&headers);
+    let viewer = Viewer { stop: live.stop(), live, seat: None, packed, _place: place };
     let frames = futures_util::stream::unfold(viewer, |mut viewer| async {
-        let frame = next(&mut viewer).await?;
-        Some((Ok::<_, std::convert::Infallible>(frame), viewer))
+        let is_first = viewer.seat.is_none();
+        let frame = next(&mut viewer).await?.bytes(viewer.packed);
+        let bytes = if is_first && viewer.packed { [GZIP_HEAD, &frame].concat().into() } else { frame };
+        Some((Ok::<_, std::convert::Infallible>(bytes), viewer))
     });
-    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(frames)).into_response()
+    let about = [(header::CONTENT_TYPE, "text/event-stream"), (header::VARY, "accept-encoding")];
+    let mut response = (about, Body::from_stream(frames)).into_response();
+    if packed {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
 }
 
-async fn next(viewer: &mut Viewer) -> Option<Bytes> {
-    if let Some(seat) = &mut viewer.seat {
+async fn next(viewer: &mut Viewer) -> Option<Arc<Frame>> {
+    if let Some(frames) = &mut viewer.seat {
         tokio::select! {
             () = viewer.stop.cancelled() => return None,
-            frame = seat.frames.recv() => match frame {
+            frame = frames.recv() => match frame {
                 Ok(frame) => return Some(frame),
                 // Too slow: what was missed is in a fresh snapshot.
                 Err(RecvError::Lagged(_)) => {}
@@ -92,14 +110,16 @@ async fn next(viewer: &mut Viewer) -> Option<Bytes> {
         }
     }
     let seat = viewer.live.join();
-    let snapshot = seat.snapshot.clone();
-    viewer.seat = Some(Seat { snapshot: Bytes::new(), ..seat });
+    let snapshot = seat.snapshot;
+    viewer.seat = Some(seat.frames);
     Some(snapshot)
 }
 
 async fn preview(State(live): Asked, Path(worker): Path<String>) -> Response {
     match live.source().picture(&worker).filter(|picture| PICTURES.contains(&picture.media_type)) {
         Some(picture) => ([(header::CONTENT_TYPE, picture.media_type)], picture.bytes).into_response(),
+        // Its job ended between the event that named the picture and this request: nobody's fault, and no error in a log.
+        None if live.source().slots().iter().any(|slot| slot.id == worker) => StatusCode::NO_CONTENT.into_response(),
         None => NO_PICTURE.into_response(),
     }
 }
@@ -141,7 +161,7 @@ fn open(root: &FilePath, file: &FilePath) -> Option<(std::fs::File, &'static str
         return None;
     }
     let mut head = Vec::with_capacity(SNIFFED);
-    file.by_ref().take(SNIFFED as u64).read_to_end(&mut head).ok()?;
+    Read::by_ref(&mut file).take(SNIFFED as u64).read_to_end(&mut head).ok()?;
     let sniffed = infer::get(&head)?.mime_type();
     let media_type = PICTURES.into_iter().find(|known| *known == sniffed)?;
     file.seek(SeekFrom::Start(0)).ok()?;

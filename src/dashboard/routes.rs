@@ -4,7 +4,7 @@
 use super::connections::Local;
 use super::guard::{Guard, Refusal, refusal};
 use super::live::Live;
-use super::{Controls, controls, older, reads};
+use super::{Controls, assets, controls, older, reads};
 use crate::telemetry::metrics;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -73,6 +73,7 @@ pub(super) fn router(guard: Guard, live: Arc<Live>, controls: Arc<dyn Controls>)
         .route("/metrics", get(numbers))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
+        .merge(assets::routes())
         .fallback(async || refusal(StatusCode::NOT_FOUND, "there is nothing here"))
         .merge(reads::routes())
         .merge(older::routes())

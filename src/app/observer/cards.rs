@@ -1,17 +1,20 @@
 //! The cards: what the last look found, with the newest readings in it; and the readings themselves.
 //! In: the inventory, readings every two seconds. Out: entries for the page and the metrics, points for the charts.
 
-use super::{Observer, locked};
+use super::{Observer, holders, locked};
 use crate::dashboard::view::gpus::{Gpu as Shown, Memory, Mig};
 use crate::dashboard::view::series::{Point, STEP};
 use crate::dashboard::view::tenths;
-use crate::hardware::{DriverState, Gpu, Metrics, Source, Throttled, Vendor};
+use crate::hardware::{DriverState, Gpu, Inventory, Metrics, Source, Throttled, Vendor};
 use crate::telemetry::metrics::GpuSeen;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 impl Observer {
     /// Reads the cards until told to stop, whether somebody looks or not: the charts are there for whoever comes.
-    pub(super) async fn keep_reading(&self, stop: CancellationToken) {
+    pub(super) async fn keep_reading(&self, ports: BTreeSet<u16>, stop: CancellationToken) {
+        let mut seen: Option<Arc<Inventory>> = None;
         let mut pulse = tokio::time::interval(STEP);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
@@ -30,6 +33,13 @@ impl Observer {
                 },
             };
             *locked(&self.readings) = readings;
+            // Processes are listed by a thorough look alone.
+            if seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &inventory)) {
+                let (looked, ports) = (inventory.clone(), ports.clone());
+                let held = tokio::task::spawn_blocking(move || holders::held(&looked, &ports)).await;
+                *locked(&self.held) = held.unwrap_or_default();
+                seen = Some(inventory.clone());
+            }
             let points: Vec<_> = inventory.gpus.iter().map(|gpu| (gpu.index, self.point(gpu))).collect();
             self.series.add(&points);
         }
@@ -68,8 +78,8 @@ impl Observer {
     }
 
     /// What the engines of this agent hold of a card's memory, if that is known.
-    fn engines_hold(&self, _gpu: &Gpu) -> Option<u64> {
-        None
+    fn engines_hold(&self, gpu: &Gpu) -> Option<u64> {
+        locked(&self.held).get(&gpu.index).copied()
     }
 
     /// For the page.

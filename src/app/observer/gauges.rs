@@ -5,7 +5,7 @@ use super::{Observer, locked, workers};
 use crate::dashboard::Source;
 use crate::dashboard::view::stats;
 use crate::telemetry::history;
-use crate::telemetry::metrics::{Gauge, Metric};
+use crate::telemetry::metrics::{self, Gauge, Metric};
 
 impl Observer {
     pub(super) fn gauges(&self) -> Vec<Gauge> {
@@ -32,9 +32,8 @@ impl Observer {
                 tell(Metric::GpuThrottled, &[&index, why], is);
             }
             for mig in &gpu.mig {
-                let of = [index.as_str(), &mig.index.to_string(), mig.name.as_deref().unwrap_or_default()]
-                    .map(str::to_owned);
-                let of = [of[0].as_str(), of[1].as_str(), of[2].as_str()];
+                let (instance, profile) = (mig.index.to_string(), mig.name.as_deref().unwrap_or_default());
+                let of = [index.as_str(), &instance, profile];
                 tell(Metric::MigMemoryTotal, &of, mig.memory.total_bytes.map(|bytes| bytes as f64));
                 tell(Metric::MigMemoryUsed, &of, mig.memory.used_bytes.map(|bytes| bytes as f64));
             }
@@ -58,8 +57,9 @@ impl Observer {
         tell(Metric::JobQuantile, &["", "0.5"], seconds(stats.p50_ms));
         tell(Metric::JobQuantile, &["", "0.95"], seconds(stats.p95_ms));
         for service in &stats.by_service {
-            tell(Metric::JobQuantile, &[&service.service, "0.5"], seconds(service.p50_ms));
-            tell(Metric::JobQuantile, &[&service.service, "0.95"], seconds(service.p95_ms));
+            let name = metrics::of_process().name(&service.service);
+            tell(Metric::JobQuantile, &[&name, "0.5"], seconds(service.p50_ms));
+            tell(Metric::JobQuantile, &[&name, "0.95"], seconds(service.p95_ms));
         }
         let inventory = self.parts.hardware.borrow().clone();
         let system = locked(&self.load).system(&inventory);

@@ -183,7 +183,7 @@ async fn only_plain_reads_of_known_paths_are_answered() {
         ("a body that is announced and does not come", method("GET", "Content-Length: 5000000\r\n"), 400),
         ("a body in pieces", format!("{}0\r\n\r\n", method("GET", "Transfer-Encoding: chunked\r\n")), 400),
         ("two lengths", method("GET", "Content-Length: 0\r\nContent-Length: 5\r\n"), 400),
-        ("the root", to("/"), 404),
+        ("the page", to("/"), 200),
         ("nothing known", to("/api/nothing"), 404),
         ("a slash behind", to("/metrics/"), 404),
         ("two slashes in front", to("//metrics"), 404),

@@ -4,6 +4,7 @@ use super::stream::{Stream, json};
 use super::{agent, get};
 use crate::support::{Agent, Queue, RedisServer, until};
 use serde_json::{Value, json};
+use stand_ins::comfyui::{Options, StandIn};
 
 fn drawing(steps: u64, step_ms: u64) -> Value {
     json!({"type": "simulation", "payload": {
@@ -59,6 +60,21 @@ async fn a_job_is_seen_moving_and_ending_and_stays_in_the_history_with_its_pictu
     assert!(
         again["log"].as_array().unwrap().iter().any(|line| line["text"] == "completed" && line["fields"]["job"] == id)
     );
+
+    let metrics = get(at, "/metrics").await.body;
+    for sample in [
+        "gpu_worker_jobs_success_ratio 1.0",
+        "gpu_worker_job_duration_quantile_seconds{service=\"\",quantile=\"0.5\"} ",
+        "gpu_worker_job_duration_quantile_seconds{service=\"simulation\",quantile=\"0.95\"} ",
+        "gpu_worker_queue_waiting 0.0",
+        "gpu_worker_engine_runs{engine=\"simulation\"} 0.0",
+        "gpu_worker_heartbeat_timestamp_seconds 1",
+        "gpu_worker_host_memory_total_bytes ",
+        "gpu_worker_output_disk_free_bytes ",
+    ] {
+        assert!(metrics.contains(&format!("\n{sample}")), "{sample} is not in\n{metrics}");
+    }
+    assert!(!metrics.contains("gpu_worker_job_progress_ratio{"), "nothing runs");
 
     let id = queue.submit(drawing(30, 60)).await;
     let (eta, runs) = page
@@ -214,7 +230,16 @@ async fn a_gpu_has_its_readings_and_its_chart_and_a_hot_one_says_so() {
     let path = |name: &str| driver.path().join(name).display().to_string();
     let server = RedisServer::start().await;
     let (library, scenario) = (driver.path().display().to_string(), path("scenario"));
-    let env = [("LD_LIBRARY_PATH", library.as_str()), ("GPU_WORKER_FAKE_NVML", scenario.as_str())];
+    let engine = StandIn::start(Options::default()).await.unwrap();
+    let url = engine.url();
+    let env = [
+        ("SERVICES", "comfyui"),
+        ("COMFYUI_URL", url.as_str()),
+        ("LD_LIBRARY_PATH", library.as_str()),
+        ("GPU_WORKER_FAKE_NVML", scenario.as_str()),
+        // The hardware is looked at as often.
+        ("HEARTBEAT_INTERVAL_SECONDS", "0.2"),
+    ];
     let (_agent, at): (Agent, _) = agent(&server, "w", &env).await;
     until("there are points without anybody looking at the stream", || async {
         let gpus = json(at, "/api/gpus").await;
@@ -243,7 +268,25 @@ async fn a_gpu_has_its_readings_and_its_chart_and_a_hot_one_says_so() {
     assert_eq!(gpu["memory"]["total_bytes"], json!(24_564_u64 << 20));
     assert_eq!(gpu["memory"]["used_bytes"], json!(1400_u64 << 20));
     assert_eq!(gpu["memory"]["job_bytes"], Value::Null, "whose process that is, nobody knows");
+    // The stand-in engine lives in this process.
+    driver.runs(std::process::id());
+    page.section("gpus", "what the engine holds", |gpus| {
+        let memory = &gpus[0]["memory"];
+        (memory["job_bytes"] == 1000_u64 << 20 && memory["other_bytes"] == 400_u64 << 20).then_some(())
+    })
+    .await;
     assert_eq!(chart["temperature_c"].as_array().unwrap().last(), Some(&json!(41)));
+    let metrics = get(at, "/metrics").await.body;
+    for sample in [
+        "gpu_worker_gpu_clock_hertz{gpu=\"0\"} 2520000000",
+        "gpu_worker_gpu_power_limit_watts{gpu=\"0\"} 450",
+        "gpu_worker_gpu_temperature_limit_celsius{gpu=\"0\"} 88",
+        "gpu_worker_gpu_fan_ratio{gpu=\"0\"} 0.3",
+        "gpu_worker_gpu_memory_used_by_engines_bytes{gpu=\"0\"} 1048576000",
+        "gpu_worker_gpu_throttled{gpu=\"0\",why=\"thermal\"} 0",
+    ] {
+        assert!(metrics.contains(&format!("\n{sample}")), "{sample} is not in\n{metrics}");
+    }
     driver.becomes("hot");
     page.section("gpus", "it is too hot", |gpus| (gpus[0]["throttled"] == "thermal").then_some(())).await;
     let point = page

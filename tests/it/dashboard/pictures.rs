@@ -43,7 +43,7 @@ async fn a_running_job_is_shown_as_its_picture_sharpens() {
     assert_eq!((&slots[0]["id"], &slots[0]["worker"]), (&json!(id), &json!("w")));
     engine.step_by_hand(false);
     queue.reaches(&id, "completed").await;
-    until("nothing is to be seen any more", || async { (get(at, &shown).await.status == 404).then_some(()) }).await;
+    until("nothing is to be seen any more", || async { (get(at, &shown).await.status == 204).then_some(()) }).await;
     assert_eq!(get(at, "/api/preview/nobody").await.status, 404);
 }
 

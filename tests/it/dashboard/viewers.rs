@@ -9,10 +9,13 @@ use gpu_worker::dashboard::view::slots::Slot;
 use gpu_worker::dashboard::{Guard, Limits, Source, bind, serve};
 use gpu_worker::telemetry::metrics::Observed;
 use serde_json::Value;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// An agent whose slots are another thing at each look, and much of it.
@@ -144,6 +147,61 @@ async fn whoever_asks_again_is_told_that_nothing_has_changed() {
     let other =
         format!("GET /api/snapshot HTTP/1.1\r\nHost: {at}\r\nIf-None-Match: \"x\"\r\nConnection: close\r\n\r\n");
     assert_eq!(ask(at, &other).await.status, 200);
+}
+
+#[tokio::test]
+async fn whoever_takes_packed_answers_gets_the_same_in_fewer_bytes() {
+    let source = Arc::new(Restless { bytes: 5_000, ..Restless::default() });
+    let (at, _stop) = server(source, Limits::default()).await;
+    let asked = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nAccept-Encoding: br, gzip\r\n\r\n");
+    let mut packed = TcpStream::connect(at).await.unwrap();
+    packed.write_all(asked("/api/stream").as_bytes()).await.unwrap();
+    let mut wire = Vec::new();
+    let text = tokio::time::timeout(PATIENCE, async {
+        loop {
+            packed.read_buf(&mut wire).await.unwrap();
+            let text = unpacked(&wire);
+            // A frame of its own, behind the first.
+            if text.contains("event: snapshot\n") && text.contains("event: beat\n") {
+                return text;
+            }
+        }
+    })
+    .await
+    .expect("frames");
+    assert!(String::from_utf8_lossy(&wire).to_lowercase().contains("\r\ncontent-encoding: gzip\r\n"));
+    assert!(wire.len() < text.len() / 2, "{} of {}", wire.len(), text.len());
+    let mut plain = TcpStream::connect(at).await.unwrap();
+    plain
+        .write_all(asked("/api/snapshot").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    plain.read_to_end(&mut answer).await.unwrap();
+    let body = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let mut json = String::new();
+    flate2::read::GzDecoder::new(&answer[body..]).read_to_string(&mut json).unwrap();
+    assert!(serde_json::from_str::<Value>(&json).unwrap()["now"].is_i64());
+}
+
+/// What can be read of a packed stream so far, chunks and head taken away.
+fn unpacked(wire: &[u8]) -> String {
+    let Some(head) = wire.windows(4).position(|four| four == b"\r\n\r\n") else { return String::new() };
+    let (mut rest, mut bytes) = (&wire[head + 4..], Vec::new());
+    while let Some(line) = rest.windows(2).position(|two| two == b"\r\n") {
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        if rest.len() < line + 2 + length + 2 {
+            break;
+        }
+        bytes.extend_from_slice(&rest[line + 2..line + 2 + length]);
+        rest = &rest[line + 2 + length + 2..];
+    }
+    let mut text = Vec::new();
+    let (mut decoder, mut byte) = (flate2::bufread::GzDecoder::new(&bytes[..]), [0]);
+    while decoder.read_exact(&mut byte).is_ok() {
+        text.push(byte[0]);
+    }
+    String::from_utf8(text).unwrap()
 }
 
 #[tokio::test]
