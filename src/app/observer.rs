@@ -1,7 +1,7 @@
 //! How the agent is, for whoever asks over HTTP.
 //! In: slots, engines, GPUs, the way to Redis, loops. Out: one look at all of them; the dashboard started with it.
 
-use super::controls::Operator;
+use super::controls::{Operator, engines_of};
 use super::siblings::Siblings;
 use crate::config::Config;
 use crate::dashboard::{self, Place, Sibling, Source};
@@ -9,7 +9,7 @@ use crate::hardware::{Gpu, Inventory};
 use crate::runner::breaker::{Part, State};
 use crate::runner::engine::Engine;
 use crate::runner::shared::Shared;
-use crate::runner::slot::{Slot, engines_of};
+use crate::runner::slot::Slot;
 use crate::service::loops::Loops;
 use crate::telemetry::metrics::{EngineSeen, GpuSeen, LoopSeen, Observed, RedisSeen};
 use connectors::contract::Health;

@@ -5,7 +5,7 @@
 use super::guard::Guard;
 use async_trait::async_trait;
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -151,7 +151,7 @@ async fn enter(State(desk): State<Desk>, Path(code): Path<String>, request: axum
         return (StatusCode::GONE, Html(GONE)).into_response();
     }
     let mut response = Html(WELCOME).into_response();
-    response.headers_mut().insert(HeaderName::from_static("refresh"), HeaderValue::from_static("0;url=/"));
+    response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("0;url=/"));
     give_cookie(&desk.guard, request.headers(), &mut response);
     response
 }

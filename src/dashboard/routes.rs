@@ -23,6 +23,15 @@ fn wants_page(asked: &HeaderMap) -> bool {
     asked.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|kinds| kinds.contains("text/html"))
 }
 
+fn locked(asked: &HeaderMap) -> Response {
+    let mut response = (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], Html(LOCKED)).into_response();
+    // Led here by another site's page a browser leaves the cookie out; led here by this one it does not.
+    if asked.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site") {
+        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("0;url=/"));
+    }
+    response
+}
+
 type Asked = State<Arc<dyn Source>>;
 
 /// Nothing here is for other sites, frames or caches.
@@ -58,7 +67,7 @@ pub(super) fn router(guard: Guard, source: Arc<dyn Source>, controls: Arc<dyn Co
                     response
                 }
                 Err(refusal) if is_page && refusal.status == StatusCode::UNAUTHORIZED && wants_page(&asked) => {
-                    (refusal.status, [(header::WWW_AUTHENTICATE, "Bearer")], Html(LOCKED)).into_response()
+                    locked(&asked)
                 }
                 Err(refusal) => refusal.into_response(),
             };

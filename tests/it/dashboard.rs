@@ -4,6 +4,7 @@ mod browser;
 mod commands;
 mod controls;
 mod hostile;
+mod launch;
 mod memory;
 mod numbers;
 mod orders;
