@@ -3,6 +3,7 @@
 //! each.
 
 use super::guard::Guard;
+use crate::telemetry::{Notice, tell};
 use async_trait::async_trait;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -97,7 +98,12 @@ pub(super) fn routes(guard: Arc<Guard>, controls: Arc<dyn Controls>) -> Router {
 
 impl Desk {
     async fn carry_out(&self, order: Order) -> Response {
-        match self.controls.carry_out(order).await {
+        // Names in it are what somebody sent.
+        let what = format!("{order:?}");
+        let answer = self.controls.carry_out(order).await;
+        let told = answer.as_ref().unwrap_or_else(|refused| &refused.error);
+        tell(Notice::Ordered { order: &what, done: answer.is_ok(), told });
+        match answer {
             Ok(message) => Json(json!({"ok": true, "message": message})).into_response(),
             Err(refused) => refused.into_response(),
         }

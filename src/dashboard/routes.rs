@@ -56,20 +56,22 @@ pub(super) fn router(guard: Guard, source: Arc<dyn Source>, controls: Arc<dyn Co
         let guard = guard.clone();
         async move {
             let (head, body) = request.into_parts();
-            let (asked, is_page) = (head.headers.clone(), head.uri.path() == "/");
+            let page = (head.uri.path() == "/").then(|| head.headers.clone());
             let mut response = match guard.check(&head, local) {
                 Ok(()) => {
                     let mut response = next.run(Request::from_parts(head, body)).await;
                     // Our page may give orders. Other sites' pages can have this cookie set, and neither read nor use it.
-                    if is_page && guard.gives_cookie() {
-                        controls::give_cookie(&guard, &asked, &mut response);
+                    if let Some(asked) = page.as_ref().filter(|_| guard.gives_cookie()) {
+                        controls::give_cookie(&guard, asked, &mut response);
                     }
                     response
                 }
-                Err(refusal) if is_page && refusal.status == StatusCode::UNAUTHORIZED && wants_page(&asked) => {
-                    locked(&asked)
+                Err(refusal) => {
+                    match page.filter(|asked| refusal.status == StatusCode::UNAUTHORIZED && wants_page(asked)) {
+                        Some(asked) => locked(&asked),
+                        None => refusal.into_response(),
+                    }
                 }
-                Err(refusal) => refusal.into_response(),
             };
             for (name, value) in HEADERS {
                 response.headers_mut().insert(name, HeaderValue::from_static(value));

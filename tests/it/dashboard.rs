@@ -3,9 +3,9 @@
 mod browser;
 mod commands;
 mod controls;
+mod engines;
 mod hostile;
 mod launch;
-mod memory;
 mod numbers;
 mod orders;
 mod ports;

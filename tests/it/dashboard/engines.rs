@@ -1,11 +1,11 @@
-//! A GPU's memory is freed when it is asked for, and not under a job.
+//! Orders that engines carry out: a GPU's memory is freed, though not under a job; all are asked how they are, now.
 
-use super::address;
 use super::controls::{done, order};
+use super::{address, agent};
 use crate::agent::picture;
 use crate::fencing::bench::Bench;
-use crate::support::until;
-use stand_ins::comfyui::StandIn;
+use crate::support::{Queue, RedisServer, until};
+use stand_ins::comfyui::{Options, StandIn};
 
 #[tokio::test]
 async fn a_gpus_memory_is_freed_while_nothing_runs_on_it() {
@@ -30,4 +30,24 @@ async fn a_gpus_memory_is_freed_while_nothing_runs_on_it() {
     assert!(bench.engines[0].holds_a_model(), "the other one was not asked");
     let again = bench.queue.submit(picture()).await;
     bench.queue.reaches(&again, "completed").await;
+}
+
+#[tokio::test]
+async fn an_engine_that_went_and_came_back_is_seen_at_once_when_asked_for() {
+    let server = RedisServer::start().await;
+    let engine = StandIn::start(Options::default()).await.unwrap();
+    let url = engine.url();
+    // By itself the agent would look in an hour.
+    let env = [("SERVICES", "comfyui"), ("COMFYUI_URL", url.as_str()), ("HEALTH_CHECK_INTERVAL_SECONDS", "3600")];
+    let (agent, at) = agent(&server, "w", &env).await;
+    assert_eq!(done(&agent, at, "probe").await, "asked: all engines are well (1)");
+    engine.kill().await;
+    let told = done(&agent, at, "probe").await;
+    assert!(told.starts_with("asked: 0 of 1 engines are well; comfyui: nothing answers at"), "{told}");
+    assert!(super::get(at, "/readyz").await.body.contains(r#""code":"engines""#));
+    engine.revive().await;
+    assert_eq!(done(&agent, at, "probe").await, "asked: all engines are well (1)");
+    let queue = Queue::of(&server);
+    queue.reaches(&queue.submit(picture()).await, "completed").await;
+    agent.logged("order carried out").await;
 }
