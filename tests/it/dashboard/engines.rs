@@ -1,6 +1,6 @@
 //! Orders that engines carry out: a GPU's memory is freed, though not under a job; all are asked how they are, now.
 
-use super::controls::{done, order};
+use super::controls::{done, order, record_says};
 use super::{address, agent};
 use crate::agent::picture;
 use crate::fencing::bench::Bench;
@@ -18,16 +18,16 @@ async fn a_gpus_memory_is_freed_while_nothing_runs_on_it() {
     bench.go_on();
     bench.works_again("m-0").await;
     bench.works_again("m-1").await;
-    until("nothing runs", || async {
-        let both = [bench.field("m-0", "status").await, bench.field("m-1", "status").await];
-        (both == ["idle", "idle"]).then_some(())
-    })
-    .await;
+    // As the remedy says: nothing begins between the look and the call.
+    done(&bench.agent, at, "pause").await;
+    record_says(&bench.server, "m-0", "paused", "paused").await;
+    record_says(&bench.server, "m-1", "paused", "paused").await;
     assert!(bench.engines.iter().all(StandIn::holds_a_model), "the jobs have left their models there");
     let said = done(&bench.agent, at, "free-vram/1").await;
     assert_eq!(said, "comfyui[1] gave back the memory of GPU 1");
     until("the engine has let it go", || async { (!bench.engines[1].holds_a_model()).then_some(()) }).await;
     assert!(bench.engines[0].holds_a_model(), "the other one was not asked");
+    done(&bench.agent, at, "resume").await;
     let again = bench.queue.submit(picture()).await;
     bench.queue.reaches(&again, "completed").await;
 }
