@@ -9,7 +9,7 @@ use crate::protocol::operate::Cancelled;
 use crate::protocol::submit::Replayed;
 use crate::runner::engine::Engine;
 use crate::runner::shared::Shared;
-use crate::runner::slot::{Slot, engines_of};
+use crate::runner::slot::Slot;
 use async_trait::async_trait;
 use connectors::contract::{Freed, Health};
 use redis::RedisResult;
@@ -25,6 +25,19 @@ type Done = Result<String, Refused>;
 
 fn refused(because: Because, error: impl Into<String>, remedy: &str) -> Refused {
     Refused { because, error: error.into(), remedy: remedy.to_owned() }
+}
+
+/// Engines that are in use now, each once: slots of one GPU share them.
+pub(super) fn engines_of(slots: &[Arc<Slot>]) -> Vec<Arc<Engine>> {
+    let mut all: Vec<Arc<Engine>> = Vec::new();
+    for slot in slots {
+        for engine in slot.engines.borrow().iter() {
+            if !all.iter().any(|known| Arc::ptr_eq(known, engine)) {
+                all.push(engine.clone());
+            }
+        }
+    }
+    all
 }
 
 /// Reaches what orders are about.

@@ -10,7 +10,7 @@ mod queue;
 mod whole;
 mod workers;
 
-use super::controls::Operator;
+use super::controls::{Operator, engines_of};
 use super::siblings::Siblings;
 use crate::config::Config;
 use crate::dashboard::view::{connectors, gpus, series, slots, system, worker};
@@ -18,7 +18,7 @@ use crate::dashboard::{self, Place, Source};
 use crate::hardware::{Inventory, Reading, Sampler};
 use crate::runner::engine::Engine;
 use crate::runner::shared::Shared;
-use crate::runner::slot::{Slot, engines_of};
+use crate::runner::slot::Slot;
 use crate::service::loops::Loops;
 use crate::telemetry::metrics::{LoopSeen, Observed, RedisSeen};
 use machine::Load;

@@ -77,19 +77,6 @@ pub(super) struct State {
     pub(super) born: Vec<Birth>,
 }
 
-/// Engines that are in use now, each once: slots of one GPU share them.
-pub fn engines_of(slots: &[Arc<Slot>]) -> Vec<Arc<Engine>> {
-    let mut all: Vec<Arc<Engine>> = Vec::new();
-    for slot in slots {
-        for engine in slot.engines.borrow().iter() {
-            if !all.iter().any(|known| Arc::ptr_eq(known, engine)) {
-                all.push(engine.clone());
-            }
-        }
-    }
-    all
-}
-
 impl Slot {
     /// A slot that has not begun.
     pub fn new(
@@ -243,7 +230,10 @@ impl Slot {
                     }
                 }
                 Ok(Asked::Paused) => {
-                    // What the claim was told is known by now: the next round waits for something else.
+                    // What the claim was told is known by now, unless Redis has just become another.
+                    if self.control.desired().claims() {
+                        unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
+                    }
                     if let Some(class) = woken.take() {
                         let _ = wake::put_back(link, space, &class).await;
                     }

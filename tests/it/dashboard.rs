@@ -3,9 +3,10 @@
 mod browser;
 mod commands;
 mod controls;
+mod engines;
 mod hostile;
+mod launch;
 mod live;
-mod memory;
 mod numbers;
 mod older;
 mod orders;

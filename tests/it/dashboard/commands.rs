@@ -115,6 +115,11 @@ async fn workers_elsewhere_are_told_by_redis() {
         record_says(&server, "pair-0", status, desired).await;
         record_says(&server, "pair-1", status, desired).await;
     }
+    // No dashboard here, and the same id: it is meant.
+    let own = [("WORKER_ID", "pair")];
+    assert_eq!(code_and_words(&cli_at(&server.url, &own, &["drain"]).await).0, Some(0));
+    record_says(&server, "pair-0", "drained", "draining").await;
+    record_says(&server, "pair-1", "drained", "draining").await;
     let away = cli_at("redis://127.0.0.1:1/", &[], &["pause", "pair"]).await;
     assert_eq!(away.status.code(), Some(69), "{away:?}");
 }

@@ -60,7 +60,9 @@ async fn is_left_alone(server: &RedisServer, queue: &Queue, worker: &str, id: &s
 async fn a_paused_agent_claims_nothing_over_its_own_death_until_it_is_resumed() {
     let server = RedisServer::start().await;
     let queue = Queue::of(&server);
-    let (mut first, at) = agent(&server, "w", &[]).await;
+    // Only what it hears starts a job within the test's patience.
+    let slow = ("POLL_INTERVAL_MS", "600000");
+    let (mut first, at) = agent(&server, "w", &[slow]).await;
     let running = queue.submit(endless()).await;
     queue.reaches(&running, "in_progress").await;
     let told = done(&first, at, "pause").await;
@@ -83,7 +85,7 @@ async fn a_paused_agent_claims_nothing_over_its_own_death_until_it_is_resumed() 
     first.signal("KILL");
     first.ended().await;
     let second =
-        Agent::start(&server, "w", &[("WORKER_DASHBOARD_ENABLED", "true"), ("WORKER_DASHBOARD_PORT", "0")]).await;
+        Agent::start(&server, "w", &[("WORKER_DASHBOARD_ENABLED", "true"), ("WORKER_DASHBOARD_PORT", "0"), slow]).await;
     let at = address(&second).await;
     record_says(&server, "w", "paused", "paused").await;
     is_left_alone(&server, &queue, "w", &waiting).await;
