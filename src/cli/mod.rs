@@ -16,6 +16,7 @@ mod session;
 mod stand_in;
 mod submit;
 mod temporary;
+mod top;
 mod watch;
 mod workers;
 
@@ -64,6 +65,8 @@ enum Command {
     Jobs(jobs::Args),
     /// List the workers
     Workers(workers::Args),
+    /// Watch an agent of this machine, or another one, live in the terminal
+    Top(top::Args),
     /// Show what this machine has, and whether it can be used
     Probe(probe::Args),
     /// Engines of your own: list, check, try them
@@ -91,6 +94,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Cancel(args) => cancel::run(&chosen, args).await,
         Command::Jobs(args) => jobs::run(&chosen, args).await,
         Command::Workers(args) => workers::run(&chosen, args).await,
+        Command::Top(args) => top::run(&chosen, args).await,
         Command::Probe(args) => probe::run(&chosen, args).await,
         Command::Connectors(args) => connectors::run(&chosen, args).await,
         Command::Config(args) => configuration::run(&chosen, args),

@@ -1,0 +1,118 @@
+//! Which agents there are to look at.
+//! In: what was typed, the state folder, the ports of this machine. Out: an address each, with its token.
+//!
+//! A token goes to the address that the agent itself wrote down beside it, or to the one that a person names with it; what
+//! merely answers on a port of this machine gets none.
+
+use super::client::{Client, Patience};
+use super::picture::Picture;
+use crate::cli::{Chosen, Exit, Failed};
+use crate::dashboard::DEFAULT_PORTS;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use url::Url;
+
+/// The agents, and at least one.
+///
+/// # Errors
+/// There is none, or what was typed cannot be used.
+pub(super) async fn agents(
+    chosen: &Chosen,
+    url: Option<&str>,
+    token_file: Option<&Path>,
+) -> Result<Vec<Client>, Failed> {
+    let given = given_token(token_file)?;
+    // What stands there is broken? An agent can be looked at all the same.
+    let config = chosen.load().map(|loaded| loaded.config).ok();
+    let written = config.as_ref().map(|config| written(&config.state_dir)).unwrap_or_default();
+    let mut found: BTreeMap<String, (Url, Option<SecretString>)> = BTreeMap::new();
+    if let Some(url) = url {
+        let url = parse(url)?;
+        let known = written.into_iter().find(|(other, _)| *other == url).and_then(|(_, token)| token);
+        found.insert(url.to_string(), (url, given.clone().or(known)));
+    } else {
+        let configured = config.as_ref().and_then(|config| config.dashboard.token.clone());
+        for (url, token) in written {
+            let token = given.clone().or(token).or_else(|| configured.clone());
+            found.insert(url.to_string(), (url, token));
+        }
+        for port in answering().await {
+            if let Ok(url) = Url::parse(&format!("http://127.0.0.1:{port}/")) {
+                found.entry(url.to_string()).or_insert((url, given.clone()));
+            }
+        }
+    }
+    if found.is_empty() {
+        let ports = format!("{} to {}", DEFAULT_PORTS.start(), DEFAULT_PORTS.end());
+        let text = format!("no agent answers on this machine (ports {ports}).\nName one: gpu-worker top http://HOST:PORT");
+        return Err(Failed::new(Exit::Unreachable, text));
+    }
+    let client = |(url, token)| Client::new(url, token, Patience::default()).map_err(|why| Failed::new(Exit::Failed, why));
+    found.into_values().map(client).collect()
+}
+
+/// The token that a person gives: never an argument, which everybody on the machine could read.
+fn given_token(file: Option<&Path>) -> Result<Option<SecretString>, Failed> {
+    let text = match file {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| Failed::usage(format!("cannot read {}: {error}", path.display())))?,
+        None => std::env::var("WORKER_DASHBOARD_TOKEN").unwrap_or_default(),
+    };
+    let text = text.trim();
+    if text.chars().any(|c| !c.is_ascii_graphic()) {
+        return Err(Failed::usage("a token is printable ASCII without blanks"));
+    }
+    Ok((!text.is_empty()).then(|| text.to_owned().into()))
+}
+
+fn parse(text: &str) -> Result<Url, Failed> {
+    let wrong = || Failed::usage("an agent's address looks like http://127.0.0.1:1511");
+    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let mut url = Url::parse(&text).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Failed::usage("the address must hold no password; a token goes into --token-file"));
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    Ok(url)
+}
+
+/// What agents have written down in the state folder.
+fn written(state_dir: &Path) -> Vec<(Url, Option<SecretString>)> {
+    let entries = std::fs::read_dir(state_dir.join("dashboard")).into_iter().flatten().flatten();
+    let urls = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "url"));
+    let read = |path: std::path::PathBuf| {
+        let url = parse(std::fs::read_to_string(&path).ok()?.trim()).ok()?;
+        let token = std::fs::read_to_string(path.with_extension("token")).ok();
+        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        Some((url, token.map(Into::into)))
+    };
+    urls.filter_map(read).collect()
+}
+
+/// Ports of this machine on which something shows the picture of an agent.
+async fn answering() -> Vec<u16> {
+    let mut asked = JoinSet::new();
+    let patience = Patience { answer: Duration::from_secs(2), ..Patience::default() };
+    for port in DEFAULT_PORTS {
+        asked.spawn(async move {
+            let url = Url::parse(&format!("http://127.0.0.1:{port}/")).ok()?;
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+            match Client::new(url, None, patience).ok()?.snapshot(None).await {
+                Ok(Some((value, _))) => Picture::of(value).is_one().then_some(port),
+                // One that asks for a token: a person may know it.
+                Err(why) => why.contains("--token-file").then_some(port),
+                Ok(None) => None,
+            }
+        });
+    }
+    let mut ports: Vec<u16> = asked.join_all().await.into_iter().flatten().collect();
+    ports.sort_unstable();
+    ports
+}
