@@ -83,7 +83,8 @@ mod tests {
             for percent in [f64::NAN, -5.0, 0.0, 0.1, 50.0, 100.0, 1e9] {
                 assert_eq!(text(bar(percent, width, GOOD)).chars().count(), width, "{percent}");
             }
-            let odd = Memory { total_bytes: Some(10.0), job_bytes: Some(80.0), other_bytes: Some(90.0), used_bytes: None };
+            let odd =
+                Memory { total_bytes: Some(10.0), job_bytes: Some(80.0), other_bytes: Some(90.0), used_bytes: None };
             assert_eq!(text(stacked(&odd, width)).chars().count(), width);
             assert_eq!(spark(&[Some(1.0); 7], 100.0, width).chars().count(), width);
         }
@@ -103,9 +104,17 @@ mod tests {
 
     #[test]
     fn memory_is_told_as_far_as_it_is_known() {
-        let of = |total, used, job, other| Memory { total_bytes: total, used_bytes: used, job_bytes: job, other_bytes: other };
+        let of = |total, used, job, other| Memory {
+            total_bytes: total,
+            used_bytes: used,
+            job_bytes: job,
+            other_bytes: other,
+        };
         let gb = 1_073_741_824.0;
-        assert_eq!(memory(&of(Some(80.0 * gb), None, Some(gb), Some(gb), false)).as_deref(), Some("1.0 jobs + 1.0 others of 80 GB"));
+        assert_eq!(
+            memory(&of(Some(80.0 * gb), None, Some(gb), Some(gb)), false).as_deref(),
+            Some("1.0 jobs + 1.0 others of 80 GB")
+        );
         assert_eq!(memory(&of(Some(80.0 * gb), Some(3.0 * gb), None, None), false).as_deref(), Some("3.0 of 80 GB"));
         assert_eq!(memory(&of(Some(80.0 * gb), None, None, None), false).as_deref(), Some("80 GB"));
         assert_eq!(memory(&Memory::default(), false), None);

@@ -3,12 +3,15 @@
 
 use super::clean;
 use super::order::Order;
-use reqwest::header::{ACCEPT, ETAG, HeaderValue, IF_NONE_MATCH};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, ETAG, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::time::Duration;
 use url::Url;
+
+/// What helps where an agent wants a token.
+pub(super) const NEEDS_TOKEN: &str = "give its token with --token-file FILE or WORKER_DASHBOARD_TOKEN";
 
 /// More than any picture.
 const LONGEST: usize = 16 << 20;
@@ -18,6 +21,8 @@ const LONGEST: usize = 16 << 20;
 pub(super) struct Patience {
     /// An answer, whole.
     pub answer: Duration,
+    /// What became of an order: the agent asks Redis and engines first.
+    pub order: Duration,
     /// The stream's first picture, before the agent is asked in turns.
     pub first: Duration,
     /// Without a sign of life on the stream; beats come every 5 s.
@@ -31,7 +36,8 @@ pub(super) struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         let [first, poll, again] = [3, 2, 1].map(Duration::from_secs);
-        Self { answer: Duration::from_secs(10), first, silence: Duration::from_secs(15), poll, again }
+        let [answer, silence, order] = [10, 15, 30].map(Duration::from_secs);
+        Self { answer, order, first, silence, poll, again }
     }
 }
 
@@ -121,7 +127,8 @@ impl Client {
     pub async fn order(&self, order: &Order) -> Result<String, String> {
         let path = order.path();
         let parts: Vec<&str> = ["api", "control"].into_iter().chain(path.iter().map(String::as_str)).collect();
-        let request = self.with_token(self.http.post(self.url(&parts))).timeout(self.patience.answer);
+        let request = self.with_token(self.http.post(self.url(&parts))).timeout(self.patience.order);
+        let request = request.header(CONTENT_LENGTH, "0");
         let answer = well(request.send().await.map_err(|error| reason(&error))?).await?;
         let told: Value = serde_json::from_slice(&body(answer).await?).unwrap_or_default();
         Ok(clean::text(told["message"].as_str().unwrap_or("done")))
@@ -141,7 +148,7 @@ async fn well(answer: Response) -> Result<Response, String> {
         words.push(format!("the answer is {status}"));
     }
     if status == StatusCode::UNAUTHORIZED {
-        words.push("give its token with --token-file FILE or WORKER_DASHBOARD_TOKEN".to_owned());
+        words.push(format!("{NEEDS_TOKEN}, or ask as the user of the agent"));
     }
     Err(words.join(" - "))
 }

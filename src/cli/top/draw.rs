@@ -133,7 +133,8 @@ fn panel_at(state: &State, panel: Panel, area: Rect, tight: bool, tabs: &[Panel]
         let columns = area.width.saturating_sub(3);
         buffer.set_line(area.x + 2, y, &line, columns);
         // The first words alone: a reversed bar cannot be read.
-        let words = Rect { x: area.x + 2, y, width: columns.min(line.spans.first().map_or(0, Span::width) as u16), height: 1 };
+        let words =
+            Rect { x: area.x + 2, y, width: columns.min(line.spans.first().map_or(0, Span::width) as u16), height: 1 };
         buffer.set_style(words, style);
     }
 }

@@ -31,18 +31,7 @@ struct Unheard;
 
 /// Goes on until nobody hears.
 pub(super) async fn keep(client: Client, news: Sender<News>) {
-    loop {
-        match streamed(&client, &news).await {
-            Err(Unheard) => return,
-            Ok(()) => match asked(&client, &news).await {
-                Err(Unheard) => return,
-                Ok(()) => {}
-            },
-        }
-        if news.is_closed() {
-            return;
-        }
-    }
+    while streamed(&client, &news).await.is_ok() && asked(&client, &news).await.is_ok() && !news.is_closed() {}
 }
 
 async fn tell(news: &Sender<News>, what: News) -> Result<(), Unheard> {

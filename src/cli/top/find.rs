@@ -4,16 +4,22 @@
 //! A token goes to the address that the agent itself wrote down beside it, or to the one that a person names with it; what
 //! merely answers on a port of this machine gets none.
 
-use super::client::{Client, Patience};
+use super::client::{Client, NEEDS_TOKEN, Patience};
 use super::picture::Picture;
 use crate::cli::{Chosen, Exit, Failed};
 use crate::dashboard::DEFAULT_PORTS;
 use secrecy::SecretString;
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use url::Url;
+
+/// Where the agent of a package keeps its state; a person's own folder is another one.
+const OF_SERVICE: &str = "/var/lib/gpu-worker";
+
+/// For an answer of this machine.
+const GLANCE: Duration = Duration::from_secs(2);
 
 /// The agents, and at least one.
 ///
@@ -27,7 +33,8 @@ pub(super) async fn agents(
     let given = given_token(token_file)?;
     // What stands there is broken? An agent can be looked at all the same.
     let config = chosen.load().map(|loaded| loaded.config).ok();
-    let written = config.as_ref().map(|config| written(&config.state_dir)).unwrap_or_default();
+    let folders = config.iter().map(|config| config.state_dir.as_path()).chain([Path::new(OF_SERVICE)]);
+    let written: Vec<_> = folders.flat_map(written).collect();
     let mut found: BTreeMap<String, (Url, Option<SecretString>)> = BTreeMap::new();
     if let Some(url) = url {
         let url = parse(url)?;
@@ -35,22 +42,27 @@ pub(super) async fn agents(
         found.insert(url.to_string(), (url, given.clone().or(known)));
     } else {
         let configured = config.as_ref().and_then(|config| config.dashboard.token.clone());
+        // The newest comes first: an address of a dead agent may be another one's by now.
         for (url, token) in written {
             let token = given.clone().or(token).or_else(|| configured.clone());
-            found.insert(url.to_string(), (url, token));
+            found.entry(url.to_string()).or_insert((url, token));
         }
-        for port in answering().await {
+        let answering = answering().await;
+        for port in &answering {
             if let Ok(url) = Url::parse(&format!("http://127.0.0.1:{port}/")) {
                 found.entry(url.to_string()).or_insert((url, given.clone()));
             }
         }
+        leave_dead_ones_out(&mut found).await;
     }
     if found.is_empty() {
         let ports = format!("{} to {}", DEFAULT_PORTS.start(), DEFAULT_PORTS.end());
-        let text = format!("no agent answers on this machine (ports {ports}).\nName one: gpu-worker top http://HOST:PORT");
+        let text =
+            format!("no agent answers on this machine (ports {ports}).\nName one: gpu-worker top http://HOST:PORT");
         return Err(Failed::new(Exit::Unreachable, text));
     }
-    let client = |(url, token)| Client::new(url, token, Patience::default()).map_err(|why| Failed::new(Exit::Failed, why));
+    let client =
+        |(url, token)| Client::new(url, token, Patience::default()).map_err(|why| Failed::new(Exit::Failed, why));
     found.into_values().map(client).collect()
 }
 
@@ -83,23 +95,48 @@ fn parse(text: &str) -> Result<Url, Failed> {
     Ok(url)
 }
 
-/// What agents have written down in the state folder.
+/// What agents have written down in a state folder, newest first.
 fn written(state_dir: &Path) -> Vec<(Url, Option<SecretString>)> {
     let entries = std::fs::read_dir(state_dir.join("dashboard")).into_iter().flatten().flatten();
-    let urls = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "url"));
-    let read = |path: std::path::PathBuf| {
-        let url = parse(std::fs::read_to_string(&path).ok()?.trim()).ok()?;
+    let mut files: Vec<_> = entries
+        .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "url"))
+        .map(|entry| (entry.metadata().and_then(|about| about.modified()).ok(), entry.path()))
+        .collect();
+    files.sort_by(|one, other| other.cmp(one));
+    let read = |(_, path): (_, PathBuf)| {
+        let mut url = parse(std::fs::read_to_string(&path).ok()?.trim()).ok()?;
+        // Listening everywhere is no place to call.
+        if matches!(url.host_str(), Some("0.0.0.0" | "[::]")) {
+            url.set_host(Some("127.0.0.1")).ok()?;
+        }
         let token = std::fs::read_to_string(path.with_extension("token")).ok();
         let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
         Some((url, token.map(Into::into)))
     };
-    urls.filter_map(read).collect()
+    files.into_iter().filter_map(read).collect()
+}
+
+/// An agent that was killed leaves its address behind. If none answers, one is starting anew perhaps: then all stay.
+async fn leave_dead_ones_out(found: &mut BTreeMap<String, (Url, Option<SecretString>)>) {
+    let mut alive = BTreeSet::new();
+    for (name, (url, _)) in &*found {
+        let place =
+            url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()).zip(url.port_or_known_default());
+        let Some(place) = place else { continue };
+        let connecting = tokio::time::timeout(GLANCE, tokio::net::TcpStream::connect(place));
+        if matches!(connecting.await, Ok(Ok(_))) {
+            alive.insert(name.clone());
+        }
+    }
+    if !alive.is_empty() {
+        found.retain(|name, _| alive.contains(name));
+    }
 }
 
 /// Ports of this machine on which something shows the picture of an agent.
 async fn answering() -> Vec<u16> {
     let mut asked = JoinSet::new();
-    let patience = Patience { answer: Duration::from_secs(2), ..Patience::default() };
+    let patience = Patience { answer: GLANCE, ..Patience::default() };
     for port in DEFAULT_PORTS {
         asked.spawn(async move {
             let url = Url::parse(&format!("http://127.0.0.1:{port}/")).ok()?;
@@ -107,7 +144,7 @@ async fn answering() -> Vec<u16> {
             match Client::new(url, None, patience).ok()?.snapshot(None).await {
                 Ok(Some((value, _))) => Picture::of(value).is_one().then_some(port),
                 // One that asks for a token: a person may know it.
-                Err(why) => why.contains("--token-file").then_some(port),
+                Err(why) => why.contains(NEEDS_TOKEN).then_some(port),
                 Ok(None) => None,
             }
         });

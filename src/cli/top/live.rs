@@ -102,7 +102,9 @@ pub(super) async fn run(clients: Vec<Client>, look: Look) -> io::Result<()> {
             Then::Repaint => screen.clear()?,
             Then::Suspend => screen.suspend()?,
             Then::NextAgent => looking = look_at(&clients, (looking.at + 1) % clients.len()).unwrap_or(looking),
-            Then::Send(order) => drop(orders.spawn(send(clients.get(looking.at).cloned(), looking.at, order, answers.clone()))),
+            Then::Send(order) => {
+                drop(orders.spawn(send(clients.get(looking.at).cloned(), looking.at, order, answers.clone())));
+            }
         }
     }
 }

@@ -63,12 +63,7 @@ fn put(title: &str, lines: Vec<Line<'static>>, scroll: u16, area: Rect, buffer: 
     // Wrapping at words may take a line more than counting says.
     let tall: usize = lines.iter().map(|line| line.width() / room + 1 + line.width() / (room * 6)).sum();
     let height = u16::try_from(tall + 2).unwrap_or(u16::MAX).min(area.height.saturating_sub(2));
-    let frame = Rect {
-        x: area.x + (area.width - width) / 2,
-        y: area.y + (area.height - height) / 2,
-        width,
-        height,
-    };
+    let frame = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     let scroll = scroll.min(u16::try_from(tall + 2).unwrap_or(u16::MAX).saturating_sub(height));
     Clear.render(frame, buffer);
     let block = Block::bordered().border_style(WARN).title(Line::styled(format!(" {title} "), BOLD));

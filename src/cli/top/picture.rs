@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_section_that_is_not_understood_leaves_the_others_alone() {
-        let mut picture = Picture::of(json!({"now": 5, "gpus": "many", "worker": {"state": "idle", "ids": null}, "new": 1}));
+        let mut picture =
+            Picture::of(json!({"now": 5, "gpus": "many", "worker": {"state": "idle", "ids": null}, "new": 1}));
         assert_eq!(picture.unread.iter().collect::<Vec<_>>(), ["gpus"]);
         assert!(picture.is_one() && picture.worker.ids.is_empty());
         picture.hear("gpus", json!([{"index": 3, "utilisation": null}]));

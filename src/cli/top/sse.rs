@@ -84,7 +84,8 @@ mod tests {
         let expected = [event("snapshot", "{\"a\":\n\"ü\"}"), event("", "plain")];
         for size in 1..STREAM.len() {
             let mut parser = Parser::default();
-            let found: Vec<Event> = STREAM.as_bytes().chunks(size).flat_map(|part| parser.take(part).unwrap()).collect();
+            let found: Vec<Event> =
+                STREAM.as_bytes().chunks(size).flat_map(|part| parser.take(part).unwrap()).collect();
             assert_eq!(found, expected, "in parts of {size}");
         }
     }

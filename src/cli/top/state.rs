@@ -31,7 +31,9 @@ pub(super) enum Over {
     Nothing,
     Help,
     /// Everything on the chosen row.
-    Details { scroll: u16 },
+    Details {
+        scroll: u16,
+    },
     /// Asked once, for this very job, wherever the list moves meanwhile.
     Question(Order),
 }

@@ -24,10 +24,14 @@ pub(super) fn rows(state: &State, width: usize) -> Vec<Row> {
     for service in stats.by_service.iter().filter(|_| stats.by_service.len() > 1) {
         rows.push(Row { key: Some(format!("service {}", service.service)), lines: vec![of_service(service, width)] });
     }
-    let reasons: Vec<String> = stats.by_reason.iter().map(|row| {
-        let reason = row.reason.clone().or_else(|| row.r#type.clone()).unwrap_or_default().replace('_', " ");
-        format!("{:.0} × {reason}", row.count.unwrap_or_default())
-    }).collect();
+    let reasons: Vec<String> = stats
+        .by_reason
+        .iter()
+        .map(|row| {
+            let reason = row.reason.clone().or_else(|| row.r#type.clone()).unwrap_or_default().replace('_', " ");
+            format!("{:.0} × {reason}", row.count.unwrap_or_default())
+        })
+        .collect();
     if !reasons.is_empty() {
         let parts = vec![Span::styled("failures", BOLD), Span::raw(reasons.join(", "))];
         rows.push(Row { key: Some("reasons".to_owned()), lines: vec![fit(parts, width)] });
@@ -85,7 +89,8 @@ fn of_service(service: &ByService, width: usize) -> Line<'static> {
 fn machine(state: &State) -> Vec<Span<'static>> {
     let system = &state.picture.system;
     let of = |used: Option<f64>, total: Option<f64>| Some(format!("{} of {} GB", gb(used?), gb(total?)));
-    let words = |text: Option<String>, name: &str| Span::raw(text.map_or_else(String::new, |text| format!("{name} {text}")));
+    let words =
+        |text: Option<String>, name: &str| Span::raw(text.map_or_else(String::new, |text| format!("{name} {text}")));
     let load = system.load.first().map(|load| number(*load));
     let mut parts = vec![
         words(system.cpu_percent.map(|percent| format!("{percent:.0} %")), "cpu"),
@@ -93,7 +98,8 @@ fn machine(state: &State) -> Vec<Span<'static>> {
         words(of(system.memory_used_bytes, system.memory_total_bytes), "memory"),
         words(system.disk_free_bytes.map(|bytes| format!("{} GB", gb(bytes))), "disk free"),
     ];
-    let agent = [system.agent_rss_bytes.map(size), system.agent_cpu_percent.map(|percent| format!("{} %", number(percent)))];
+    let agent =
+        [system.agent_rss_bytes.map(size), system.agent_cpu_percent.map(|percent| format!("{} %", number(percent)))];
     let agent: Vec<String> = agent.into_iter().flatten().collect();
     parts.push(words(Some(agent.join(", ")).filter(|text| !text.is_empty()), "agent"));
     parts

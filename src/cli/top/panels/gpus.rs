@@ -159,7 +159,9 @@ fn instance(part: &Mig, name_width: usize, bar_width: usize) -> Line<'static> {
 }
 
 pub(super) fn details(state: &State, chosen: &str) -> Vec<Line<'static>> {
-    let Some(gpu) = state.picture.gpus.iter().find(|gpu| key(gpu).as_deref() == Some(chosen)) else { return Vec::new() };
+    let Some(gpu) = state.picture.gpus.iter().find(|gpu| key(gpu).as_deref() == Some(chosen)) else {
+        return Vec::new();
+    };
     let text = |value: Option<f64>, unit: &str| value.map(|value| format!("{} {unit}", number(value)));
     let of = |value: Option<f64>, limit: Option<f64>, unit: &str| {
         let limit = text(limit, unit).map_or_else(String::new, |limit| format!(" of {limit}"));

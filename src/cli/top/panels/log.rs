@@ -26,7 +26,8 @@ pub(super) fn rows(state: &State, width: usize) -> Vec<Row> {
                 "debug" => FAINT,
                 _ => PLAIN,
             };
-            let fields: Vec<String> = entry.fields.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
+            let fields: Vec<String> =
+                entry.fields.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
             let parts = vec![
                 Span::styled(entry.at.map_or_else(String::new, clock), FAINT),
                 Span::styled(format!("{:<5}", entry.level), style),

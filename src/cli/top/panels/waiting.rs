@@ -21,8 +21,11 @@ pub(super) fn title(state: &State) -> String {
 
 pub(super) fn rows(state: &State, width: usize) -> Vec<Row> {
     let queue = &state.picture.queue;
-    let mut rows: Vec<_> =
-        queue.classes.iter().map(|class| Row { key: Some(class.id.clone()), lines: lines(state, class, width) }).collect();
+    let mut rows: Vec<_> = queue
+        .classes
+        .iter()
+        .map(|class| Row { key: Some(class.id.clone()), lines: lines(state, class, width) })
+        .collect();
     if rows.is_empty() {
         let text = if queue.waiting.is_none() { "what waits is not known now" } else { "nothing waits" };
         return remark(text);

@@ -42,7 +42,9 @@ fn state(snapshot: Value) -> State {
 /// What stands on a terminal of this size.
 fn screen(state: &State, (width, height): (u16, u16), look: Look) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
-    terminal.draw(|frame| Painted(paint(state, frame.area(), look)).render(frame.area(), frame.buffer_mut())).expect("drawn");
+    terminal
+        .draw(|frame| Painted(paint(state, frame.area(), look)).render(frame.area(), frame.buffer_mut()))
+        .expect("drawn");
     once::plain(terminal.backend().buffer())
 }
 
