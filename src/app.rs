@@ -27,6 +27,7 @@ use crate::queue::holds::{Holds, Stop};
 use crate::queue::journal::Journal;
 use crate::queue::link::{Link, unless};
 use crate::queue::{lease, reassert, sweep, tick, wake};
+use crate::runner::board::Board;
 use crate::runner::previews::Previews;
 use crate::runner::shared::{Shared, publish_announcements};
 use crate::runner::slot::Slot;
@@ -35,7 +36,7 @@ use crate::service::shutdown::Shutdown;
 use crate::service::systemd;
 use crate::telemetry::{Notice, tell};
 use machine::Publisher;
-use observer::Observer;
+use observer::Parts;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -68,6 +69,7 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
         journal: Journal::at(&config.state_dir),
         limits: limits(config),
         outputs: Outputs::new(config),
+        board: Board::default(),
         previews: Previews::default(),
         shutdown,
         machine: config.identity.machine_id.clone(),
@@ -92,13 +94,15 @@ impl Agent {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let superseded = CancellationToken::new();
         self.start_services(config, &mut built, &tasks, &stop, &superseded);
-        let observer = Observer {
+        let observed = Parts {
             shared: self.shared.clone(),
             slots: self.slots.clone(),
             hardware: built.hardware(),
+            sampler: built.sampler(),
             loops: self.loops.clone(),
+            output_dir: config.output_dir.clone(),
         };
-        tasks.spawn(observer::answer(config.clone(), observer, stop.clone()));
+        tasks.spawn(observer::answer(config.clone(), observed, stop.clone()));
         built.watch_engines(&self.slots, config, &tasks, &stop);
         systemd::ready(&format!("{} worker(s)", self.slots.len()));
 

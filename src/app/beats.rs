@@ -9,6 +9,7 @@ use crate::runner::slot::Slot;
 use crate::telemetry::{Notice, tell};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,7 @@ impl Heartbeat {
             offers.mark_unchanged();
             let pause = match self.beat_once().await {
                 Ok(Beaten::Registered { desired, first }) => {
+                    slot.beaten.store(announce::now_ms(), Ordering::Relaxed);
                     slot.paused.send_if_modified(|paused| {
                         let wanted = !desired.is_empty() && desired != "running";
                         std::mem::replace(paused, wanted) != wanted

@@ -11,14 +11,19 @@
 mod connections;
 mod guard;
 mod listen;
+mod live;
+mod older;
 mod patient;
+mod reads;
 mod routes;
+mod source;
+pub mod view;
 
 pub use connections::{Limits, serve};
 pub use guard::Guard;
 pub use listen::{DEFAULT_PORTS, bind};
+pub use source::Source;
 
-use crate::telemetry::metrics::Observed;
 use crate::telemetry::{Notice, tell};
 use secrecy::SecretString;
 use std::net::IpAddr;
@@ -42,12 +47,6 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
 }
 
-/// Knows how the agent is.
-pub trait Source: Send + Sync + 'static {
-    /// How it is now. Called for each request: it must not wait for anything.
-    fn observe(&self) -> Observed;
-}
-
 /// Answers until told to stop.
 pub async fn keep(settings: Settings, source: Arc<dyn Source>, stop: CancellationToken) {
     let mut told = false;
@@ -66,7 +65,9 @@ pub async fn keep(settings: Settings, source: Arc<dyn Source>, stop: Cancellatio
         }
     };
     let Ok(address) = listener.local_addr() else { return };
-    tell(Notice::DashboardAt { url: format!("http://{address}/") });
+    let url = format!("http://{address}/");
+    source.opened(&url);
+    tell(Notice::DashboardAt { url });
     let guard = Guard::new(address.port(), settings.token.as_ref(), &settings.allowed_hosts);
     serve(listener, guard, source, Limits::default(), stop).await;
 }

@@ -1,9 +1,10 @@
 //! What is answered where; every answer passes the guard and carries the same careful headers.
 //! In: requests, how the agent is. Out: metrics, health, readiness, refusals.
 
-use super::Source;
 use super::connections::Local;
 use super::guard::{Guard, Refusal};
+use super::live::Live;
+use super::{older, reads};
 use crate::telemetry::metrics;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -14,7 +15,7 @@ use axum::{Extension, Json, Router};
 use serde_json::json;
 use std::sync::Arc;
 
-type Asked = State<Arc<dyn Source>>;
+type Asked = State<Arc<Live>>;
 
 /// Nothing here is for other sites, frames or caches.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -25,7 +26,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-pub(super) fn router(guard: Guard, source: Arc<dyn Source>) -> Router {
+pub(super) fn router(guard: Guard, live: Arc<Live>) -> Router {
     let guard = Arc::new(guard);
     let guarding = from_fn(move |Extension(Local(local)): Extension<Local>, request: Request, next: Next| {
         let guard = guard.clone();
@@ -36,7 +37,7 @@ pub(super) fn router(guard: Guard, source: Arc<dyn Source>) -> Router {
                 Err(refusal) => refusal.into_response(),
             };
             for (name, value) in HEADERS {
-                response.headers_mut().insert(name, HeaderValue::from_static(value));
+                response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
             }
             response
         }
@@ -46,26 +47,29 @@ pub(super) fn router(guard: Guard, source: Arc<dyn Source>) -> Router {
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .fallback(async || Refusal { status: StatusCode::NOT_FOUND, why: "there is nothing here" })
-        .with_state(source)
+        .merge(reads::routes())
+        .merge(older::routes())
+        .with_state(live)
         .layer(guarding)
 }
 
-async fn numbers(State(source): Asked) -> Response {
-    let text = metrics::of_process().render(&source.observe());
+async fn numbers(State(live): Asked) -> Response {
+    live.source().looked_at();
+    let text = metrics::of_process().render(&live.source().observe());
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
 /// The process lives: its loops come round. Redis and engines may be away: starting anew would not bring them back.
-async fn alive(State(source): Asked) -> Response {
-    let observed = source.observe();
+async fn alive(State(live): Asked) -> Response {
+    let observed = live.source().observe();
     let hanging = observed.hanging();
     let status = if hanging.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"alive": hanging.is_empty(), "hanging_loops": hanging}))).into_response()
 }
 
 /// Jobs can be taken: Redis answers and an engine is well.
-async fn ready(State(source): Asked) -> Response {
-    let obstacles = source.observe().obstacles();
+async fn ready(State(live): Asked) -> Response {
+    let obstacles = live.source().observe().obstacles();
     let status = if obstacles.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let reasons: Vec<_> = obstacles.iter().map(|(code, message)| json!({"code": code, "message": message})).collect();
     (status, Json(json!({"ready": obstacles.is_empty(), "reasons": reasons}))).into_response()

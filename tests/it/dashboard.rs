@@ -2,9 +2,14 @@
 
 mod browser;
 mod hostile;
+mod live;
 mod numbers;
+mod older;
+mod pictures;
 mod ports;
+mod stream;
 mod stuck;
+mod viewers;
 
 use super::support::{Agent, RedisServer, until};
 use browser::{Answer, ask};

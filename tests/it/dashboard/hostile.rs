@@ -148,7 +148,7 @@ async fn only_plain_reads_of_known_paths_are_answered() {
         ("a body in pieces", format!("{}0\r\n\r\n", method("GET", "Transfer-Encoding: chunked\r\n")), 400),
         ("two lengths", method("GET", "Content-Length: 0\r\nContent-Length: 5\r\n"), 400),
         ("the root", to("/"), 404),
-        ("nothing known", to("/api/status"), 404),
+        ("nothing known", to("/api/nothing"), 404),
         ("a slash behind", to("/metrics/"), 404),
         ("two slashes in front", to("//metrics"), 404),
         ("up and down", to("/healthz/../metrics"), 404),
