@@ -153,3 +153,43 @@ async fn answering() -> Vec<u16> {
     ports.sort_unstable();
     ports
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    #[test]
+    fn addresses_are_taken_as_people_write_them_and_hold_no_passwords() {
+        for text in ["http://127.0.0.1:1511", "127.0.0.1:1511", "http://127.0.0.1:1511/?a=b#c"] {
+            assert_eq!(parse(text).unwrap().as_str(), "http://127.0.0.1:1511/");
+        }
+        for text in ["", "ftp://x", "http://", "http://me:s3cret@box:1511", "file:///etc/passwd"] {
+            let why = parse(text).unwrap_err().message;
+            assert!(!why.contains("s3cret"), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_agents_wrote_is_found_with_the_token_of_the_newest() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(written(state.path()).is_empty());
+        let folder = state.path().join("dashboard");
+        std::fs::create_dir(&folder).unwrap();
+        let old = std::time::SystemTime::UNIX_EPOCH;
+        for (name, text) in [
+            ("a.url", "http://127.0.0.1:1511/"),
+            ("a.token", "dead"),
+            ("b.url", "http://0.0.0.0:1511/"),
+            ("b.token", "alive\n"),
+            ("c.url", "nonsense://"),
+        ] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        std::fs::File::options().write(true).open(folder.join("a.url")).unwrap().set_modified(old).unwrap();
+        let found = written(state.path());
+        let tokens: Vec<&str> = found.iter().filter_map(|(_, token)| Some(token.as_ref()?.expose_secret())).collect();
+        assert_eq!(tokens, ["alive", "dead"]);
+        assert!(found.iter().all(|(url, _)| url.as_str() == "http://127.0.0.1:1511/"));
+    }
+}

@@ -35,7 +35,15 @@ fn sentence(state: &State, width: usize) -> Vec<Line<'static>> {
     if Span::raw(worker.sentence.as_str()).width() <= room {
         return vec![fit(vec![name, word, Span::raw(worker.sentence.clone())], width)];
     }
-    vec![fit(vec![name, word], width), below(&worker.sentence, 0, width, PLAIN)]
+    let (begin, end) = broken(&worker.sentence, room);
+    vec![fit(vec![name, word, Span::raw(begin.to_owned())], width), below(end, 2, width, PLAIN)]
+}
+
+/// A text in two, between words: what fits into these columns, and the rest.
+fn broken(text: &str, columns: usize) -> (&str, &str) {
+    let gaps = text.char_indices().filter(|(_, c)| *c == ' ').map(|(at, _)| text.split_at(at));
+    let fitting = gaps.take_while(|(begin, _)| Span::raw(*begin).width() <= columns).last();
+    fitting.map_or(("", text), |(begin, end)| (begin, end.trim_start()))
 }
 
 fn facts(state: &State, width: usize) -> Line<'static> {

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn the_environment_says_what_can_be_shown() {
-        let rows: [(&[(&str, &str)], bool, bool); 6] = [
+        type Row<'a> = (&'a [(&'a str, &'a str)], bool, bool);
+        let rows: [Row<'_>; 6] = [
             (&[("LANG", "de_DE.UTF-8")], true, true),
             (&[("LANG", "en_US.utf8"), ("NO_COLOR", "1")], false, true),
             (&[("LANG", "C.UTF-8"), ("LC_ALL", "C")], true, false),

@@ -53,6 +53,8 @@ pub(super) struct State {
     /// The agent's clock, now; the machine of this program may have another.
     pub now: f64,
     offset: f64,
+    /// When the slots were told: what is left of a job was counted then.
+    pub slots_told: f64,
     pub focus: Panel,
     /// Which of the lower panels a small screen shows.
     pub below: Panel,
@@ -76,6 +78,7 @@ impl State {
             feed: Feed::Connecting,
             now: 0.0,
             offset: 0.0,
+            slots_told: 0.0,
             focus: Panel::Jobs,
             below: Panel::History,
             chosen: BTreeMap::new(),
@@ -96,6 +99,9 @@ impl State {
         }
         self.feed = feed;
         self.tick(local);
+        if matches!(event, "snapshot" | "slots") {
+            self.slots_told = self.now;
+        }
     }
 
     /// The agent does not answer; told again and again while it lasts.

@@ -120,3 +120,32 @@ pub(super) fn events() -> Receiver<Event> {
     });
     receiver
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_speaks() {
+        let own = std::env::current_exe().unwrap();
+        let name = "cli::top::terminal::tests::panics_on_a_terminal";
+        let line = format!("{} --exact {name} --ignored --nocapture; stty -a", own.display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null());
+        let said = String::from_utf8_lossy(&script.output().expect("script, of util-linux").stdout).into_owned();
+        let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text:?} is not in {said:?}"));
+        assert!(at("\u{1b}[?1049h") < at("\u{1b}[?1049l"), "{said:?}");
+        assert!(at("\u{1b}[?1049l") < at("on purpose"), "{said:?}");
+        assert!(said.contains(" icanon") && said.contains(" echo "), "{said}");
+    }
+
+    #[test]
+    #[ignore = "the test above runs it, on a terminal and in a process of its own"]
+    fn panics_on_a_terminal() {
+        let screen = Screen::take().unwrap();
+        // As a panic that aborts, or one on another thread: nothing is dropped.
+        std::mem::forget(screen);
+        panic!("on purpose");
+    }
+}

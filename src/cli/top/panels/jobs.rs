@@ -80,9 +80,8 @@ fn lines(state: &State, slot: &Slot, width: usize) -> Vec<Line<'static>> {
 /// How long it will probably take yet; told for a moment that has passed since.
 fn left(state: &State, job: &Job) -> Span<'static> {
     let Some(eta) = job.eta_ms else { return Span::raw("") };
-    let told = state.picture.now.unwrap_or(state.now);
-    let left = (eta - (state.now - told)).max(0.0);
-    let text = if left < 1000.0 { "any moment".to_owned() } else { format!("{} left", age(left)) };
+    let left = (eta - (state.now - state.slots_told)).max(0.0);
+    let text = if left < 1000.0 { "any moment".to_owned() } else { format!("{} left", age(left + 999.0)) };
     Span::styled(text, GOOD)
 }
 
