@@ -121,10 +121,9 @@ impl Terminal {
         String::from_utf8_lossy(&self.painted.lock().unwrap()).into_owned()
     }
 
-    /// Waits until this has been painted. Blanks do not count: those that stand there already are not painted again.
+    /// Waits until this stands on the screen.
     async fn shows(&self, text: &str) {
-        let wanted: String = text.split_whitespace().collect();
-        until(&format!("{text:?} is painted"), || async { seen(&self.raw()).contains(&wanted).then_some(()) }).await;
+        until(&format!("{text:?} is shown"), || async { screen(&self.raw()).contains(text).then_some(()) }).await;
     }
 
     /// Waits for the end; answers how the terminal differs from before.
@@ -151,19 +150,30 @@ fn size(terminal: &File, columns: u16, rows: u16) {
     tcsetwinsize(terminal, Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
 }
 
-/// The painted signs without what moves and colours.
-fn seen(raw: &str) -> String {
-    let mut text = String::new();
+/// What stands on the screen: signs that move the cursor and those that clear are followed, colours are not.
+fn screen(raw: &str) -> String {
+    let mut lines = vec![vec![' '; 200]; 60];
+    let (mut row, mut column) = (0, 0);
     let mut chars = raw.chars();
     while let Some(c) = chars.next() {
         if c == '\x1b' {
-            // CSI: up to its final letter.
-            let _ = chars.by_ref().skip(1).find(char::is_ascii_alphabetic);
-        } else if !c.is_whitespace() {
-            text.push(c);
+            let mut numbers = String::new();
+            let end = chars.by_ref().skip(1).find(|c| {
+                numbers.push(*c);
+                c.is_ascii_alphabetic()
+            });
+            let mut numbers = numbers.split([';', 'H']).map(|text| text.parse().unwrap_or(1_usize) - 1);
+            match end {
+                Some('H') => (row, column) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)),
+                Some('J') => lines.iter_mut().for_each(|line| line.fill(' ')),
+                _ => {}
+            }
+        } else if let Some(cell) = lines.get_mut(row).and_then(|line| line.get_mut(column)) {
+            *cell = c;
+            column += 1;
         }
     }
-    text
+    lines.iter().map(|line| line.iter().collect::<String>() + "\n").collect()
 }
 
 #[tokio::test]

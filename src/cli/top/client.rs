@@ -11,7 +11,8 @@ use std::time::Duration;
 use url::Url;
 
 /// What helps where an agent wants a token.
-pub(super) const NEEDS_TOKEN: &str = "give its token with --token-file FILE or WORKER_DASHBOARD_TOKEN";
+pub(super) const NEEDS_TOKEN: &str =
+    "name its address, and give its token with --token-file FILE or WORKER_DASHBOARD_TOKEN";
 
 /// More than any picture.
 const LONGEST: usize = 16 << 20;

@@ -8,7 +8,8 @@ pub(super) fn span(ms: f64) -> String {
     let seconds = (ms.max(0.0) / 1000.0).min(1e12);
     let whole = seconds as u64;
     match whole {
-        0..10 => format!("{seconds:.1} s"),
+        0 => format!("{:.0} ms", seconds * 1000.0),
+        1..10 => format!("{seconds:.1} s"),
         10..60 => format!("{whole} s"),
         60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         3600..86_400 => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
@@ -77,7 +78,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_short() {
-        let spans = [(0.0, "0.0 s"), (4_230.0, "4.2 s"), (61_000.0, "1 min 01 s"), (3_700_000.0, "1 h 01 min")];
+        let spans = [(41.3, "41 ms"), (4_230.0, "4.2 s"), (61_000.0, "1 min 01 s"), (3_700_000.0, "1 h 01 min")];
         for (ms, text) in spans {
             assert_eq!(span(ms), text);
         }

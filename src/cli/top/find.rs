@@ -50,7 +50,7 @@ pub(super) async fn agents(
         let answering = answering().await;
         for port in &answering {
             if let Ok(url) = Url::parse(&format!("http://127.0.0.1:{port}/")) {
-                found.entry(url.to_string()).or_insert((url, given.clone()));
+                found.entry(url.to_string()).or_insert((url, None));
             }
         }
         leave_dead_ones_out(&mut found).await;

@@ -80,6 +80,7 @@ fn browse(state: &mut State, code: KeyCode) -> Then {
         KeyCode::Char('p') => return ask(state, Order::Pause),
         KeyCode::Char('r') => return ask(state, Order::Resume),
         KeyCode::Char('d') => return ask(state, Order::Drain),
+        KeyCode::Char('P') => return ask(state, Order::Probe),
         KeyCode::Char('c') => match panels::jobs::chosen(state) {
             Some(job) => return ask(state, Order::Cancel(job)),
             None => state.say("no job runs in the chosen slot", false),

@@ -101,6 +101,7 @@ pub(super) async fn run(clients: Vec<Client>, look: Look) -> io::Result<()> {
             Then::Quit => return Ok(()),
             Then::Repaint => screen.clear()?,
             Then::Suspend => screen.suspend()?,
+            Then::NextAgent if clients.len() < 2 => looking.state.say("this is the only agent", true),
             Then::NextAgent => looking = look_at(&clients, (looking.at + 1) % clients.len()).unwrap_or(looking),
             Then::Send(order) => {
                 drop(orders.spawn(send(clients.get(looking.at).cloned(), looking.at, order, answers.clone())));

@@ -49,6 +49,10 @@ pub(super) struct Args {
     once: bool,
 }
 
+/// How often, and between which pauses, an agent is asked for one picture that has everything.
+const TURNS: usize = 10;
+const TURN: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// Columns of plain text where nobody says how many.
 const COLUMNS: u16 = 120;
 
@@ -70,10 +74,18 @@ async fn print(clients: &[Client], look: Look) -> Result<Exit, Failed> {
     let mut exit = Exit::Done;
     for (at, client) in clients.iter().enumerate() {
         let mut state = State::new((at, clients.len(), client.shown()));
-        match client.snapshot(None).await {
-            Ok(Some((value, _))) => state.hear("snapshot", value, Feed::Live, local_ms()),
-            Ok(None) => {}
-            Err(why) => state.lose(why, local_ms()),
+        for turn in 0..TURNS {
+            match client.snapshot(None).await {
+                Ok(Some((value, _))) => state.hear("snapshot", value, Feed::Live, local_ms()),
+                Ok(None) => {}
+                Err(why) => state.lose(why, local_ms()),
+            }
+            // Some things an agent looks at only once somebody asks.
+            let is_whole = state.picture.queue.waiting.is_some() || state.picture.worker.redis.connected != Some(true);
+            if is_whole || turn + 1 == TURNS {
+                break;
+            }
+            tokio::time::sleep(TURN).await;
         }
         if !state.picture.is_one() {
             let why = state.stale().map_or("what answers is no agent", |(_, why)| why).to_owned();

@@ -7,6 +7,8 @@ pub(super) enum Order {
     Pause,
     Resume,
     Drain,
+    /// Ask every engine now how it is.
+    Probe,
     /// The job.
     Cancel(String),
     /// The job.
@@ -22,6 +24,7 @@ impl Order {
             Self::Pause => ("pause", None),
             Self::Resume => ("resume", None),
             Self::Drain => ("drain", None),
+            Self::Probe => ("probe", None),
             Self::Cancel(job) => ("cancel-job", Some(job.clone())),
             Self::Retry(job) => ("retry-job", Some(job.clone())),
             Self::FreeVram(gpu) => ("free-vram", Some(gpu.to_string())),
@@ -43,6 +46,7 @@ impl Order {
             Self::Pause => "pausing …".to_owned(),
             Self::Resume => "resuming …".to_owned(),
             Self::Drain => "draining …".to_owned(),
+            Self::Probe => "asking the engines …".to_owned(),
             Self::Cancel(job) => format!("cancelling {job} …"),
             Self::Retry(job) => format!("giving {job} a new life …"),
             Self::FreeVram(gpu) => format!("freeing the memory of GPU {gpu} …"),

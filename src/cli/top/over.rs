@@ -17,6 +17,7 @@ const HELP: &[(&str, &str)] = &[
     ("l", "fewer lines of the log, by level"),
     ("n", "the next agent of this machine"),
     ("p  r  d", "pause, resume, drain this agent"),
+    ("P", "ask all engines now how they are"),
     ("c", "cancel the job of the chosen slot (asks once)"),
     ("R", "retry the chosen job of the history"),
     ("f", "free the memory of the chosen GPU"),

@@ -20,7 +20,7 @@ fn type_in(state: &mut State, text: &str) -> Vec<Then> {
 #[test]
 fn orders_go_out_at_once_but_what_loses_work_asks_first() {
     let mut state = state(recorded("busy"));
-    assert_eq!(type_in(&mut state, "prd"), [Order::Pause, Order::Resume, Order::Drain].map(Then::Send));
+    assert_eq!(type_in(&mut state, "prdP"), [Order::Pause, Order::Resume, Order::Drain, Order::Probe].map(Then::Send));
     assert_eq!(type_in(&mut state, "f"), [Then::Send(Order::FreeVram(0))]);
     assert_eq!(type_in(&mut state, "c"), []);
     assert_eq!(state.over, Over::Question(Order::Cancel("01J9041-8c1e".into())));

@@ -177,7 +177,10 @@ async fn orders_are_posted_with_the_token_and_answers_come_back_clean() {
     assert_eq!(client.order(&Order::Pause).await, Ok("paused [2J".to_owned()));
     assert_eq!(client.order(&Order::Drain).await, Err("no  - wait".to_owned()));
     let refused = client.order(&Order::Resume).await.unwrap_err();
-    assert!(refused.starts_with("this needs the token - give its token with --token-file"), "{refused}");
+    assert!(
+        refused.starts_with("this needs the token - name its address, and give its token with --token-file"),
+        "{refused}"
+    );
     assert_eq!(client.order(&Order::FreeVram(3)).await, Err("the answer is 302 Found".to_owned()));
     assert_eq!(client.order(&Order::Cancel("../../a?b/c".to_owned())).await, Ok("done".to_owned()));
     let asked = script.lock().unwrap().1.clone();
