@@ -30,6 +30,8 @@ pub(super) fn press(state: &mut State, key: KeyEvent) -> Then {
             _ => Then::Nothing,
         };
     }
+    // It has been read, or will not be.
+    state.outcome = None;
     match std::mem::replace(&mut state.over, Over::Nothing) {
         Over::Nothing => browse(state, key.code),
         Over::Help => Then::Nothing,
@@ -76,7 +78,6 @@ fn browse(state: &mut State, code: KeyCode) -> Then {
             state.least = (state.least + LEVELS.len() - 1) % LEVELS.len();
             state.look_at(Panel::Log);
         }
-        KeyCode::Esc => state.outcome = None,
         KeyCode::Char('p') => return ask(state, Order::Pause),
         KeyCode::Char('r') => return ask(state, Order::Resume),
         KeyCode::Char('d') => return ask(state, Order::Drain),
@@ -85,12 +86,16 @@ fn browse(state: &mut State, code: KeyCode) -> Then {
             Some(job) => return ask(state, Order::Cancel(job)),
             None => state.say("no job runs in the chosen slot", false),
         },
-        KeyCode::Char('R') => match panels::history::chosen(state) {
+        // Not of a list that nobody looks at.
+        KeyCode::Char('R') => match panels::history::chosen(state).filter(|_| state.focus == Panel::History) {
             Some(job) => return ask(state, Order::Retry(job)),
-            None => state.say("choose a failed or cancelled job of the history first", false),
+            None => state.say("choose a failed or cancelled job of the history first (4)", false),
         },
         KeyCode::Char('f') => match panels::gpus::chosen(state) {
-            Some(gpu) => return ask(state, Order::FreeVram(gpu)),
+            Some(gpu) if state.focus == Panel::Gpus || state.picture.gpus.len() == 1 => {
+                return ask(state, Order::FreeVram(gpu));
+            }
+            Some(_) => state.say("choose a GPU first (1)", false),
             None => state.say("there is no GPU", false),
         },
         _ => {}

@@ -31,6 +31,9 @@ fn orders_go_out_at_once_but_what_loses_work_asks_first() {
         (&Over::Nothing, Some("nothing was done"))
     );
     assert_eq!(type_in(&mut state, "cy"), [Then::Send(Order::Cancel("01J9041-8c1e".into()))]);
+    assert!(state.outcome.as_ref().is_some_and(|said| said.text == "cancelling 01J9041-8c1e …"));
+    key(&mut state, KeyCode::Down);
+    assert_eq!(state.outcome, None, "shown until the next key");
     assert_eq!(type_in(&mut state, "q"), [Then::Quit]);
 }
 
@@ -48,6 +51,8 @@ fn a_question_is_about_the_job_it_was_asked_of_whatever_comes_meanwhile() {
 #[test]
 fn a_choice_stays_with_its_job_while_others_come() {
     let mut state = state(recorded("failing"));
+    assert_eq!(type_in(&mut state, "Rf"), [], "of two cards and a list that has no keys nothing is chosen");
+    assert_eq!(type_in(&mut state, "1jf"), [Then::Send(Order::FreeVram(1))]);
     state.look_at(Panel::History);
     assert_eq!(type_in(&mut state, "jR"), [Then::Send(Order::Retry("01J90059-8c1e".into()))]);
     state.hear("job", json!({"id": "newer", "state": "completed", "ended": NOW}), Feed::Live, NOW);
@@ -59,7 +64,7 @@ fn a_choice_stays_with_its_job_while_others_come() {
 #[test]
 fn an_agent_that_only_shows_is_given_no_orders() {
     let mut state = state(recorded("redis_away"));
-    assert_eq!(type_in(&mut state, "prdcRf"), []);
+    assert_eq!(type_in(&mut state, "prdPcRf"), []);
     assert_eq!(state.over, Over::Nothing);
     assert!(screen(&state, (80, 24), FULL).contains("read-only: it takes no orders"));
 }
