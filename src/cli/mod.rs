@@ -20,6 +20,7 @@ mod session;
 mod stand_in;
 mod submit;
 mod temporary;
+mod top;
 mod watch;
 mod workers;
 
@@ -77,6 +78,8 @@ enum Command {
     Drain(control::DrainArgs),
     /// Print a link that opens the dashboard of this machine's agent
     Dashboard(dashboard::Args),
+    /// Watch an agent of this machine, or another one, live in the terminal
+    Top(top::Args),
     /// Show what this machine has, and whether it can be used
     Probe(probe::Args),
     /// Engines of your own: list, check, try them
@@ -108,6 +111,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Resume(args) => control::run(&chosen, args, Desired::Running).await,
         Command::Drain(args) => control::drain(&chosen, args).await,
         Command::Dashboard(args) => dashboard::run(&chosen, args).await,
+        Command::Top(args) => top::run(&chosen, args).await,
         Command::Probe(args) => probe::run(&chosen, args).await,
         Command::Connectors(args) => connectors::run(&chosen, args).await,
         Command::Config(args) => configuration::run(&chosen, args),

@@ -22,7 +22,7 @@ use browser::{Answer, ask};
 use std::net::SocketAddr;
 
 /// An agent that answers on a free port.
-async fn agent(server: &RedisServer, worker: &str, env: &[(&str, &str)]) -> (Agent, SocketAddr) {
+pub async fn agent(server: &RedisServer, worker: &str, env: &[(&str, &str)]) -> (Agent, SocketAddr) {
     let answering = [("WORKER_DASHBOARD_ENABLED", "true"), ("WORKER_DASHBOARD_PORT", "0")];
     let agent = Agent::start(server, worker, &[&answering[..], env].concat()).await;
     let address = address(&agent).await;
@@ -30,7 +30,7 @@ async fn agent(server: &RedisServer, worker: &str, env: &[(&str, &str)]) -> (Age
 }
 
 /// Where it says that it answers.
-async fn address(agent: &Agent) -> SocketAddr {
+pub async fn address(agent: &Agent) -> SocketAddr {
     until(&format!("the log has a URL:\n{}", agent.log()), || async {
         let log = agent.log();
         let (_, rest) = log.split_once("\"url\":\"http://")?;

@@ -27,4 +27,5 @@ mod returning;
 mod soak;
 mod storm;
 mod support;
+mod top;
 mod topology;

@@ -9,7 +9,7 @@ pub mod s3;
 pub mod sentinels;
 pub mod until;
 
-pub use agent::{Agent, cli, cli_at};
+pub use agent::{Agent, cli, cli_at, command};
 pub use cluster::Cluster;
 pub use queue::Queue;
 pub use redis_server::{RedisServer, free_port};
