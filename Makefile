@@ -38,6 +38,16 @@ demo: build ## One job from queue to picture, on a Redis of its own (on your Com
 test: deps ## All tests, against a real redis-server that they start themselves
 	@scripts/test
 
+.PHONY: test-browser
+test-browser: deps ## The dashboard's page in Chromium: over a real agent, and over states that need four GPUs (NAME=pattern: some of them)
+	@scripts/deps --browser
+	@scripts/test-browser $(if $(NAME),'$(NAME)')
+
+.PHONY: screenshots
+screenshots: ## Pictures of the page for README and docs, over states that are written down in tests/browser/mock
+	@scripts/deps --browser
+	@scripts/screenshots
+
 .PHONY: bench
 bench: deps ## Figures beside yardsticks of the same run, with the release build (NAME=claim: one section)
 	$(CARGO) bench $(CARGO_FLAGS) --bench bench -- $(NAME)

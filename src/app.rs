@@ -29,6 +29,7 @@ use crate::queue::holds::{Holds, Stop};
 use crate::queue::journal::Journal;
 use crate::queue::link::{Link, unless};
 use crate::queue::{lease, reassert, sweep, tick, wake};
+use crate::runner::board::Board;
 use crate::runner::previews::Previews;
 use crate::runner::shared::{Shared, publish_announcements};
 use crate::runner::slot::Slot;
@@ -36,9 +37,8 @@ use crate::service::loops::Loops;
 use crate::service::shutdown::Shutdown;
 use crate::service::systemd;
 use crate::telemetry::{Notice, tell};
-use controls::Operator;
 use machine::Publisher;
-use observer::Observer;
+use observer::Parts;
 use siblings::Siblings;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +72,7 @@ pub async fn run(config: &Config, built: Built, link: Link, shutdown: Shutdown) 
         journal: Journal::at(&config.state_dir),
         limits: limits(config),
         outputs: Outputs::new(config),
+        board: Board::default(),
         previews: Previews::default(),
         shutdown,
         machine: config.identity.machine_id.clone(),
@@ -103,15 +104,16 @@ impl Agent {
             let me = config.identity.worker_id.clone();
             tasks.spawn(async move { known.keep(&shared, &me, || beat.tick(), until).await });
         }
-        let observer = Observer {
+        let observed = Parts {
             siblings,
             shared: self.shared.clone(),
             slots: self.slots.clone(),
             hardware: built.hardware(),
+            sampler: built.sampler(),
             loops: self.loops.clone(),
+            output_dir: config.output_dir.clone(),
         };
-        let operator = Operator { shared: self.shared.clone(), slots: self.slots.clone(), hardware: built.hardware() };
-        tasks.spawn(observer::answer(config.clone(), observer, operator, stop.clone()));
+        tasks.spawn(observer::answer(config.clone(), observed, stop.clone()));
         built.watch_engines(&self.slots, config, &tasks, &stop);
         systemd::ready(&format!("{} worker(s)", self.slots.len()));
 

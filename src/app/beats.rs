@@ -9,6 +9,7 @@ use crate::runner::slot::Slot;
 use crate::telemetry::{Notice, tell};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,7 @@ impl Heartbeat {
             wanted.mark_unchanged();
             let pause = match self.beat_once().await {
                 Ok(Beaten::Registered { first }) => {
+                    slot.beaten.store(announce::now_ms(), Ordering::Relaxed);
                     if first {
                         let instance = self.presence.instance();
                         slot.instance.send_replace(instance.clone());

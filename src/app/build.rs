@@ -163,6 +163,7 @@ pub struct Built {
     places: Vec<Place>,
     fences: BTreeMap<u32, Arc<Fence>>,
     hardware: watch::Receiver<Arc<Inventory>>,
+    sampler: Sampler,
     gpus: Option<Gpus>,
 }
 
@@ -214,9 +215,9 @@ impl Built {
         let planned = plan.slots.iter().filter_map(|slot| places.get(slot.gpu?)).map(|place| place.gpu);
         let fences: BTreeMap<u32, Arc<Fence>> =
             planned.map(|gpu| (gpu, Arc::new(Fence::new(gpu, to_ask.clone())))).collect();
-        let gpus = Gpus::new(sampler, inventory, fences.values().cloned(), events, asks);
+        let gpus = Gpus::new(sampler.clone(), inventory, fences.values().cloned(), events, asks);
         let hardware = gpus.latest();
-        let built = Self { roster, files, plan, places, fences, hardware, gpus: Some(gpus) };
+        let built = Self { roster, files, plan, places, fences, hardware, sampler, gpus: Some(gpus) };
         built.roster.fence(built.plan.slots.iter().map(|slot| built.fence_of(slot)).collect());
         Ok(built)
     }
@@ -229,6 +230,11 @@ impl Built {
     /// The hardware as last seen.
     pub fn hardware(&self) -> watch::Receiver<Arc<Inventory>> {
         self.hardware.clone()
+    }
+
+    /// Reads the hardware.
+    pub fn sampler(&self) -> Sampler {
+        self.sampler.clone()
     }
 
     fn fence_of(&self, slot: &PlannedSlot) -> Option<Arc<Fence>> {

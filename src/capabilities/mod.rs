@@ -6,12 +6,14 @@ mod compare;
 mod fit;
 mod gpu_model;
 mod misfit;
+mod needs;
 mod requirements;
 mod slots;
 mod worker;
 
 pub use fit::{Fit, fit, fit_job};
 pub use misfit::Misfit;
+pub use needs::needs;
 pub use requirements::Demand;
 pub use slots::{Crew, EngineRef, EngineSites, GpuFacts, Slot, SlotNote, SlotPlan, plan_slots};
 pub use worker::{Capabilities, EngineFacts, HardwareFacts, Parts};

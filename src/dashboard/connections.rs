@@ -2,6 +2,7 @@
 //! In: a listener. Out: requests for the routes; all of it ends soon after it is told to.
 
 use super::guard::Guard;
+use super::live::Live;
 use super::patient::Patient;
 use super::{Controls, Source, routes};
 use axum::{Extension, Router};
@@ -21,6 +22,12 @@ use tokio_util::task::TaskTracker;
 pub struct Limits {
     /// Connections at a time; further ones are told 503.
     pub connections: usize,
+    /// Viewers of the event stream at a time; further ones are told 503, and when to come again.
+    pub viewers: usize,
+    /// Between two looks at what they are sent.
+    pub pace: Duration,
+    /// Changes that one of them may lag behind before it gets a fresh picture.
+    pub lag: usize,
     /// A request's head must be there in this time, counted from when the one before was answered.
     pub head: Duration,
     /// A write must get on in this time.
@@ -33,6 +40,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 128,
+            viewers: 64,
+            pace: Duration::from_millis(250),
+            lag: 64,
             head: Duration::from_secs(10),
             write: Duration::from_secs(10),
             goodbye: Duration::from_millis(500),
@@ -61,7 +71,10 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let router = routes::router(guard, source, controls);
+    let live = Arc::new(Live::new(source, limits, stop.clone()));
+    let showing = live.clone();
+    let showing = tokio::spawn(async move { showing.run().await });
+    let router = routes::router(guard, live, controls);
     let room = Arc::new(Semaphore::new(limits.connections));
     let open = TaskTracker::new();
     loop {
@@ -86,6 +99,8 @@ pub async fn serve(
     drop(listener);
     open.close();
     open.wait().await;
+    // It was told to stop as the connections were.
+    let _ = showing.await;
 }
 
 async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {

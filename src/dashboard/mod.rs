@@ -9,22 +9,30 @@
 //! It runs in tasks of its own: jobs wait for none of it, and neither does the end of the agent.
 
 mod access;
+mod assets;
 mod connections;
 mod controls;
 mod cross_site;
+mod frame;
 mod guard;
 mod listen;
+mod live;
+mod older;
 mod patient;
 mod place;
+mod reads;
 mod routes;
+mod source;
+pub mod view;
 
 pub use connections::{Limits, serve};
 pub use controls::{Because, Controls, Order, Refused};
 pub use guard::{Guard, Key};
 pub use listen::{DEFAULT_PORTS, bind};
 pub use place::{Found, Place};
+pub use source::Source;
+pub use view::worker::Sibling;
 
-use crate::telemetry::metrics::Observed;
 use crate::telemetry::{Notice, tell};
 use secrecy::SecretString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -51,26 +59,6 @@ pub struct Settings {
     pub read_only: bool,
     /// Where commands of this machine look for it.
     pub place: Place,
-}
-
-/// Another agent of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sibling {
-    /// Its worker id, as configured.
-    pub worker: String,
-    /// Its dashboard: always `http://`, an address and a port.
-    pub url: String,
-}
-
-/// Knows how the agent is.
-pub trait Source: Send + Sync + 'static {
-    /// How it is now. Called for each request: it must not wait for anything.
-    fn observe(&self) -> Observed;
-
-    /// The other agents of this machine, by worker id.
-    fn siblings(&self) -> Vec<Sibling> {
-        Vec::new()
-    }
 }
 
 /// Answers until told to stop. `found` is told the URL for programs of this machine.

@@ -3,7 +3,8 @@
 
 use super::connections::Local;
 use super::guard::{Guard, Refusal, refusal};
-use super::{Controls, Source, controls};
+use super::live::Live;
+use super::{Controls, assets, controls, older, reads};
 use crate::telemetry::metrics;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -13,6 +14,8 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde_json::json;
 use std::sync::Arc;
+
+type Asked = State<Arc<Live>>;
 
 /// For a person whose browser has no cookie yet.
 const LOCKED: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>gpu-worker</title>\
@@ -32,8 +35,6 @@ fn locked(asked: &HeaderMap) -> Response {
     response
 }
 
-type Asked = State<Arc<dyn Source>>;
-
 /// Nothing here is for other sites, frames or caches.
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -49,7 +50,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-pub(super) fn router(guard: Guard, source: Arc<dyn Source>, controls: Arc<dyn Controls>) -> Router {
+pub(super) fn router(guard: Guard, live: Arc<Live>, controls: Arc<dyn Controls>) -> Router {
     let guard = Arc::new(guard);
     let orders = controls::routes(guard.clone(), controls);
     let guarding = from_fn(move |Extension(Local(local)): Extension<Local>, request: Request, next: Next| {
@@ -74,7 +75,7 @@ pub(super) fn router(guard: Guard, source: Arc<dyn Source>, controls: Arc<dyn Co
                 }
             };
             for (name, value) in HEADERS {
-                response.headers_mut().insert(name, HeaderValue::from_static(value));
+                response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
             }
             response
         }
@@ -83,28 +84,32 @@ pub(super) fn router(guard: Guard, source: Arc<dyn Source>, controls: Arc<dyn Co
         .route("/metrics", get(numbers))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
+        .merge(assets::routes())
         .fallback(async || refusal(StatusCode::NOT_FOUND, "there is nothing here"))
-        .with_state(source)
+        .merge(reads::routes())
+        .merge(older::routes())
+        .with_state(live)
         .merge(orders)
         .layer(guarding)
 }
 
-async fn numbers(State(source): Asked) -> Response {
-    let text = metrics::of_process().render(&source.observe());
+async fn numbers(State(live): Asked) -> Response {
+    live.source().looked_at();
+    let text = metrics::of_process().render(&live.source().observe());
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
 /// The process lives: its loops come round. Redis and engines may be away: starting anew would not bring them back.
-async fn alive(State(source): Asked) -> Response {
-    let observed = source.observe();
+async fn alive(State(live): Asked) -> Response {
+    let observed = live.source().observe();
     let hanging = observed.hanging();
     let status = if hanging.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"alive": hanging.is_empty(), "hanging_loops": hanging}))).into_response()
 }
 
 /// Jobs can be taken: Redis answers and an engine is well.
-async fn ready(State(source): Asked) -> Response {
-    let obstacles = source.observe().obstacles();
+async fn ready(State(live): Asked) -> Response {
+    let obstacles = live.source().observe().obstacles();
     let status = if obstacles.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let reasons: Vec<_> = obstacles.iter().map(|(code, message)| json!({"code": code, "message": message})).collect();
     (status, Json(json!({"ready": obstacles.is_empty(), "reasons": reasons}))).into_response()

@@ -1,8 +1,9 @@
 //! Reads one NVIDIA card through NVML: what it is, how it is, and its MIG instances.
 //! In: an NVML device, or the error met instead of one. Out: a `Gpu` whose metrics are `None` where the card does not tell.
 
-use super::{Ecc, Gpu, GpuHealth, GpuProcess, Metrics, MigInstance, Source, Vendor, nominal};
-use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor};
+use super::{Ecc, Gpu, GpuHealth, GpuProcess, Metrics, MigInstance, Reading, Source, Throttled, Vendor, nominal};
+use nvml_wrapper::bitmasks::device::ThrottleReasons;
+use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, TemperatureSensor, TemperatureThreshold};
 use nvml_wrapper::enums::device::{SampleValue, UsedGpuMemory};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::structs::device::FieldId;
@@ -61,12 +62,13 @@ fn fill(gpu: &mut Gpu, device: &Device<'_>) {
     gpu.memory_total_bytes = memory.as_ref().map(|memory| memory.total);
     gpu.memory_gb =
         memory.as_ref().map(|memory| nominal::memory_gb(memory.total, gpu.name.as_deref().unwrap_or_default()));
+    let limit = TemperatureThreshold::Slowdown;
     gpu.metrics = Metrics {
-        memory_free_bytes: memory.map(|memory| memory.free),
-        utilisation_percent: reader.read(|| device.utilization_rates()).map(|rates| rates.gpu),
-        temperature_c: reader.read(|| device.temperature(TemperatureSensor::Gpu)),
-        power_w: reader.read(|| device.power_usage()).map(|milliwatts| f64::from(milliwatts) / 1e3),
         processes: processes(&mut reader, device),
+        temperature_limit_c: reader.read(|| device.temperature_threshold(limit)),
+        power_limit_w: reader.read(|| device.enforced_power_limit()).map(watts),
+        clock_max_mhz: reader.read(|| device.max_clock_info(Clock::Graphics)),
+        ..changing(&mut reader, device, memory.map(|memory| memory.free))
     };
     gpu.ecc = ecc(&mut reader, device);
     gpu.mig_enabled = reader.read(|| device.mig_mode()).is_some_and(|mode| mode.current == 1);
@@ -74,6 +76,45 @@ fn fill(gpu: &mut Gpu, device: &Device<'_>) {
         gpu.mig = instances(&mut reader, device, gpu.memory_total_bytes);
     }
     gpu.health = reader.0;
+}
+
+fn watts(milliwatts: u32) -> f64 {
+    f64::from(milliwatts) / 1e3
+}
+
+/// What changes from second to second.
+fn changing(reader: &mut Reader, device: &Device<'_>, memory_free_bytes: Option<u64>) -> Metrics {
+    Metrics {
+        memory_free_bytes,
+        utilisation_percent: reader.read(|| device.utilization_rates()).map(|rates| rates.gpu),
+        temperature_c: reader.read(|| device.temperature(TemperatureSensor::Gpu)),
+        power_w: reader.read(|| device.power_usage()).map(watts),
+        clock_mhz: reader.read(|| device.clock_info(Clock::Graphics)),
+        fan_percent: reader.read(|| device.fan_speed(0)),
+        throttled: reader.read(|| device.current_throttle_reasons()).and_then(throttled),
+        ..Metrics::default()
+    }
+}
+
+/// Heat counts before power: it is what an owner can do something about.
+fn throttled(reasons: ThrottleReasons) -> Option<Throttled> {
+    type R = ThrottleReasons;
+    if reasons.intersects(R::SW_THERMAL_SLOWDOWN | R::HW_THERMAL_SLOWDOWN) {
+        Some(Throttled::Thermal)
+    } else if reasons.intersects(R::SW_POWER_CAP | R::HW_POWER_BRAKE_SLOWDOWN) {
+        Some(Throttled::Power)
+    } else {
+        None
+    }
+}
+
+/// The card at `index` in brief; `None` where it does not even tell its name.
+pub(super) fn reading(nvml: &Nvml, index: u32) -> Option<Reading> {
+    let device = nvml.device_by_index(index).ok()?;
+    let mut reader = Reader(GpuHealth::Healthy);
+    let uuid = reader.read(|| device.uuid())?;
+    let free = reader.read(|| device.memory_info()).map(|memory| memory.free);
+    Some(Reading { name: uuid, metrics: changing(&mut reader, &device, free) })
 }
 
 /// Memory errors; consumer cards have no ECC and tell none of it.

@@ -21,18 +21,18 @@ const STACK_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Silent;
 
-/// A thread that answers one question. It ends when this is dropped and the current question is answered.
-pub(super) struct Answerer<A> {
-    questions: SyncSender<oneshot::Sender<A>>,
+/// A thread that answers one question at a time. It ends when this is dropped and the current question is answered.
+pub(super) struct Answerer<A, Q = ()> {
+    questions: SyncSender<(Q, oneshot::Sender<A>)>,
     deadline: Duration,
 }
 
-impl<A: Send + 'static> Answerer<A> {
+impl<A: Send + 'static, Q: Send + 'static> Answerer<A, Q> {
     /// Starts the thread. Fails only when the system has no thread left.
     pub(super) fn start(
         name: &str,
         deadline: Duration,
-        answer: impl FnMut() -> A + Send + 'static,
+        answer: impl FnMut(Q) -> A + Send + 'static,
     ) -> io::Result<Self> {
         let (questions, asked) = sync_channel(WAITING);
         let thread = thread::Builder::new().name(format!("probe-{name}")).stack_size(STACK_BYTES);
@@ -41,9 +41,9 @@ impl<A: Send + 'static> Answerer<A> {
     }
 
     /// Asks and waits until the deadline.
-    pub(super) async fn ask(&self) -> Result<A, Silent> {
+    pub(super) async fn ask(&self, question: Q) -> Result<A, Silent> {
         let (reply, answer) = oneshot::channel();
-        self.questions.try_send(reply).map_err(|_| Silent)?;
+        self.questions.try_send((question, reply)).map_err(|_| Silent)?;
         tokio::time::timeout(self.deadline, answer).await.map_err(|_| Silent)?.map_err(|_| Silent)
     }
 
@@ -52,11 +52,11 @@ impl<A: Send + 'static> Answerer<A> {
     }
 }
 
-fn serve<A>(asked: Receiver<oneshot::Sender<A>>, mut answer: impl FnMut() -> A) {
-    for reply in asked {
+fn serve<A, Q>(asked: Receiver<(Q, oneshot::Sender<A>)>, mut answer: impl FnMut(Q) -> A) {
+    for (question, reply) in asked {
         // After a hang, those who left need no answer.
         if !reply.is_closed() {
-            let _ = reply.send(answer());
+            let _ = reply.send(answer(question));
         }
     }
 }
@@ -70,7 +70,7 @@ mod tests {
     async fn a_hang_is_left_alone_and_the_answers_come_back_with_it() {
         let (open, gate) = mpsc::channel::<()>();
         let mut count = 0;
-        let answerer = Answerer::start("test", Duration::from_millis(20), move || {
+        let answerer = Answerer::start("test", Duration::from_millis(20), move |()| {
             if count == 0 {
                 let _ = gate.recv();
             }
@@ -79,20 +79,21 @@ mod tests {
         })
         .unwrap();
         for _ in 0..WAITING + 3 {
-            assert_eq!(answerer.ask().await, Err(Silent));
+            assert_eq!(answerer.ask(()).await, Err(Silent));
         }
         open.send(()).unwrap();
         let answerer = Answerer { deadline: Duration::from_secs(60), ..answerer };
-        while answerer.ask().await == Err(Silent) {
+        while answerer.ask(()).await == Err(Silent) {
             tokio::task::yield_now().await;
         }
-        assert_eq!(answerer.ask().await, Ok(3), "those who left were not answered");
+        assert_eq!(answerer.ask(()).await, Ok(3), "those who left were not answered");
     }
 
     #[tokio::test]
     async fn a_thread_that_died_is_silence() {
-        let answerer: Answerer<()> = Answerer::start("test", Duration::from_secs(60), || panic!("on purpose")).unwrap();
-        assert_eq!(answerer.ask().await, Err(Silent));
-        assert_eq!(answerer.ask().await, Err(Silent));
+        let answerer: Answerer<()> =
+            Answerer::start("test", Duration::from_secs(60), |()| panic!("on purpose")).unwrap();
+        assert_eq!(answerer.ask(()).await, Err(Silent));
+        assert_eq!(answerer.ask(()).await, Err(Silent));
     }
 }

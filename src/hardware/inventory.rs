@@ -70,8 +70,46 @@ pub struct Metrics {
     pub temperature_c: Option<u32>,
     /// Drawn now.
     pub power_w: Option<f64>,
+    /// At which the card slows down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature_limit_c: Option<u32>,
+    /// Most that it may draw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_limit_w: Option<f64>,
+    /// Of the shaders, now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_mhz: Option<u32>,
+    /// The fastest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_max_mhz: Option<u32>,
+    /// Share of its fastest; may be above 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fan_percent: Option<u32>,
+    /// Why it is slower than it could be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<Throttled>,
     /// Processes with memory on the card, by pid.
     pub processes: Option<Vec<GpuProcess>>,
+}
+
+/// Why a card is slower than it could be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Throttled {
+    /// It is too hot.
+    Thermal,
+    /// It may not draw more.
+    Power,
+}
+
+impl Throttled {
+    /// In a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Thermal => "thermal",
+            Self::Power => "power",
+        }
+    }
 }
 
 /// What a card knows about errors of its memory. `None`: it does not tell, which is normal (no ECC, a divided card).

@@ -37,7 +37,9 @@ pub use declared::apply as apply_declared;
 pub use fault::Fault;
 pub use fitness::{Checked, Fitness, Step};
 pub use host::{Disk, Host};
-pub use inventory::{Ecc, Gpu, GpuProcess, Inventory, Metrics, MigInstance, Note, Severity, Source, Unit, Vendor};
+pub use inventory::{
+    Ecc, Gpu, GpuProcess, Inventory, Metrics, MigInstance, Note, Severity, Source, Throttled, Unit, Vendor,
+};
 pub use listener::{Events, GpuEvent, Said};
 pub use nominal::{memory_gb, mig_memory_gb, ram_gb};
 pub use report::{json, text};
@@ -56,6 +58,11 @@ pub trait GpuProbe: Send + 'static {
     fn name(&self) -> &'static str;
     /// Looks now. Called again and again on one thread, so it may keep a library open between calls.
     fn look(&mut self) -> Found;
+
+    /// What changes from second to second, for as little effort as possible.
+    fn readings(&mut self) -> Vec<Reading> {
+        self.look().gpus.into_iter().filter_map(Reading::of).collect()
+    }
 }
 
 /// A probe's answer. Indexes count from 0 within the probe.
@@ -67,6 +74,28 @@ pub struct Found {
     pub gpus: Vec<Gpu>,
     /// What a person should know.
     pub notes: Vec<Note>,
+}
+
+/// How a card is at a moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The driver's lasting id of the card, or its place on the bus.
+    pub name: String,
+    /// What it told; what is not told from second to second is absent.
+    pub metrics: Metrics,
+}
+
+impl Reading {
+    /// Of a card that can be told from others and tells anything.
+    fn of(gpu: Gpu) -> Option<Self> {
+        let name = gpu.uuid.or(gpu.pci_bus_id)?;
+        gpu.health.is_usable().then_some(Self { name, metrics: gpu.metrics })
+    }
+
+    /// Whether this is that card.
+    pub fn is_of(&self, gpu: &Gpu) -> bool {
+        gpu.uuid.as_ref().or(gpu.pci_bus_id.as_ref()) == Some(&self.name)
+    }
 }
 
 /// The probes, in the order in which their cards are numbered: NVIDIA's keep the index that `nvidia-smi` shows.

@@ -12,7 +12,7 @@
 
 use super::library::Mapped;
 use super::listener::{Events, Listener};
-use super::{DriverState, Found, Gpu, GpuProbe, Note, card, pci};
+use super::{DriverState, Found, Gpu, GpuProbe, Note, Reading, card, pci};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use std::fs::{File, OpenOptions};
@@ -108,6 +108,13 @@ impl Nvidia {
 impl GpuProbe for Nvidia {
     fn name(&self) -> &'static str {
         "nvidia"
+    }
+
+    fn readings(&mut self) -> Vec<Reading> {
+        // Whether the library is still the right one is asked at each look.
+        let Some(Open { nvml, .. }) = &self.open else { return Vec::new() };
+        let count = nvml.device_count().unwrap_or(0);
+        (0..count).filter_map(|index| card::reading(nvml, index)).collect()
     }
 
     fn look(&mut self) -> Found {

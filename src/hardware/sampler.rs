@@ -4,7 +4,7 @@
 use super::baseline::Baseline;
 use super::deadline::Answerer;
 use super::scripted::Simulated;
-use super::{DriverState, Events, Found, GpuProbe, Host, Inventory, Note, Sample, declared, host, probes};
+use super::{DriverState, Events, Found, GpuProbe, Host, Inventory, Note, Reading, Sample, declared, host, probes};
 use crate::config::DeclaredHardware;
 use futures_util::future::join_all;
 use std::io;
@@ -54,8 +54,19 @@ enum Kind {
     Scripted(watch::Receiver<Inventory>),
 }
 
+/// What a probe can be asked.
+enum Question {
+    Look,
+    Readings,
+}
+
+enum Answer {
+    Found(Found),
+    Readings(Vec<Reading>),
+}
+
 struct Live {
-    gpus: Vec<(Answerer<Found>, Mutex<Baseline>)>,
+    gpus: Vec<(Answerer<Answer, Question>, Mutex<Baseline>)>,
     host: Answerer<Host>,
     last_host: Mutex<Host>,
     declared: DeclaredHardware,
@@ -70,12 +81,17 @@ impl Sampler {
             None => probes(&settings.root, settings.events),
         };
         let gpu = |mut probe: Box<dyn GpuProbe>| {
-            let answerer = Answerer::start(probe.name(), settings.deadline, move || probe.look())?;
+            let probe_name = probe.name();
+            let answer = move |question| match question {
+                Question::Look => Answer::Found(probe.look()),
+                Question::Readings => Answer::Readings(probe.readings()),
+            };
+            let answerer = Answerer::start(probe_name, settings.deadline, answer)?;
             Ok((answerer, Mutex::default()))
         };
         let gpus = gpu_probes.into_iter().map(gpu).collect::<io::Result<_>>()?;
         let Settings { root, disk_folder, declared, deadline, .. } = settings;
-        let host = Answerer::start("host", deadline, move || host::read(&root, &disk_folder))?;
+        let host = Answerer::start("host", deadline, move |()| host::read(&root, &disk_folder))?;
         Ok(Self(Kind::Live(Arc::new(Live { gpus, host, last_host: Mutex::default(), declared }))))
     }
 
@@ -92,6 +108,21 @@ impl Sampler {
         }
     }
 
+    /// How the cards are at this moment, for little effort. A driver that hangs has told nothing.
+    pub async fn readings(&self) -> Vec<Reading> {
+        match &self.0 {
+            Kind::Live(live) => {
+                let asked = join_all(live.gpus.iter().map(|(answerer, _)| answerer.ask(Question::Readings)));
+                let told = |answer| match answer {
+                    Ok(Answer::Readings(readings)) => readings,
+                    Ok(Answer::Found(_)) | Err(_) => Vec::new(),
+                };
+                asked.await.into_iter().flat_map(told).collect()
+            }
+            Kind::Scripted(script) => script.borrow().gpus.iter().cloned().filter_map(Reading::of).collect(),
+        }
+    }
+
     /// What changes, read now. As thorough as [`Self::inventory`], so that a fault shows in both; only smaller to pass on.
     pub async fn sample(&self) -> Sample {
         Sample::from(&self.inventory().await)
@@ -100,7 +131,7 @@ impl Sampler {
 
 impl Live {
     async fn inventory(&self) -> Inventory {
-        let (found, host) = tokio::join!(join_all(self.gpus.iter().map(found)), self.host.ask());
+        let (found, host) = tokio::join!(join_all(self.gpus.iter().map(found)), self.host.ask(()));
         let mut inventory = Inventory {
             gpu_driver: if self.gpus.is_empty() { DriverState::NotAsked } else { DriverState::NoLibrary },
             gpus: Vec::new(),
@@ -130,11 +161,11 @@ impl Live {
     }
 }
 
-async fn found((answerer, baseline): &(Answerer<Found>, Mutex<Baseline>)) -> Found {
-    let answer = answerer.ask().await;
+async fn found((answerer, baseline): &(Answerer<Answer, Question>, Mutex<Baseline>)) -> Found {
+    let answer = answerer.ask(Question::Look).await;
     let mut baseline = baseline.lock().unwrap_or_else(PoisonError::into_inner);
     match answer {
-        Ok(found) => baseline.complete(found),
-        Err(_) => baseline.without_answer(answerer.deadline()),
+        Ok(Answer::Found(found)) => baseline.complete(found),
+        Ok(Answer::Readings(_)) | Err(_) => baseline.without_answer(answerer.deadline()),
     }
 }

@@ -95,7 +95,10 @@ fn amd(index: u32, address: &str, device: &Path) -> Result<Gpu, Note> {
             power_w: sensor("power1_average")
                 .or_else(|| sensor("power1_input"))
                 .map(|microwatts| microwatts as f64 / 1e6),
-            processes: None,
+            temperature_limit_c: sensor("temp1_crit").map(|millidegrees| (millidegrees / 1000) as u32),
+            power_limit_w: sensor("power1_cap").map(|microwatts| microwatts as f64 / 1e6),
+            clock_mhz: sensor("freq1_input").map(|hertz| (hertz / 1_000_000) as u32),
+            ..Metrics::default()
         },
         // `ue: 0` and `ce: 0`, a line each, on cards with RAS (Instinct, some Radeon Pro).
         ecc: Ecc {

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::refusal::Whose;
 use super::wire::Patience;
 use crate::config::{self, Config};
-use connectors::contract::{Job, OutputStore};
+use connectors::contract::{Job, OutputStore, StoredOutput};
 use connectors::failure::{Failure, Reason};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -86,6 +86,13 @@ impl Outputs {
     /// What stood in the way when the worker's own place was last tried.
     pub fn obstacle(&self) -> Option<String> {
         self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where an output of this job lies, if that is a file of this machine.
+    pub fn file(&self, job: &Job, output: &StoredOutput) -> Option<PathBuf> {
+        let is_below = |base: &Url| output.url.starts_with(base.as_str()) && self.to.bucket.is_none();
+        let is_local = output.url.starts_with("file:") || self.to.public_url.as_ref().is_some_and(is_below);
+        is_local.then(|| self.folder.join(&job.id).join(job.attempt.to_string()).join(&output.name))
     }
 
     /// Whether outputs leave this machine.

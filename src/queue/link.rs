@@ -78,7 +78,7 @@ struct State {
 }
 
 /// How the way to Redis is now.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Standing {
     /// A connection is open that has not failed.
     pub is_up: bool,
@@ -86,6 +86,8 @@ pub struct Standing {
     pub away: Option<Duration>,
     /// How long the last tick took to be answered.
     pub round_trip: Option<Duration>,
+    /// Host and port of the server, while there is a connection.
+    pub at: Option<String>,
 }
 
 impl Link {
@@ -109,7 +111,8 @@ impl Link {
     pub fn standing(&self) -> Standing {
         let state = self.state();
         let away = state.lost_since.map(|since| since.elapsed());
-        Standing { is_up: state.open.is_some() && away.is_none(), away, round_trip: state.round_trip }
+        let at = state.open.as_ref().map(|open| open.place.clone());
+        Standing { is_up: state.open.is_some() && away.is_none(), away, round_trip: state.round_trip, at }
     }
 
     /// How often Redis may have lost what it had confirmed.

@@ -18,4 +18,5 @@ pub mod recover;
 pub mod settle;
 pub mod sweep;
 pub mod tick;
+pub mod waiting;
 pub mod wake;

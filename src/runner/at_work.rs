@@ -22,7 +22,7 @@ use super::tokens::Tokens;
 use crate::output::{PreviewFolder, forget_previews, without_credentials};
 use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
-use connectors::contract::{Job, Outcome, Preview, RunContext, RunError};
+use connectors::contract::{Job, Outcome, Preview, Progress, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
 use std::sync::{Arc, PoisonError};
@@ -66,7 +66,11 @@ impl Run<'_> {
             let (shared, worker, job) = (self.shared.clone(), self.worker.to_owned(), fetched.job.id.clone());
             move |preview: &Preview| shared.previews.show(&worker, &job, preview)
         };
-        let (sink, reports) = Sink::new(watch.clone(), show);
+        let heard = {
+            let (shared, worker) = (self.shared.clone(), self.worker.to_owned());
+            move |progress: &Progress| shared.board.report(&worker, progress)
+        };
+        let (sink, reports) = Sink::new(watch.clone(), heard, show);
         let Limits { output_dir, preview_retention, .. } = &self.shared.limits;
         let wants_previews = fetched.job.wants_previews();
         let pictures = wants_previews.then(|| PreviewFolder::new(output_dir, &fetched.job.id, *preview_retention));

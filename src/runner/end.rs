@@ -9,7 +9,8 @@ use super::shape;
 use crate::protocol::outcome::{Completion, FailedAttempt};
 use crate::queue::holds::Stop;
 use crate::queue::settle;
-use connectors::contract::Outcome;
+use crate::telemetry::history::Made;
+use connectors::contract::{Outcome, StoredOutput};
 use connectors::failure::{Failure, Reason};
 use std::time::Instant;
 
@@ -22,13 +23,15 @@ pub enum Ended {
     ThrownAway,
 }
 
-/// How much was stored.
-#[derive(Debug, Clone, Copy, Default)]
+/// What was stored.
+#[derive(Debug, Clone, Default)]
 pub struct Stored {
     /// Outputs.
     pub count: usize,
     /// Their bytes.
     pub bytes: u64,
+    /// Each of them.
+    pub made: Vec<Made>,
 }
 
 impl Ended {
@@ -94,7 +97,18 @@ impl Run<'_> {
             outputs: Stored {
                 count: outcome.outputs.len(),
                 bytes: outcome.outputs.iter().map(|output| output.bytes).sum(),
+                made: outcome.outputs.iter().map(|output| self.made(fetched, output)).collect(),
             },
+        }
+    }
+
+    fn made(&self, fetched: &Fetched, output: &StoredOutput) -> Made {
+        Made {
+            name: output.name.clone(),
+            kind: output.kind.clone(),
+            media_type: output.media_type.clone(),
+            bytes: output.bytes,
+            file: self.shared.outputs.file(&fetched.job, output),
         }
     }
 

@@ -11,11 +11,12 @@ use super::breaker::{Breakers, Part, Shown};
 use super::fence::Fence;
 use super::pace::Paces;
 use crate::capabilities::EngineFacts;
+use crate::queue::announce::now_ms;
 use crate::queue::link::unless;
 use crate::telemetry::{Notice, tell};
 use connectors::contract::{Connector, Health, Interrupted, Probe};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -43,6 +44,8 @@ pub struct Engine {
     leftovers: Mutex<BTreeSet<String>>,
     /// Its queue stood still: how many were in it since.
     jam: Mutex<Option<Option<u64>>>,
+    /// When it was last asked, in ms since 1970; 0: not yet.
+    probed: AtomicI64,
     news: Notify,
     fence: OnceLock<Arc<Fence>>,
     /// Runs at work in it.
@@ -75,6 +78,7 @@ impl Engine {
             breakers: Mutex::default(),
             leftovers: Mutex::default(),
             jam: Mutex::default(),
+            probed: AtomicI64::new(0),
             news: Notify::new(),
             fence: OnceLock::new(),
             runs: watch::Sender::new(0),
@@ -107,6 +111,11 @@ impl Engine {
     /// The latest probe.
     pub fn latest(&self) -> Probe {
         self.probe.borrow().clone()
+    }
+
+    /// When it was last asked how it is, in ms since 1970.
+    pub fn probed(&self) -> Option<i64> {
+        Some(self.probed.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
     /// Whether it can take work.
@@ -212,6 +221,7 @@ impl Engine {
                 fresh.health = Health::Unhealthy(why);
             }
         }
+        self.probed.store(now_ms(), Ordering::Relaxed);
         let is_good = fresh.is_healthy();
         self.conclude(fresh);
         self.review(is_good);

@@ -72,6 +72,7 @@ impl Ledger for RedisLedger {
         // Only the first start tells how long the job had to wait for it.
         if before.is_none() {
             let (worker, job, service) = (self.worker.as_str(), self.hold.claim.id.as_str(), self.about.service());
+            self.shared.board.started(worker);
             tell(Notice::HandedToEngine { worker, job, service, after: self.about.claimed.elapsed() });
         }
         Ok(())

@@ -24,6 +24,7 @@ pub struct Sink {
     latest: watch::Sender<Option<Progress>>,
     pictures: watch::Sender<Option<Preview>>,
     watch: Arc<Watch>,
+    heard: Box<dyn Fn(&Progress) + Send + Sync>,
     show: Box<dyn Fn(&Preview) -> bool + Send + Sync>,
 }
 
@@ -34,11 +35,16 @@ pub struct Reports {
 }
 
 impl Sink {
-    /// A sink and what reads it. `watch` hears of every report, `show` of every picture, however many come at once;
-    /// pictures for which it says `false` go no further.
-    pub fn new(watch: Arc<Watch>, show: impl Fn(&Preview) -> bool + Send + Sync + 'static) -> (Arc<Self>, Reports) {
+    /// A sink and what reads it. `watch` hears of every report, `heard` of what is made of it, `show` of every picture,
+    /// however many come at once; pictures for which it says `false` go no further.
+    pub fn new(
+        watch: Arc<Watch>,
+        heard: impl Fn(&Progress) + Send + Sync + 'static,
+        show: impl Fn(&Preview) -> bool + Send + Sync + 'static,
+    ) -> (Arc<Self>, Reports) {
         let ((latest, reports), (pictures, shown)) = (watch::channel(None), watch::channel(None));
-        (Arc::new(Self { latest, pictures, watch, show: Box::new(show) }), Reports { latest: reports, pictures: shown })
+        let (heard, show) = (Box::new(heard), Box::new(show));
+        (Arc::new(Self { latest, pictures, watch, heard, show }), Reports { latest: reports, pictures: shown })
     }
 }
 
@@ -49,7 +55,9 @@ impl ProgressSink for Sink {
             let before = latest.as_ref().map_or(0.0, |progress| progress.fraction);
             let fraction = if progress.fraction.is_finite() { progress.fraction.clamp(0.0, 1.0) } else { before };
             let (message, node) = (progress.message.map(cut), progress.node.map(cut));
-            *latest = Some(Progress { fraction: fraction.max(before), message, node, ..progress });
+            let progress = Progress { fraction: fraction.max(before), message, node, ..progress };
+            (self.heard)(&progress);
+            *latest = Some(progress);
         });
     }
 
@@ -181,7 +189,7 @@ mod tests {
 
     fn unwatched() -> (Arc<Sink>, watch::Receiver<Option<Progress>>) {
         let (sink, reports) =
-            Sink::new(Arc::new(Watch::new(Arc::new(Mutex::new(Paces::new(Duration::ZERO))))), |_| true);
+            Sink::new(Arc::new(Watch::new(Arc::new(Mutex::new(Paces::new(Duration::ZERO))))), |_| (), |_| true);
         (sink, reports.latest)
     }
 

@@ -1,6 +1,7 @@
 //! What all slots of an agent share.
 //! In: limits and the way to Redis. Out: one place to reach both.
 
+use super::board::Board;
 use super::previews::Previews;
 use crate::output::Outputs;
 use crate::protocol::Space;
@@ -56,6 +57,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Where outputs go.
     pub outputs: Outputs,
+    /// What each worker is at.
+    pub board: Board,
     /// What jobs look like while they are at work.
     pub previews: Previews,
     /// Orders to stop.

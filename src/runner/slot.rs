@@ -29,6 +29,7 @@ use crate::service::loops::Beat;
 use crate::telemetry::{Notice, tell};
 use connectors::contract::Interrupted;
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -61,6 +62,8 @@ pub struct Slot {
     pub control: Arc<Control>,
     /// Which process of the worker this is, once it is registered; empty before.
     pub instance: watch::Sender<String>,
+    /// When Redis last took its heartbeat, in ms since 1970; 0: not yet.
+    pub beaten: AtomicI64,
     /// Asks for a heartbeat at once.
     pub beat_now: Notify,
     pub(super) state: Mutex<State>,
@@ -91,6 +94,7 @@ impl Slot {
             engines: watch::Sender::new(engines),
             capabilities: watch::Sender::new(Arc::new(capabilities)),
             instance: watch::Sender::new(String::new()),
+            beaten: AtomicI64::new(0),
             beat_now: Notify::new(),
             state: Mutex::default(),
         }

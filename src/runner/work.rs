@@ -61,6 +61,7 @@ impl Slot {
         let hold = Hold::new(claim);
         self.shared.holds.add(hold.clone());
         tell(Notice::Claimed { worker: &self.worker, job: &claimed.id, attempt: claimed.attempt });
+        self.shared.board.begin(&self.worker, &claimed.id, claimed.attempt);
         self.now_doing(None, Some(&claimed.id));
         let about = About { claimed: began, service: Arc::default() };
         let run = Run {
@@ -80,7 +81,9 @@ impl Slot {
         let out_of_memory = matches!(&ended, Ended::HandIn { failure: Some(failure), .. }
             if matches!(failure.reason, Reason::OutOfMemory | Reason::GpuMemoryFull));
         let blames_us = matches!(&ended, Ended::HandIn { failure: Some(failure), .. } if failure.hosts_fault);
+        let went_well = matches!(&ended, Ended::HandIn { outcome: settle::Outcome::Completed(_), .. });
         let after = beating(beat, self.hand_in(&hold, ended, &about)).await;
+        self.shared.board.end(&self.worker, went_well);
         self.shared.holds.remove(&hold.claim);
         reach(Point::JobLetGo);
         self.now_doing(Some(&claimed.id), None);
@@ -171,8 +174,8 @@ impl Slot {
                 tell(Notice::Cancelled { worker, job, service, took });
             }
             (_, settle::Outcome::Completed(_), _) => {
-                let Stored { count, bytes } = outputs;
-                tell(Notice::Completed { worker, job, service, outputs: count, bytes, took });
+                let Stored { count, bytes, made } = outputs;
+                tell(Notice::Completed { worker, job, service, outputs: count, bytes, took, made: &made });
             }
             (_, settle::Outcome::Released { reason, .. }, _) => {
                 tell(Notice::Released { worker, job, service, why: reason });

@@ -1,6 +1,7 @@
-//! Where log lines go: stderr, for people on a terminal and as JSON elsewhere.
+//! Where log lines go: stderr, for people on a terminal and as JSON elsewhere; the newest are kept in memory, too.
 //! In: level and format. Out: the process's subscriber.
 
+use super::recent::{self, Listener};
 use std::io::IsTerminal;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -14,7 +15,7 @@ pub fn install(level: tracing::Level, json: Option<bool>) {
         .with_target("gpu_worker", level)
         .with_target("connectors", level)
         .with_target("stand_ins", level);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(Listener(recent::of_process()));
     let installed = if json.unwrap_or(!terminal) {
         registry
             .with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))

@@ -10,14 +10,15 @@ mod page;
 mod process;
 mod table;
 
-pub use observed::{EngineSeen, GpuSeen, LoopSeen, Observed, RedisSeen};
+pub use observed::{EngineSeen, Gauge, GpuSeen, LoopSeen, Observed, RedisSeen};
 pub use page::page;
+pub use process::Process;
 pub use table::{Metric, Row, TABLE};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
@@ -47,11 +48,11 @@ type Buckets = Box<dyn Fn() -> Histogram + Send + Sync>;
 
 enum Kept {
     Counter(Family<Labels, Counter<f64, AtomicU64>>),
-    Gauge(Family<Labels, Gauge<f64, AtomicU64>>),
+    Gauge(Family<Labels, gauge::Gauge<f64, AtomicU64>>),
     Histogram(Family<Labels, Histogram, Constructor>),
     /// Without labels there is one series, from the beginning.
     OneCounter(Counter<f64, AtomicU64>),
-    OneGauge(Gauge<f64, AtomicU64>),
+    OneGauge(gauge::Gauge<f64, AtomicU64>),
 }
 
 #[derive(Clone)]
@@ -104,7 +105,7 @@ impl Row {
                 Kept::OneCounter(one)
             }
             Kind::Gauge if self.labels.is_empty() => {
-                let one = Gauge::default();
+                let one = gauge::Gauge::default();
                 registry.register(self.name, help, one.clone());
                 Kept::OneGauge(one)
             }

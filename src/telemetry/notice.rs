@@ -1,7 +1,8 @@
 //! Typed notices: everything that an operator is told.
 //! In: facts. Out: one log line each, with fields that programs can read, and the numbers that are counted of it.
 
-use super::metrics;
+use super::history::Made;
+use super::{history, metrics};
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
@@ -58,7 +59,15 @@ pub enum Notice<'a> {
     /// The engine is about to be given a job.
     HandedToEngine { worker: &'a str, job: &'a str, service: &'a str, after: Duration },
     /// A job's result was accepted.
-    Completed { worker: &'a str, job: &'a str, service: &'a str, outputs: usize, bytes: u64, took: Duration },
+    Completed {
+        worker: &'a str,
+        job: &'a str,
+        service: &'a str,
+        outputs: usize,
+        bytes: u64,
+        took: Duration,
+        made: &'a [Made],
+    },
     /// Outputs cannot be stored: the worker claims nothing until they can.
     CannotStore { place: &'a str, error: &'a str },
     /// An upload that came to nothing could not be cleaned away.
@@ -123,6 +132,7 @@ pub enum Notice<'a> {
 pub fn tell(notice: Notice<'_>) {
     use Notice::*;
     metrics::of_process().hear(&notice);
+    history::of_process().hear(&notice);
     match notice {
         Started { workers, machine, version } => {
             info!(workers = workers.join(","), machine, version, "gpu-worker started");
@@ -176,7 +186,7 @@ pub fn tell(notice: Notice<'_>) {
         HandedToEngine { worker, job, service, after } => {
             debug!(worker, job, service, after_ms = after.as_millis() as u64, "handed to the engine");
         }
-        Completed { worker, job, service, outputs, bytes, took } => {
+        Completed { worker, job, service, outputs, bytes, took, .. } => {
             info!(worker, job, service, outputs, bytes, took_ms = took.as_millis() as u64, "completed");
         }
         Failed { worker, job, service, kind, reason, message, remedy, retry_in, took } => {

@@ -6,10 +6,15 @@ mod controls;
 mod engines;
 mod hostile;
 mod launch;
+mod live;
 mod numbers;
+mod older;
 mod orders;
+mod pictures;
 mod ports;
+mod stream;
 mod stuck;
+mod viewers;
 
 use super::support::{Agent, RedisServer, until};
 use browser::{Answer, ask};

@@ -25,6 +25,19 @@ pub struct Observed {
     pub loops: Vec<LoopSeen>,
     /// Why outputs cannot be stored, if they could not be when it was last tried.
     pub cannot_store: Option<String>,
+    /// What else is shown, as it is.
+    pub gauges: Vec<Gauge>,
+}
+
+/// A number.
+#[derive(Debug, Clone)]
+pub struct Gauge {
+    /// Of what.
+    pub metric: Metric,
+    /// In the order of the table.
+    pub labels: Vec<String>,
+    /// The number.
+    pub value: f64,
 }
 
 /// An engine.
@@ -106,6 +119,34 @@ const LOOKED_AT: &[Metric] = &[
     Metric::GpuMemoryUsed,
     Metric::GpuTemperature,
     Metric::GpuPower,
+    Metric::GpuMemoryOfJobs,
+    Metric::GpuTemperatureLimit,
+    Metric::GpuPowerLimit,
+    Metric::GpuClock,
+    Metric::GpuClockMax,
+    Metric::GpuFan,
+    Metric::GpuThrottled,
+    Metric::GpuEcc,
+    Metric::MigMemoryTotal,
+    Metric::MigMemoryUsed,
+    Metric::JobProgress,
+    Metric::JobLeft,
+    Metric::JobQuantile,
+    Metric::SuccessRatio,
+    Metric::PerHour,
+    Metric::QueueWaiting,
+    Metric::QueueDelayed,
+    Metric::QueueUnindexed,
+    Metric::QueueFitting,
+    Metric::EngineModels,
+    Metric::EngineRuns,
+    Metric::Heartbeat,
+    Metric::HostCpu,
+    Metric::HostLoad,
+    Metric::HostMemoryTotal,
+    Metric::HostMemoryUsed,
+    Metric::DiskTotal,
+    Metric::DiskFree,
     Metric::RedisRoundTrip,
     Metric::LoopAge,
     Metric::ProcessCpu,
@@ -171,6 +212,10 @@ impl Metrics {
             self.note(Metric::Slots, &[state], count as f64);
         }
         self.note(Metric::Draining, &[], flag(observed.draining));
+        for gauge in &observed.gauges {
+            let labels: Vec<&str> = gauge.labels.iter().map(String::as_str).collect();
+            self.note(gauge.metric, &labels, gauge.value);
+        }
         observed.engines.iter().for_each(|engine| self.look_at_engine(engine));
         observed.gpus.iter().for_each(|gpu| self.look_at_gpu(gpu));
         self.note(Metric::RedisUp, &[], flag(observed.redis.is_up));

@@ -4,15 +4,19 @@
 use std::time::Duration;
 
 /// What the kernel counts of this process; `None`: /proc does not tell.
-pub(super) struct Process {
+pub struct Process {
     /// Of all threads.
     pub cpu: Duration,
+    /// Main memory.
     pub resident_bytes: Option<u64>,
+    /// Open descriptors.
     pub open_fds: Option<u64>,
+    /// Threads.
     pub threads: Option<u64>,
 }
 
 impl Process {
+    /// Reads it now.
     pub fn read() -> Self {
         let clock = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -76,6 +76,30 @@ table! {
         "Slots by what is wanted of them: running, paused, draining; a busy one may be paused."
     Draining (Gauge) "gpu_worker_draining" []
         "1 once the agent was told to stop: it claims no more."
+    JobProgress (Gauge) "gpu_worker_job_progress_ratio" ["worker"]
+        "How far the worker's job is, 0 to 1; absent without a job, and before its engine has told."
+    JobLeft (Gauge) "gpu_worker_job_left_seconds" ["worker"]
+        "What is probably left of the worker's job, learned from past runs of its service."
+    JobQuantile (Gauge) "gpu_worker_job_duration_quantile_seconds" ["service", "quantile"]
+        "Of the newest 512 completed jobs: the time that a half (0.5) and 95 of 100 (0.95) did not exceed; service is empty for all."
+    SuccessRatio (Gauge) "gpu_worker_jobs_success_ratio" []
+        "Completed among completed and finally failed jobs, 0 to 1."
+    PerHour (Gauge) "gpu_worker_jobs_per_hour" []
+        "Completed within the last hour, or the rate since the start if that is less."
+    QueueWaiting (Gauge) "gpu_worker_queue_waiting" []
+        "Waiting jobs of the whole queue that are due; read while somebody asks, so as old as the scrape before."
+    QueueDelayed (Gauge) "gpu_worker_queue_delayed" []
+        "Jobs of the whole queue that wait for a time."
+    QueueUnindexed (Gauge) "gpu_worker_queue_unindexed" []
+        "Waiting jobs without a class yet."
+    QueueFitting (Gauge) "gpu_worker_queue_fitting" []
+        "Waiting jobs that fit a worker of this agent, of the 50 classes whose turn comes first."
+    Heartbeat (Gauge) "gpu_worker_heartbeat_timestamp_seconds" []
+        "When Redis last took the heartbeat of every worker of this agent, in seconds since 1970."
+    EngineModels (Gauge) "gpu_worker_engine_models" ["engine", "kind"]
+        "Models that the engine lists."
+    EngineRuns (Gauge) "gpu_worker_engine_runs" ["engine"]
+        "Runs of this agent at work in the engine."
     EngineHealthy (Gauge) "gpu_worker_engine_healthy" ["engine"]
         "1 while the engine's services are offered."
     EngineQueue (Gauge) "gpu_worker_engine_queue_length" ["engine"]
@@ -104,6 +128,26 @@ table! {
         "Temperature of the die."
     GpuPower (Gauge) "gpu_worker_gpu_power_watts" ["gpu"]
         "Power drawn."
+    GpuMemoryOfJobs (Gauge) "gpu_worker_gpu_memory_used_by_engines_bytes" ["gpu"]
+        "Of the memory in use, what engines of this agent hold, where the driver tells whose it is."
+    GpuTemperatureLimit (Gauge) "gpu_worker_gpu_temperature_limit_celsius" ["gpu"]
+        "Temperature at which the card slows down."
+    GpuPowerLimit (Gauge) "gpu_worker_gpu_power_limit_watts" ["gpu"]
+        "Most power that the card may draw."
+    GpuClock (Gauge) "gpu_worker_gpu_clock_hertz" ["gpu"]
+        "Clock of the shaders."
+    GpuClockMax (Gauge) "gpu_worker_gpu_clock_max_hertz" ["gpu"]
+        "Fastest clock of the shaders."
+    GpuFan (Gauge) "gpu_worker_gpu_fan_ratio" ["gpu"]
+        "Speed of the fan as a share of its fastest."
+    GpuThrottled (Gauge) "gpu_worker_gpu_throttled" ["gpu", "why"]
+        "1 while the card is slower than it could be; why is thermal or power."
+    GpuEcc (Gauge) "gpu_worker_gpu_memory_errors" ["gpu"]
+        "Errors of its memory that could not be corrected, since the driver was loaded."
+    MigMemoryTotal (Gauge) "gpu_worker_gpu_instance_memory_total_bytes" ["gpu", "instance", "profile"]
+        "Memory of an instance of a divided card."
+    MigMemoryUsed (Gauge) "gpu_worker_gpu_instance_memory_used_bytes" ["gpu", "instance", "profile"]
+        "Of it, in use."
     RedisUp (Gauge) "gpu_worker_redis_up" []
         "1 while Redis answers."
     RedisRoundTrip (Gauge) "gpu_worker_redis_round_trip_seconds" []
@@ -120,6 +164,18 @@ table! {
         "Leases that this agent's tick found expired, of any worker."
     QueueGivenUp (Counter) "gpu_worker_queue_jobs_given_up" []
         "Jobs that lost their worker too often, failed as worker_lost by this agent."
+    HostCpu (Gauge) "gpu_worker_host_cpu_ratio" []
+        "Share of all cores of the machine that is busy."
+    HostLoad (Gauge) "gpu_worker_host_load" ["period"]
+        "Load of the machine over 1m, 5m, 15m."
+    HostMemoryTotal (Gauge) "gpu_worker_host_memory_total_bytes" []
+        "Main memory of the machine, or of the container."
+    HostMemoryUsed (Gauge) "gpu_worker_host_memory_used_bytes" []
+        "Of it, what no program can have any more."
+    DiskTotal (Gauge) "gpu_worker_output_disk_total_bytes" []
+        "Size of the file system under OUTPUT_DIR."
+    DiskFree (Gauge) "gpu_worker_output_disk_free_bytes" []
+        "Free on it."
     LoopAge (Gauge) "gpu_worker_loop_last_tick_seconds" ["loop"]
         "Time since the loop last came round; of loops of one name the oldest."
     BuildInfo (Gauge) "gpu_worker_build_info" ["version"]

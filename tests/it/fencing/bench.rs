@@ -37,6 +37,11 @@ impl Driver {
         self.write("ecc", &format!("{card} {errors}"));
     }
 
+    /// The process that has memory on each card.
+    pub fn runs(&self, pid: u32) {
+        self.write("pid", &pid.to_string());
+    }
+
     /// How CUDA answers.
     pub fn cuda(&self, word: &str) {
         self.write("cuda", word);

@@ -162,8 +162,52 @@ API int nvmlDeviceGetPowerUsage(device *card, unsigned *out) {
     return is("not-supported") ? NOT_SUPPORTED : OK;
 }
 
+/* Of its graphics clock alone. */
+API int nvmlDeviceGetClockInfo(device *card, int clock, unsigned *out) {
+    if (lost(card)) return LOST;
+    *out = is("hot") ? 900 : 2520;
+    return is("not-supported") || clock != 0 ? NOT_SUPPORTED : OK;
+}
+
+API int nvmlDeviceGetMaxClockInfo(device *card, int clock, unsigned *out) {
+    if (lost(card)) return LOST;
+    *out = 3105;
+    return is("not-supported") || clock != 0 ? NOT_SUPPORTED : OK;
+}
+
+API int nvmlDeviceGetCurrentClocksThrottleReasons(device *card, unsigned long long *out) {
+    if (lost(card)) return LOST;
+    *out = is("hot") ? 0x24 : 0x1;
+    return is("not-supported") ? NOT_SUPPORTED : OK;
+}
+
+API int nvmlDeviceGetTemperatureThreshold(device *card, int threshold, unsigned *out) {
+    if (lost(card)) return LOST;
+    *out = threshold == 1 ? 88 : 93;
+    return is("not-supported") ? NOT_SUPPORTED : OK;
+}
+
+API int nvmlDeviceGetEnforcedPowerLimit(device *card, unsigned *out) {
+    if (lost(card)) return LOST;
+    *out = 450000;
+    return is("not-supported") ? NOT_SUPPORTED : OK;
+}
+
+API int nvmlDeviceGetFanSpeed_v2(device *card, unsigned fan, unsigned *out) {
+    if (lost(card)) return LOST;
+    *out = 30 + fan;
+    return is("not-supported") ? NOT_SUPPORTED : OK;
+}
+
+/* The file `pid` beside the scenario names a real process. */
 static int processes(device *card, unsigned *count, process *out, unsigned pid, unsigned long long used) {
+    char path[4096];
     unsigned room = *count;
+    FILE *file = beside("pid", path, sizeof path);
+    if (file) {
+        if (fscanf(file, "%u", &pid) != 1) pid = 0;
+        fclose(file);
+    }
     if (lost(card)) return LOST;
     if (is("not-supported")) return NOT_SUPPORTED;
     *count = 1;

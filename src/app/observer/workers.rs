@@ -1,0 +1,75 @@
+//! The workers and what each is at.
+//! In: a slot. Out: its entry for the page, a word, a few words.
+
+use crate::dashboard::view::in_ms;
+use crate::dashboard::view::slots::{Job, Slot as Shown};
+use crate::runner::slot::Slot;
+use connectors::contract::{Progress, Stage};
+use std::time::Duration;
+
+/// Its entry.
+pub(super) fn slot(slot: &Slot) -> Shown {
+    let engines = slot.engines.borrow().clone();
+    let able = engines.iter().find(|engine| engine.is_healthy()).or(engines.first());
+    let job = job(slot);
+    let engine = slot.shared.board.of(&slot.worker).and_then(|(at_work, _)| at_work.engine);
+    Shown {
+        id: slot.worker.clone(),
+        gpu: slot.gpu(),
+        engine: engine.or_else(|| able.map(|engine| engine.label.clone())),
+        state: match slot.status() {
+            "busy" => "running",
+            "idle" if slot.capabilities.borrow().services().is_empty() => "waiting_for_engine",
+            other => other,
+        },
+        services: slot.capabilities.borrow().services().to_vec(),
+        job,
+    }
+}
+
+fn job(slot: &Slot) -> Option<Job> {
+    let (at_work, guess) = slot.shared.board.of(&slot.worker)?;
+    let Progress { fraction, message, node, step, stage } = at_work.progress.clone().unwrap_or_default();
+    let picture = slot.shared.previews.latest(&slot.worker).filter(|shown| shown.job == at_work.job);
+    let hold = slot.shared.holds.of_job(&at_work.job);
+    Some(Job {
+        service: at_work.service.filter(|service| !service.is_empty()),
+        attempt: at_work.attempt,
+        claimed: at_work.claimed,
+        started: at_work.started,
+        progress: at_work.progress.is_some().then(|| crate::dashboard::view::tenths(fraction * 100.0)),
+        message,
+        node,
+        step,
+        stage: match stage {
+            Stage::Waiting => "waiting",
+            Stage::Working | Stage::Kind(_) => "working",
+            Stage::Unseen => "unseen",
+            Stage::Fetching => "fetching",
+        },
+        eta_ms: guess.map(|guess| whole_seconds(guess.left)),
+        eta_from_runs: guess.map(|guess| guess.runs),
+        preview: picture.map(|shown| format!("/api/preview/{}?v={}", slot.worker, shown.version)),
+        cancelling: hold.is_some_and(|hold| hold.why().is_some()),
+        customer: at_work.customer,
+        id: at_work.job,
+    })
+}
+
+/// A guess is no better than that, and is sent when it changes.
+fn whole_seconds(left: Duration) -> u64 {
+    in_ms(left).div_ceil(1000) * 1000
+}
+
+/// What its loop is at.
+pub(super) fn at(slot: &Slot) -> String {
+    let shown = self::slot(slot);
+    match (shown.job, shown.state) {
+        (Some(job), _) => format!("at work on job {}", job.id),
+        (None, "paused") => "paused: claims nothing".to_owned(),
+        (None, "drained") => "drained: claims nothing".to_owned(),
+        (None, "fenced") => "waits for its GPU to be well".to_owned(),
+        (None, "waiting_for_engine") => "waits for an engine".to_owned(),
+        (None, _) => "waits for work".to_owned(),
+    }
+}

@@ -1,0 +1,108 @@
+// The first glance: how the agent is, in a sentence; then the figures; then everything that keeps it from working.
+// In: worker, stats, series, queue and what the others say of themselves. Out: the head of the page, and its title.
+
+import { h, render } from "./dom.js";
+import { icon, remedy, time } from "./parts.js";
+import { panel, state } from "./store.js";
+import { clock, duration, known, number, percent, plural } from "./words.js";
+import { concerns } from "./concerns.js";
+
+const STATES = {
+    working: ["busy", "Working"], idle: ["calm", "Idle"], paused: ["hold", "Paused"], draining: ["hold", "Draining"], no_engine: ["bad", "Cannot work"],
+    redis_away: ["bad", "Redis is away"], fenced: ["bad", "GPU fenced"], starting: ["hold", "Starting"],
+};
+
+const place = (id) => document.getElementById(id);
+let announced = null;
+
+function connection() {
+    const { how, heard, since } = state.link;
+    if (how === "live") return [icon("good"), "Live"];
+    if (how === "polling") return [icon("hold"), "Asked every 2 s: live updates do not get through"];
+    if (how === "stale") return [icon("bad"), "Nothing heard since ", clock(heard ?? since), " (", time((heard ?? since) + state.offset, "span"), "). Trying again."];
+    if (how === "locked") return [icon("bad"), "The agent wants its launch link first"];
+    return [icon("calm"), "Connecting"];
+}
+
+function drawHead() {
+    const { data } = state;
+    const { how } = state.link;
+    document.documentElement.classList.toggle("stale", how === "stale" || how === "locked");
+    render(place("link"), connection());
+    if (!data?.worker) return;
+    const { worker } = data;
+    const [tone, word] = STATES[worker.state] ?? ["calm", worker.state];
+    const unheard = how === "stale" || how === "locked";
+    render(place("state"),
+        h("p", { class: `verdict ${tone}` }, icon(tone), h("span", null, h("strong", null, word), h("span", { class: "unseen" }, ". "), h("span", { class: "sentence" }, plain(worker.sentence)))));
+    const { redis } = worker;
+    render(place("facts"),
+        fact("Up", time(worker.started, "span")),
+        fact("In this state", time(worker.since, "span")),
+        fact("Heartbeat", time(worker.heartbeat)),
+        redis && fact("Redis", redis.connected ? `${known(redis.round_trip_ms) ? `${number(redis.round_trip_ms, 1)} ms` : "connected"}` : ["away for ", time(redis.since, "span")], redis.address && h("span", { class: "mono faint" }, ` ${redis.address}`)),
+        fact("Version", data.version));
+    render(place("who"), worker.machine_id, worker.ids?.length > 1 && h("span", { class: "faint" }, ` · ${plural(worker.ids.length, "worker")}`));
+    render(place("siblings"), worker.siblings?.length > 0 && h("nav", { "aria-label": "Other workers on this machine" }, "Also here: ", worker.siblings.map((one) => h("a", { href: one.url, key: one.url }, one.worker))));
+    const running = (data.slots ?? []).filter((slot) => slot.job);
+    const mark = unheard ? "⚠ " : tone === "bad" ? "✕ " : running.length === 1 ? `${Math.round(running[0].job.progress ?? 0)} % ` : running.length ? `${running.length} running ` : "";
+    document.title = `${mark}${mark && "· "}${worker.machine_id ?? "gpu-worker"} · gpu-worker`;
+    const saying = unheard ? "The agent is not heard any more." : `${word}. ${plain(worker.sentence)}`;
+    const which = unheard ? "unheard" : worker.state;
+    if (announced !== which) {
+        // The first picture is read anyway; later only what changed is said.
+        if (announced !== null) place("announce").textContent = saying;
+        announced = which;
+    }
+}
+
+/** The sentence without the word that stands before it anyway. */
+function plain(sentence = "") {
+    const rest = sentence.replace(/^(Starting|Paused|Told to stop): |^Ready and idle(?=[,.])/, (found) => (found.startsWith("Ready") ? "Ready" : ""));
+    return rest.charAt(0).toUpperCase() + rest.slice(1);
+}
+
+const fact = (title, ...value) => h("div", { key: title }, h("dt", null, title), h("dd", null, value));
+
+function busyShare(series) {
+    let [sum, count] = [0, 0];
+    for (const gpu of series?.gpus ?? []) {
+        for (const value of gpu.utilisation ?? []) {
+            if (known(value)) {
+                sum += value;
+                count += 1;
+            }
+        }
+    }
+    return count ? sum / count / 100 : null;
+}
+
+function drawFigures() {
+    const { stats, series, queue } = state.data;
+    const busy = busyShare(series);
+    const figure = (title, value, note) => h("div", { class: "figure", key: title }, h("dt", null, title), h("dd", null, h("span", { class: "value" }, value), h("span", { class: "note" }, note)));
+    render(place("figures"),
+        known(busy) && figure("GPUs busy", percent(busy), "mean of the last 15 min"),
+        figure("Jobs an hour", number(stats?.per_hour, 1), known(stats?.per_hour) ? "completed in the last hour" : "not known yet"),
+        figure("Success", percent(stats?.success_rate, 1), known(stats?.completed) ? `${number(stats.completed)} done, ${number(stats.failed)} failed${stats.cancelled ? `, ${number(stats.cancelled)} cancelled` : ""}` : "no job has ended yet"),
+        figure("Usual time", duration(stats?.p50_ms), "half take less (p50)"),
+        figure("Slow ones", duration(stats?.p95_ms), "one in 20 takes more (p95)"),
+        figure("Waiting", number(queue?.waiting), known(queue?.waiting) ? waitingNote(queue) : "not known"));
+}
+
+function waitingNote(queue) {
+    if (!queue.waiting) return queue.delayed ? `${number(queue.delayed)} to be tried again later` : "nothing to do";
+    const fits = queue.fitting ?? (queue.classes ?? []).filter((one) => one.fits?.length).reduce((sum, one) => sum + one.count, 0);
+    return fits >= queue.waiting ? "all fit this box" : fits ? `${number(fits)} fit this box` : "none fits this box";
+}
+
+function drawConcerns() {
+    const found = concerns(state.data);
+    const section = place("concerns");
+    section.hidden = !found.length;
+    render(place("concern-list"), found.map((one) => h("li", { key: one.key, class: one.tone }, icon(one.tone), h("div", null, h("p", null, h("strong", null, one.title), " ", one.text), remedy(one.remedy)))));
+}
+
+panel(["worker", "slots", "link"], drawHead);
+panel(["stats", "series", "queue"], drawFigures);
+panel(["worker", "gpus", "connectors", "loops", "queue", "jobs", "system"], drawConcerns);
