@@ -62,7 +62,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Answers over HTTP until told to stop, if it is wanted.
-pub(super) async fn answer(config: Config, parts: Parts, operator: Operator, stop: CancellationToken) {
+pub(super) async fn answer(config: Config, parts: Parts, stop: CancellationToken) {
     if !config.dashboard.enabled {
         return;
     }
@@ -71,6 +71,8 @@ pub(super) async fn answer(config: Config, parts: Parts, operator: Operator, sto
     let place = Place::of(&config.state_dir, &config.identity.worker_id);
     let settings = dashboard::Settings { host, port, token, allowed_hosts, read_only: asked.read_only, place };
     let found = parts.siblings.own_url();
+    let operator =
+        Operator { shared: parts.shared.clone(), slots: parts.slots.clone(), hardware: parts.hardware.clone() };
     let observer = Arc::new(Observer::new(parts, asked.read_only));
     tokio::join!(
         dashboard::keep(settings, observer.clone(), Arc::new(operator), found, stop.clone()),
@@ -93,8 +95,7 @@ impl Observer {
         }
     }
 
-    /// Those that are in use now.
-    pub(super) fn engines(&self) -> Vec<Arc<Engine>> {
+    fn engines(&self) -> Vec<Arc<Engine>> {
         engines_of(&self.parts.slots)
     }
 }
