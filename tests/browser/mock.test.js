@@ -32,7 +32,7 @@ describe("every state, at every width, in both themes", () => {
                 for (const width of WIDTHS) {
                     await page.setViewportSize({ width, height: 900 });
                     for (const colorScheme of THEMES) {
-                        await page.emulateMedia({ colorScheme });
+                        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
                         assert.deepEqual(await violations(page), [], `${width} px, ${colorScheme}`);
                     }
                     assert.equal(await overflow(page), 0, `wider than the screen at ${width} px`);
