@@ -47,11 +47,9 @@ function bar({ total_bytes: total, used_bytes: used, job_bytes: job, other_bytes
         h("span", { class: "own", style: share(job) }), h("span", { class: "others", style: share(other) }));
 }
 
-function strip(gpu, series, slots) {
+function strip(gpu, series) {
     const [tone, word] = HEALTH[gpu.health] ?? ["calm", gpu.health];
     const mig = gpu.mig ?? [];
-    const runs = slots.some((slot) => slot.gpu === gpu.index && slot.job);
-    const ask = runs && { title: `Free the memory of GPU ${gpu.index} while a job runs on it?`, text: "Its engine unloads its models. The job that runs may fail, and the next one loads them anew.", yes: "Free it" };
     const clocks = known(gpu.clock_mhz) && `${number(gpu.clock_mhz)}${known(gpu.clock_max_mhz) ? ` of ${number(gpu.clock_max_mhz)}` : ""} MHz`;
     return h("article", { class: `gpu ${gpu.health}`, key: gpu.index, "aria-labelledby": `gpu-${gpu.index}` },
         h("header", null, h("div", { class: "about", key: "about" },
@@ -59,7 +57,7 @@ function strip(gpu, series, slots) {
             sign(tone, word),
             gpu.throttled && sign("warn", gpu.throttled === "thermal" ? "slowed by heat" : `slowed: ${gpu.throttled}`),
             facts([["Worker", gpu.workers?.length ? h("span", { class: "mono" }, list(gpu.workers, 3)) : "none"], clocks && ["Clock", clocks], known(gpu.fan_percent) && ["Fan", `${number(gpu.fan_percent)} %`], known(gpu.ecc_errors) && ["ECC errors", number(gpu.ecc_errors)]], "facts inline")),
-            button("Free memory", { action: "free-vram", id: gpu.index, ask }, { name: "small", label: `Free the memory of GPU ${gpu.index}` })),
+            button("Free memory", { action: "free-vram", id: gpu.index }, { name: "small", label: `Free the memory of GPU ${gpu.index}` })),
         gpu.reason && h("div", { class: "reason", key: "reason" }, h("p", null, sentence(gpu.reason)), remedy(gpu.remedy)),
         isRead(gpu, series) ? charts(gpu, series) : h("p", { class: "empty", key: "unread" }, "Nobody has read this card: it is declared in the configuration, or its driver tells nothing."),
         mig.length > 0 && table({
@@ -70,11 +68,11 @@ function strip(gpu, series, slots) {
         }));
 }
 
-panel(["gpus", "series", "slots", "cursor", "link", "pending"], ({ data }) => {
+panel(["gpus", "series", "cursor", "link", "pending"], ({ data }) => {
     const gpus = data?.gpus;
     if (!gpus) return;
     render(document.getElementById("gpus-note"), gpus.length > 0 && (lookedAt() === null ? "last 15 minutes" : lookedAt()));
     render(document.getElementById("gpus-body"), gpus.length
-        ? gpus.map((gpu) => strip(gpu, data.series?.gpus?.find((one) => one.index === gpu.index) ?? {}, data.slots ?? []))
+        ? gpus.map((gpu) => strip(gpu, data.series?.gpus?.find((one) => one.index === gpu.index) ?? {}))
         : empty("No GPU is seen here; jobs that need none run all the same. What was looked at, and why it was not found: ", command("gpu-worker probe")));
 });
