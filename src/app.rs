@@ -37,6 +37,7 @@ use crate::service::loops::Loops;
 use crate::service::shutdown::Shutdown;
 use crate::service::systemd;
 use crate::telemetry::{Notice, tell};
+use controls::Operator;
 use machine::Publisher;
 use observer::Parts;
 use siblings::Siblings;
@@ -113,7 +114,8 @@ impl Agent {
             loops: self.loops.clone(),
             output_dir: config.output_dir.clone(),
         };
-        tasks.spawn(observer::answer(config.clone(), observed, stop.clone()));
+        let operator = Operator { shared: self.shared.clone(), slots: self.slots.clone(), hardware: built.hardware() };
+        tasks.spawn(observer::answer(config.clone(), observed, operator, stop.clone()));
         built.watch_engines(&self.slots, config, &tasks, &stop);
         systemd::ready(&format!("{} worker(s)", self.slots.len()));
 

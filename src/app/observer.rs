@@ -10,6 +10,7 @@ mod queue;
 mod whole;
 mod workers;
 
+use super::controls::{Operator, engines_of};
 use super::siblings::Siblings;
 use crate::config::Config;
 use crate::dashboard::view::{connectors, gpus, series, slots, system, worker};
@@ -32,7 +33,7 @@ use whole::Memory;
 
 /// Sees all parts of the agent.
 pub(super) struct Observer {
-    pub(super) parts: Parts,
+    parts: Parts,
     /// The newest readings of the cards.
     readings: Mutex<Vec<Reading>>,
     series: series::Ring,
@@ -61,7 +62,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Answers over HTTP until told to stop, if it is wanted.
-pub(super) async fn answer(config: Config, parts: Parts, stop: CancellationToken) {
+pub(super) async fn answer(config: Config, parts: Parts, operator: Operator, stop: CancellationToken) {
     if !config.dashboard.enabled {
         return;
     }
@@ -72,7 +73,7 @@ pub(super) async fn answer(config: Config, parts: Parts, stop: CancellationToken
     let found = parts.siblings.own_url();
     let observer = Arc::new(Observer::new(parts, asked.read_only));
     tokio::join!(
-        dashboard::keep(settings, observer.clone(), observer.clone(), found, stop.clone()),
+        dashboard::keep(settings, observer.clone(), Arc::new(operator), found, stop.clone()),
         observer.keep_reading(ports, stop.clone()),
         observer.queue.keep(&observer.parts, stop),
     );
@@ -93,16 +94,8 @@ impl Observer {
     }
 
     /// Those that are in use now, each once: slots of one GPU share them.
-    pub(super) fn engines(&self) -> Vec<Arc<Engine>> {
-        let mut all: Vec<Arc<Engine>> = Vec::new();
-        for slot in &self.parts.slots {
-            for engine in slot.engines.borrow().iter() {
-                if !all.iter().any(|known| Arc::ptr_eq(known, engine)) {
-                    all.push(engine.clone());
-                }
-            }
-        }
-        all
+    fn engines(&self) -> Vec<Arc<Engine>> {
+        engines_of(&self.parts.slots)
     }
 }
 
