@@ -1,8 +1,10 @@
 //! How the last jobs ended, and how long such jobs take.
 //! In: notices. Out: the last hundred ends, counts and times of all since the start; bounded, whatever jobs bring.
 
+pub use super::ended::{Ended, Made, Why};
+pub use super::tally::{Counts, Tally};
+
 use super::Notice;
-use super::durations::Durations;
 use super::recent::cut;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -19,103 +21,6 @@ const SERVICES: usize = 50;
 const AT_WORK: usize = 1024;
 /// Over which throughput is told.
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// An output as it was stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
-    /// File name.
-    pub name: String,
-    /// The engine's word for it.
-    pub kind: String,
-    /// As sniffed when it was stored.
-    pub media_type: String,
-    /// Length.
-    pub bytes: u64,
-    /// Where it lies, if that is a file of this machine.
-    pub file: Option<PathBuf>,
-}
-
-/// Why an attempt failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Why {
-    /// Failure type.
-    pub kind: String,
-    /// Failure reason.
-    pub reason: String,
-    /// In words.
-    pub message: String,
-    /// What to do.
-    pub remedy: String,
-    /// When it is tried again, in ms since 1970; `None`: never.
-    pub retry_at: Option<i64>,
-}
-
-/// An attempt that has ended here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// Counts the ends of this process.
-    pub number: u64,
-    /// The job.
-    pub job: String,
-    /// What it asked for; empty: it was never read.
-    pub service: String,
-    /// Who had it.
-    pub worker: String,
-    /// Count of claims; `None`: the claim was not heard.
-    pub attempt: Option<u64>,
-    /// `completed`, `failed`, `cancelled`, `released`, `lost`.
-    pub state: &'static str,
-    /// In ms since 1970.
-    pub claimed: Option<i64>,
-    /// In ms since 1970.
-    pub ended: i64,
-    /// From the claim to the accepted end.
-    pub took: Option<Duration>,
-    /// Why it failed.
-    pub failure: Option<Why>,
-    /// Why it was given back or lost.
-    pub note: Option<String>,
-    /// The first of what was made.
-    pub outputs: Vec<Made>,
-    /// How many there are.
-    pub outputs_count: usize,
-}
-
-/// Counts of one service, or of all.
-#[derive(Debug, Clone, Default)]
-pub struct Counts {
-    /// Accepted results.
-    pub completed: u64,
-    /// Failed for good.
-    pub failed: u64,
-    /// Failed attempts that another one follows.
-    pub retried: u64,
-    /// Cancelled while they were held.
-    pub cancelled: u64,
-    /// Given back without charge.
-    pub released: u64,
-    /// Somebody else had them in the end.
-    pub lost: u64,
-    /// Of completed jobs.
-    pub durations: Durations,
-}
-
-/// All counts.
-#[derive(Debug, Clone)]
-pub struct Tally {
-    /// When counting began, in ms since 1970.
-    pub since: i64,
-    /// Of all.
-    pub all: Counts,
-    /// Of each service.
-    pub by_service: BTreeMap<String, Counts>,
-    /// Failed attempts by type and reason.
-    pub by_reason: BTreeMap<(String, String), u64>,
-    /// Completed within the last hour, or since the start if that is less.
-    pub last_hour: usize,
-    /// How long was counted for that.
-    pub counted: Duration,
-}
 
 /// What is kept of this process's jobs.
 #[derive(Debug)]
