@@ -35,6 +35,8 @@ pub enum Scene {
     ReturnsWithJournal,
     /// A program of the reference adds a job without a word.
     Foreign,
+    /// The same, with a job that keeps off this worker for a moment.
+    ForeignAvoiding,
     /// A program of the reference adds a job that cannot be understood.
     ForeignNonsense,
     /// Another agent has died for good with the job.
@@ -51,7 +53,6 @@ impl Scene {
             // Tokens alone wake it.
             Scene::Completes => vec![LONG, ("POLL_INTERVAL_MS", "20000")],
             Scene::Drained => vec![LONG, ("DRAIN_SECONDS", "0.1")],
-            // Long enough for the agent to be woken for a job that still avoids it.
             Scene::FailsTwice => vec![LONG, ("RETRY_BACKOFF_MS", "1500")],
             Scene::OutOfMemory => vec![LONG, ("RETRY_BACKOFF_MS", "60000")],
             Scene::Inherits => vec![("LEASE_SECONDS", "1")],
@@ -140,15 +141,18 @@ impl Scene {
                 }
                 (id, agent)
             }
-            Scene::Foreign | Scene::ForeignNonsense => {
+            Scene::Foreign | Scene::ForeignAvoiding | Scene::ForeignNonsense => {
                 let agent = armed(failpoint);
                 stage.is_idle(WORKER, &agent).await;
-                let requirements = if self == Scene::Foreign { "{}" } else { "[not JSON" };
+                let requirements = if self == Scene::ForeignNonsense { "[not JSON" } else { "{}" };
                 let payload = picture()["payload"].to_string();
                 let fields =
                     ["service_required", "comfyui", "status", "pending", "created_at", "2026-01-02T03:04:05.678Z"];
                 let own = ["id", "by-hand", "requirements", requirements, "payload", &payload];
-                let _: u64 = stage.ask(&[&["HSET", "job:by-hand"], &fields[..], &own[..]].concat()).await;
+                let (now, _): (u64, u64) = stage.ask(&["TIME"]).await;
+                let avoid = format!("{WORKER} {}", (now + 3) * 1000);
+                let avoid = if self == Scene::ForeignAvoiding { vec!["avoid", &avoid] } else { Vec::new() };
+                let _: u64 = stage.ask(&[&["HSET", "job:by-hand"], &fields[..], &own[..], &avoid].concat()).await;
                 let _: u64 = stage.ask(&["ZADD", "jobs:pending", "49999998232676755", "by-hand"]).await;
                 ("by-hand".to_owned(), agent)
             }
