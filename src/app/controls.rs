@@ -1,19 +1,21 @@
 //! Carries out what the dashboard is told: by Redis, the engines, or both.
 //! In: orders. Out: what was done, in a sentence; or why not, and what to do about it.
 
-use super::observer::Observer;
 use crate::dashboard::{Because, Controls, Order, Refused};
+use crate::hardware::Inventory;
 use crate::protocol::control::Desired;
 use crate::protocol::ids::is_legal_job_id;
 use crate::protocol::operate::Cancelled;
 use crate::protocol::submit::Replayed;
 use crate::runner::engine::Engine;
+use crate::runner::shared::Shared;
 use crate::runner::slot::Slot;
 use async_trait::async_trait;
 use connectors::contract::{Freed, Health};
 use redis::RedisResult;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Whoever waits in front of a page is told that Redis is away, sooner than a job would be.
 const REDIS_LONGEST: Duration = Duration::from_secs(4);
@@ -25,8 +27,28 @@ fn refused(because: Because, error: impl Into<String>, remedy: &str) -> Refused 
     Refused { because, error: error.into(), remedy: remedy.to_owned() }
 }
 
+/// Engines that are in use now, each once: slots of one GPU share them.
+pub(super) fn engines_of(slots: &[Arc<Slot>]) -> Vec<Arc<Engine>> {
+    let mut all: Vec<Arc<Engine>> = Vec::new();
+    for slot in slots {
+        for engine in slot.engines.borrow().iter() {
+            if !all.iter().any(|known| Arc::ptr_eq(known, engine)) {
+                all.push(engine.clone());
+            }
+        }
+    }
+    all
+}
+
+/// Reaches what orders are about.
+pub(super) struct Operator {
+    pub shared: Arc<Shared>,
+    pub slots: Vec<Arc<Slot>>,
+    pub hardware: watch::Receiver<Arc<Inventory>>,
+}
+
 #[async_trait]
-impl Controls for Observer {
+impl Controls for Operator {
     async fn carry_out(&self, order: Order) -> Done {
         match order {
             Order::Pause(which) => self.want(which, Desired::Paused).await,
@@ -65,17 +87,17 @@ fn no_job(id: &str) -> Refused {
     refused(Because::Unknown, format!("there is no job {id}"), "it may have been deleted; `gpu-worker jobs` lists them")
 }
 
-impl Observer {
+impl Operator {
     async fn want(&self, which: Option<String>, desired: Desired) -> Done {
         let chosen: Vec<&Arc<Slot>> =
-            self.parts.slots.iter().filter(|slot| which.as_ref().is_none_or(|id| *id == slot.worker)).collect();
+            self.slots.iter().filter(|slot| which.as_ref().is_none_or(|id| *id == slot.worker)).collect();
         if chosen.is_empty() {
             let error = format!("this agent has no worker {}", which.unwrap_or_default());
             return Err(refused(Because::Unknown, error, "`gpu-worker workers` lists them"));
         }
-        let by = format!("dashboard of {}", self.parts.shared.machine);
+        let by = format!("dashboard of {}", self.shared.machine);
         for slot in &chosen {
-            in_time(slot.control.order(&self.parts.shared.link, &self.parts.shared.space, desired, &by)).await?;
+            in_time(slot.control.order(&self.shared.link, &self.shared.space, desired, &by)).await?;
         }
         let whom = match which {
             Some(worker) => worker,
@@ -97,7 +119,7 @@ impl Observer {
     }
 
     async fn probe(&self) -> Done {
-        let engines = self.engines();
+        let engines = engines_of(&self.slots);
         let asking = futures_util::future::join_all(engines.iter().map(|engine| engine.probe()));
         let all_answered = tokio::time::timeout(ENGINES_LONGEST, asking).await.is_ok();
         let sick: Vec<String> = engines
@@ -118,7 +140,7 @@ impl Observer {
 
     async fn cancel(&self, id: &str) -> Done {
         legal(id)?;
-        let (link, space) = (&self.parts.shared.link, &self.parts.shared.space);
+        let (link, space) = (&self.shared.link, &self.shared.space);
         let asking = link.call(async |con| space.cancel(con, id, "cancelled from the dashboard").await);
         match in_time(asking).await? {
             Cancelled::Now => Ok(format!("{id} is cancelled")),
@@ -132,7 +154,7 @@ impl Observer {
 
     async fn retry(&self, id: &str) -> Done {
         legal(id)?;
-        let (link, space) = (&self.parts.shared.link, &self.parts.shared.space);
+        let (link, space) = (&self.shared.link, &self.shared.space);
         match in_time(link.call(async |con| space.replay(con, id).await)).await? {
             Replayed::Waiting { .. } => Ok(format!("{id} waits again")),
             Replayed::NotEnded { status } => Err(refused(
@@ -146,18 +168,18 @@ impl Observer {
 
     /// At once or not at all: an engine at work would load again what it has just let go, or lose what it works with.
     async fn free_vram(&self, gpu: u32) -> Done {
-        if !self.parts.hardware.borrow().gpus.iter().any(|known| known.index == gpu) {
+        if !self.hardware.borrow().gpus.iter().any(|known| known.index == gpu) {
             let error = format!("this machine has no GPU {gpu}");
             return Err(refused(Because::Unknown, error, "`gpu-worker probe` lists them"));
         }
-        let engines = self.engines();
+        let engines = engines_of(&self.slots);
         let on_it = |engine: &&Arc<Engine>| engine.fence().is_some_and(|fence| fence.gpu == gpu);
         let engines: Vec<&Arc<Engine>> = engines.iter().filter(on_it).collect();
         if engines.is_empty() {
             let error = format!("no engine works on GPU {gpu}");
             return Err(refused(Because::Conflict, error, "what fills it belongs to another program"));
         }
-        let at_work = self.parts.slots.iter().any(|slot| slot.gpu() == Some(gpu) && slot.job().is_some());
+        let at_work = self.slots.iter().any(|slot| slot.gpu() == Some(gpu) && slot.job().is_some());
         if at_work || engines.iter().any(|engine| engine.runs() > 0) {
             let error = format!("a job runs on GPU {gpu}");
             return Err(refused(

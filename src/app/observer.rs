@@ -10,6 +10,7 @@ mod queue;
 mod whole;
 mod workers;
 
+use super::controls::{Operator, engines_of};
 use super::siblings::Siblings;
 use crate::config::Config;
 use crate::dashboard::view::{connectors, gpus, series, slots, system, worker};
@@ -70,9 +71,11 @@ pub(super) async fn answer(config: Config, parts: Parts, stop: CancellationToken
     let place = Place::of(&config.state_dir, &config.identity.worker_id);
     let settings = dashboard::Settings { host, port, token, allowed_hosts, read_only: asked.read_only, place };
     let found = parts.siblings.own_url();
+    let operator =
+        Operator { shared: parts.shared.clone(), slots: parts.slots.clone(), hardware: parts.hardware.clone() };
     let observer = Arc::new(Observer::new(parts, asked.read_only));
     tokio::join!(
-        dashboard::keep(settings, observer.clone(), observer.clone(), found, stop.clone()),
+        dashboard::keep(settings, observer.clone(), Arc::new(operator), found, stop.clone()),
         observer.keep_reading(ports, stop.clone()),
         observer.queue.keep(&observer.parts, stop),
     );
@@ -92,17 +95,8 @@ impl Observer {
         }
     }
 
-    /// Those that are in use now, each once: slots of one GPU share them.
-    pub(super) fn engines(&self) -> Vec<Arc<Engine>> {
-        let mut all: Vec<Arc<Engine>> = Vec::new();
-        for slot in &self.parts.slots {
-            for engine in slot.engines.borrow().iter() {
-                if !all.iter().any(|known| Arc::ptr_eq(known, engine)) {
-                    all.push(engine.clone());
-                }
-            }
-        }
-        all
+    fn engines(&self) -> Vec<Arc<Engine>> {
+        engines_of(&self.parts.slots)
     }
 }
 

@@ -6,8 +6,11 @@ mod cancel;
 mod check_gpu;
 mod configuration;
 mod connectors;
+mod control;
+mod dashboard;
 mod dev;
 mod jobs;
+mod local;
 mod local_redis;
 mod outcome;
 mod probe;
@@ -21,6 +24,7 @@ mod workers;
 
 pub use outcome::{Exit, Failed};
 
+use crate::protocol::control::Desired;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -64,6 +68,14 @@ enum Command {
     Jobs(jobs::Args),
     /// List the workers
     Workers(workers::Args),
+    /// Have a worker claim no more jobs; what runs goes on
+    Pause(control::Args),
+    /// Have a paused or drained worker claim jobs again
+    Resume(control::Args),
+    /// Have a worker claim no more jobs, and wait until nothing runs any more
+    Drain(control::DrainArgs),
+    /// Print a link that opens the dashboard of this machine's agent
+    Dashboard(dashboard::Args),
     /// Show what this machine has, and whether it can be used
     Probe(probe::Args),
     /// Engines of your own: list, check, try them
@@ -91,6 +103,10 @@ pub async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Cancel(args) => cancel::run(&chosen, args).await,
         Command::Jobs(args) => jobs::run(&chosen, args).await,
         Command::Workers(args) => workers::run(&chosen, args).await,
+        Command::Pause(args) => control::run(&chosen, args, Desired::Paused).await,
+        Command::Resume(args) => control::run(&chosen, args, Desired::Running).await,
+        Command::Drain(args) => control::drain(&chosen, args).await,
+        Command::Dashboard(args) => dashboard::run(&chosen, args).await,
         Command::Probe(args) => probe::run(&chosen, args).await,
         Command::Connectors(args) => connectors::run(&chosen, args).await,
         Command::Config(args) => configuration::run(&chosen, args),

@@ -31,8 +31,7 @@ pub(super) enum Shown {
     Wrong,
 }
 
-/// What opens this server.
-#[derive(Debug)]
+/// What opens this server. Never shown: it holds the cookie.
 pub struct Access {
     key: hmac::Key,
     token: hmac::Tag,

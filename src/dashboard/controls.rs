@@ -3,9 +3,10 @@
 //! each.
 
 use super::guard::Guard;
+use crate::telemetry::{Notice, tell};
 use async_trait::async_trait;
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -97,7 +98,12 @@ pub(super) fn routes(guard: Arc<Guard>, controls: Arc<dyn Controls>) -> Router {
 
 impl Desk {
     async fn carry_out(&self, order: Order) -> Response {
-        match self.controls.carry_out(order).await {
+        // Names in it are what somebody sent.
+        let what = format!("{order:?}");
+        let answer = self.controls.carry_out(order).await;
+        let told = answer.as_ref().unwrap_or_else(|refused| &refused.error);
+        tell(Notice::Ordered { order: &what, done: answer.is_ok(), told });
+        match answer {
             Ok(message) => Json(json!({"ok": true, "message": message})).into_response(),
             Err(refused) => refused.into_response(),
         }
@@ -151,7 +157,7 @@ async fn enter(State(desk): State<Desk>, Path(code): Path<String>, request: axum
         return (StatusCode::GONE, Html(GONE)).into_response();
     }
     let mut response = Html(WELCOME).into_response();
-    response.headers_mut().insert(HeaderName::from_static("refresh"), HeaderValue::from_static("0;url=/"));
+    response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("0;url=/"));
     give_cookie(&desk.guard, request.headers(), &mut response);
     response
 }

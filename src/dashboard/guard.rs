@@ -22,7 +22,6 @@ pub(super) const LAUNCH: &str = "/api/launch";
 pub(super) const LAUNCHES: &str = "/launch/";
 
 /// The rules.
-#[derive(Debug)]
 pub struct Guard {
     hosts: BTreeSet<String>,
     /// Names that others answer for us: a proxy may speak https under them.

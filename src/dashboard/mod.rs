@@ -85,7 +85,6 @@ pub async fn keep(
         }
     };
     let Ok(address) = listener.local_addr() else { return };
-    tell(Notice::DashboardAt { url: format!("http://{address}/") });
     let key = settings.token.map_or_else(|| Key::Made(place::new_token()), Key::Set);
     let made = match &key {
         Key::Made(token) => Some(token),
@@ -95,6 +94,7 @@ pub async fn keep(
     if let Err(error) = settings.place.take(&url, made) {
         tell(Notice::DashboardUnknown { error: error.to_string() });
     }
+    tell(Notice::DashboardAt { url: format!("http://{address}/") });
     found.send_replace(Some(url.clone()));
     let guard = Guard::new(address.port(), &key, &settings.allowed_hosts, settings.read_only);
     serve(listener, guard, source, controls, Limits::default(), stop).await;

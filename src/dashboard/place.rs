@@ -33,6 +33,32 @@ impl Place {
         Self { folder: state_dir.join("dashboard"), name: worker.chars().map(plain).collect() }
     }
 
+    /// The agents that have a place below this state folder.
+    ///
+    /// # Errors
+    /// It is there and may not be read.
+    pub fn names(state_dir: &Path) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(state_dir.join("dashboard")) {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let names = entries.filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            Some(name.strip_suffix(".url")?.to_owned())
+        });
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The worker id as it stands in the names of the files.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn file(&self, kind: &str) -> PathBuf {
         self.folder.join(format!("{}.{kind}", self.name))
     }

@@ -26,6 +26,15 @@ fn wants_page(asked: &HeaderMap) -> bool {
     asked.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|kinds| kinds.contains("text/html"))
 }
 
+fn locked(asked: &HeaderMap) -> Response {
+    let mut response = (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], Html(LOCKED)).into_response();
+    // Led here by another site's page a browser leaves the cookie out; led here by this one it does not.
+    if asked.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site") {
+        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("0;url=/"));
+    }
+    response
+}
+
 /// Nothing here is for other sites, frames or caches.
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -48,20 +57,22 @@ pub(super) fn router(guard: Guard, live: Arc<Live>, controls: Arc<dyn Controls>)
         let guard = guard.clone();
         async move {
             let (head, body) = request.into_parts();
-            let (asked, is_page) = (head.headers.clone(), head.uri.path() == "/");
+            let page = (head.uri.path() == "/").then(|| head.headers.clone());
             let mut response = match guard.check(&head, local) {
                 Ok(()) => {
                     let mut response = next.run(Request::from_parts(head, body)).await;
                     // Our page may give orders. Other sites' pages can have this cookie set, and neither read nor use it.
-                    if is_page && guard.gives_cookie() {
-                        controls::give_cookie(&guard, &asked, &mut response);
+                    if let Some(asked) = page.as_ref().filter(|_| guard.gives_cookie()) {
+                        controls::give_cookie(&guard, asked, &mut response);
                     }
                     response
                 }
-                Err(refusal) if is_page && refusal.status == StatusCode::UNAUTHORIZED && wants_page(&asked) => {
-                    (refusal.status, [(header::WWW_AUTHENTICATE, "Bearer")], Html(LOCKED)).into_response()
+                Err(refusal) => {
+                    match page.filter(|asked| refusal.status == StatusCode::UNAUTHORIZED && wants_page(asked)) {
+                        Some(asked) => locked(&asked),
+                        None => refusal.into_response(),
+                    }
                 }
-                Err(refusal) => refusal.into_response(),
             };
             for (name, value) in HEADERS {
                 response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));

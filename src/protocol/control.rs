@@ -62,6 +62,15 @@ impl Wanted {
 }
 
 impl Space {
+    /// What is wanted of a worker.
+    pub async fn wanted(&self, con: &mut (impl ConnectionLike + Send), worker: &str) -> RedisResult<Wanted> {
+        let key = self.key(&format!("worker:{worker}:control"));
+        let (state, at, by): (Option<String>, Option<String>, Option<String>) =
+            redis::cmd("HMGET").arg(key).arg(&["state", "at", "by"]).query_async(con).await?;
+        let at_ms = at.and_then(|at| at.parse().ok()).unwrap_or(0);
+        Ok(Wanted { desired: Desired::parse(&state.unwrap_or_default()), at_ms, by: by.unwrap_or_default() })
+    }
+
     /// Says what a worker is to do; answers what is wanted of it now.
     pub async fn control(
         &self,

@@ -59,11 +59,8 @@ impl Control {
             }
             *history = began_in;
         }
-        // Answers may be taken in in another order than they were given.
-        let is_old = said.at_ms > 0 && said.at_ms < self.wanted.borrow().at_ms;
-        if !is_old {
-            self.take(said);
-        }
+        // Whatever its time: the next answer mends what was taken in in the wrong order, and clocks may go back.
+        self.take(said);
     }
 
     fn take(&self, said: Wanted) {

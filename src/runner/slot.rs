@@ -229,7 +229,10 @@ impl Slot {
                     }
                 }
                 Ok(Asked::Paused) => {
-                    // What the claim was told is known by now: the next round waits for something else.
+                    // What the claim was told is known by now, unless Redis has just become another.
+                    if self.control.desired().claims() {
+                        unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
+                    }
                     if let Some(class) = woken.take() {
                         let _ = wake::put_back(link, space, &class).await;
                     }

@@ -118,6 +118,8 @@ pub enum Notice<'a> {
     GpuReports { gpu: u32, what: String, remedy: &'a str },
     /// The dashboard answers there.
     DashboardAt { url: String },
+    /// The dashboard was given an order; `told` is what it answered.
+    Ordered { order: &'a str, done: bool, told: &'a str },
     /// Commands of this machine cannot find the dashboard: where it is could not be written down.
     DashboardUnknown { error: String },
     /// The dashboard has no port yet; told once.
@@ -229,6 +231,8 @@ pub fn tell(notice: Notice<'_>) {
         GpuCheckFailed { gpu, why } => warn!(gpu, why, "GPU stays fenced: it failed the check"),
         GpuReports { gpu, what, remedy } => warn!(gpu, what, remedy, "GPU reports an error; jobs go on"),
         DashboardAt { url } => info!(url, "dashboard"),
+        Ordered { order, done: true, told } => info!(order, told, "order carried out"),
+        Ordered { order, done: false, told } => info!(order, told, "order refused"),
         DashboardUnknown { error } => {
             warn!(error, "STATE_DIR cannot be written: `gpu-worker pause` and its like will not find this agent");
         }

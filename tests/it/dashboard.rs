@@ -1,8 +1,11 @@
 //! The agent's HTTP port: who is answered, what the numbers say, which port it is, and that nothing waits for it.
 
 mod browser;
+mod commands;
 mod controls;
+mod engines;
 mod hostile;
+mod launch;
 mod live;
 mod numbers;
 mod older;

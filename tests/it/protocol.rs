@@ -4,6 +4,7 @@ mod broken;
 mod cancel;
 mod claim;
 mod complete;
+mod control;
 mod ear;
 mod fail;
 mod fit;

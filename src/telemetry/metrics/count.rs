@@ -81,6 +81,7 @@ impl Metrics {
             | Notice::GpuCheckFailed { .. }
             | Notice::GpuReports { .. }
             | Notice::DashboardAt { .. }
+            | Notice::Ordered { .. }
             | Notice::DashboardUnknown { .. }
             | Notice::NoDashboard { .. }
             | Notice::Config { .. } => {}

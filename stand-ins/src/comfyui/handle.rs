@@ -12,6 +12,11 @@ use std::time::Instant;
 pub type StandIn = Running<Server>;
 
 impl Running<Server> {
+    /// Whether a run has left its model in memory, and nobody has asked to free it since.
+    pub fn holds_a_model(&self) -> bool {
+        self.server.model_loaded.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
     /// All runs since the start, restarts included, in order.
     pub fn executions(&self) -> Vec<Execution> {
         self.server.executions().clone()

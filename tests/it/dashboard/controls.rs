@@ -20,7 +20,7 @@ fn token(agent: &Agent) -> String {
 }
 
 /// Gives an order as a program does; the answer's status and what it says.
-async fn order(agent: &Agent, at: SocketAddr, path: &str) -> (u16, Value) {
+pub async fn order(agent: &Agent, at: SocketAddr, path: &str) -> (u16, Value) {
     let token = token(agent);
     let request = format!(
         "POST /api/control/{path} HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
@@ -29,14 +29,14 @@ async fn order(agent: &Agent, at: SocketAddr, path: &str) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap_or_default())
 }
 
-async fn done(agent: &Agent, at: SocketAddr, path: &str) -> String {
+pub async fn done(agent: &Agent, at: SocketAddr, path: &str) -> String {
     let (status, told) = order(agent, at, path).await;
     assert_eq!((status, &told["ok"]), (200, &Value::Bool(true)), "{path}: {told}");
     told["message"].as_str().expect("a sentence").to_owned()
 }
 
 /// The worker's record says so.
-async fn record_says(server: &RedisServer, worker: &str, status: &str, desired: &str) {
+pub async fn record_says(server: &RedisServer, worker: &str, status: &str, desired: &str) {
     until(&format!("{worker} is {status} and {desired}"), || async {
         let now: (Option<String>, Option<String>) =
             server.run(&["HMGET", &format!("worker:{worker}"), "status", "desired"]).await;
@@ -60,7 +60,9 @@ async fn is_left_alone(server: &RedisServer, queue: &Queue, worker: &str, id: &s
 async fn a_paused_agent_claims_nothing_over_its_own_death_until_it_is_resumed() {
     let server = RedisServer::start().await;
     let queue = Queue::of(&server);
-    let (mut first, at) = agent(&server, "w", &[]).await;
+    // Only what it hears starts a job within the test's patience.
+    let slow = ("POLL_INTERVAL_MS", "600000");
+    let (mut first, at) = agent(&server, "w", &[slow]).await;
     let running = queue.submit(endless()).await;
     queue.reaches(&running, "in_progress").await;
     let told = done(&first, at, "pause").await;
@@ -83,7 +85,7 @@ async fn a_paused_agent_claims_nothing_over_its_own_death_until_it_is_resumed() 
     first.signal("KILL");
     first.ended().await;
     let second =
-        Agent::start(&server, "w", &[("WORKER_DASHBOARD_ENABLED", "true"), ("WORKER_DASHBOARD_PORT", "0")]).await;
+        Agent::start(&server, "w", &[("WORKER_DASHBOARD_ENABLED", "true"), ("WORKER_DASHBOARD_PORT", "0"), slow]).await;
     let at = address(&second).await;
     record_says(&server, "w", "paused", "paused").await;
     is_left_alone(&server, &queue, "w", &waiting).await;

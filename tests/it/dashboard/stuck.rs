@@ -63,6 +63,18 @@ async fn more_connections_than_there_is_room_for_are_sent_away_and_the_room_come
 }
 
 #[tokio::test]
+async fn a_body_that_is_announced_is_not_waited_for_and_ends_the_connection() {
+    let (at, _stop) = server(None, &[], Limits { head: Duration::from_secs(3600), ..Limits::default() }).await;
+    for (length, sent) in [("Content-Length: 100000", "a"), ("Transfer-Encoding: chunked", "5\r\nab")] {
+        for line in ["POST /api/control/pause", "POST /api/launch", "GET /healthz"] {
+            let mut slow = open(at, &format!("{line} HTTP/1.1\r\nHost: {at}\r\n{length}\r\n\r\n{sent}")).await;
+            assert_eq!(answer(&mut slow).await.status, 400, "{line} {length}");
+            assert_eq!(answer(&mut slow).await.status, 0, "{line} {length}: nothing more is read");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_server_ends_although_connections_are_open() {
     let listener = bind([127, 0, 0, 1].into(), [0]).await.unwrap();
     let at = listener.local_addr().unwrap();
