@@ -58,14 +58,14 @@ pub async fn run(table: &mut Table) {
 }
 
 /// A line of `/proc/{pid}/status`; kilobytes where it is a size.
-fn status(pid: u32, name: &str) -> f64 {
+pub(super) fn status(pid: u32, name: &str) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(f64::NAN)
 }
 
 /// Seconds that a process has spent on a core, in user and kernel mode.
-fn cpu(pid: u32) -> f64 {
+pub(super) fn cpu(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in parentheses may hold spaces; after it, user time is the twelfth value and system time the next.
     let values: Vec<f64> = text

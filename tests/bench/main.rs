@@ -10,6 +10,7 @@ mod cancel;
 mod claim;
 mod crowd;
 mod cycles;
+mod dashboards;
 mod gap;
 mod idle;
 mod indexing;
@@ -26,8 +27,21 @@ mod yardstick;
 
 use table::Table;
 
-const SECTIONS: [&str; 12] =
-    ["claim", "indexing", "latency", "crowd", "cycles", "gap", "idle", "memory", "cancel", "orphans", "back", "output"];
+const SECTIONS: [&str; 13] = [
+    "claim",
+    "indexing",
+    "latency",
+    "crowd",
+    "cycles",
+    "gap",
+    "idle",
+    "memory",
+    "cancel",
+    "orphans",
+    "back",
+    "output",
+    "dashboards",
+];
 
 async fn run(section: &str, table: &mut Table) {
     match section {
@@ -41,6 +55,7 @@ async fn run(section: &str, table: &mut Table) {
         "memory" => memory::run(table).await,
         "cancel" => cancel::run(table).await,
         "orphans" => orphans::run(table).await,
+        "dashboards" => Box::pin(dashboards::run(table)).await,
         "output" => Box::pin(output::run(table)).await,
         _ => Box::pin(back::run(table)).await,
     }
