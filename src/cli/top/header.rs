@@ -25,7 +25,7 @@ fn sentence(state: &State, width: usize) -> Vec<Line<'static>> {
     let style = match worker.state.as_str() {
         "working" => GOOD,
         "idle" | "starting" => JOB,
-        "fenced" | "redis_away" | "no_engine" => BAD,
+        "fenced" | "redis_away" | "no_engine" | "no_store" => BAD,
         _ => WARN,
     };
     let word = worker.state.replace('_', " ");

@@ -8,7 +8,7 @@ import { clock, duration, known, number, percent, plural } from "./words.js";
 import { concerns } from "./concerns.js";
 
 const STATES = {
-    working: ["busy", "Working"], idle: ["calm", "Idle"], paused: ["hold", "Paused"], draining: ["hold", "Draining"], no_engine: ["bad", "Cannot work"],
+    working: ["busy", "Working"], idle: ["calm", "Idle"], paused: ["hold", "Paused"], draining: ["hold", "Draining"], no_engine: ["bad", "Cannot work"], no_store: ["bad", "Cannot store"],
     redis_away: ["bad", "Redis is away"], fenced: ["bad", "GPU fenced"], starting: ["hold", "Starting"],
 };
 
