@@ -44,6 +44,14 @@ fn blame(failure: &Failure) -> Blame {
     }
 }
 
+/// A step that takes too long says nothing about files, nor does a door that is locked or a wrong address.
+fn may_be_of_a_file(failure: &Failure) -> bool {
+    use Reason::{ConfigError, DnsResolution, ProcessingTimeout, ProxyError, SslCertificate};
+    let is_of_the_door = matches!(failure.kind(), FailureType::AuthError | FailureType::RateLimit);
+    !is_of_the_door
+        && !matches!(failure.reason, ProcessingTimeout | ConfigError | DnsResolution | ProxyError | SslCertificate)
+}
+
 impl Engine {
     /// A run has failed. Answers whether the engine itself is suspected.
     pub fn failed(&self, failure: &Failure, asked: &Asked) -> bool {
@@ -74,8 +82,7 @@ impl Engine {
                 self.doubt(&failure.message);
                 self.suspect(Part::Whole, false, asked, failure);
                 // A file that brings the engine down time and again is found among good ones, too.
-                // A step that takes too long says nothing about files.
-                if let Some(heaviest) = asked.models.first().filter(|_| failure.reason != Reason::ProcessingTimeout) {
+                if let Some(heaviest) = asked.models.first().filter(|_| may_be_of_a_file(failure)) {
                     self.suspect(Part::Model(heaviest.clone()), false, asked, failure);
                 }
             }
@@ -156,6 +163,17 @@ mod tests {
         assert!(!engine.is_healthy(), "a good probe alone does not bring it back");
         assert!(engine.refuses(&["small".to_owned(), "big.safetensors".to_owned()]).is_some());
         assert!(engine.refuses(&["small".to_owned()]).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_locked_door_and_a_wrong_address_close_the_engine_and_no_model_with_it() {
+        for reason in [Reason::InvalidApiKey, Reason::ConfigError, Reason::SslCertificate, Reason::RequestsPerMinute] {
+            let engine = engine();
+            engine.probe().await;
+            (0..3).for_each(|_| assert!(engine.failed(&Failure::of_host(reason, "no"), &asked(None))));
+            assert!(!engine.is_healthy(), "{reason:?}");
+            assert!(engine.refuses(&["big.safetensors".to_owned()]).is_none(), "{reason:?}");
+        }
     }
 
     #[tokio::test]

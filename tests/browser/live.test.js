@@ -37,6 +37,17 @@ describe("live", () => {
         });
     });
 
+    it("keeps as many rows as there are entries, though some bear the same name", async () => {
+        await visit({ mock: { state: "busy" } }, async ({ mock, page }) => {
+            for (const turn of [1, 2, 3]) {
+                const loop = (name, doing) => ({ name, doing, ticked: Date.now(), hanging: false });
+                mock.push("loops", [loop("heartbeat", `first, turn ${turn}`), loop("heartbeat", `second, turn ${turn}`), loop("tick", "at it")]);
+                await page.getByText(`second, turn ${turn}`).waitFor();
+                assert.equal(await page.locator("#loops-body tbody tr").count(), 3);
+            }
+        });
+    });
+
     for (const [stream, expected] of [["silent", []], ["refused", [/502/]]]) {
         it(`asks every 2 s when the stream is ${stream}, and goes back to it when it comes`, async () => {
             await visit({ mock: { state: "busy" }, prepare: (mock) => { mock.stream = stream; }, expected }, async ({ mock, page }) => {

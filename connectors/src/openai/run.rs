@@ -256,6 +256,7 @@ impl Attempt {
             meter.pieces(draft.pieces);
             Ok(match () {
                 () if is_last => More::No,
+                () if draft.finish_reason.is_some() => More::Whole,
                 () if draft.pieces > 0 => More::Writing,
                 () => More::Waiting,
             })

@@ -77,6 +77,8 @@ pub struct Timing {
     pub first: Duration,
     /// Between two pieces of a stream.
     pub idle: Duration,
+    /// Behind a text that its server has called finished: how many tokens it took, and the end of the stream.
+    pub last: Duration,
     /// An answer that comes whole: pictures, vectors, texts that are not streamed.
     pub whole: Duration,
     /// Time between two looks at a response in the background.
@@ -98,6 +100,7 @@ impl Default for Timing {
             probe: Duration::from_secs(3),
             first: Duration::from_secs(300),
             idle: Duration::from_secs(120),
+            last: Duration::from_secs(10),
             whole: Duration::from_secs(600),
             poll: Duration::from_secs(2),
             background: Duration::from_secs(3600),

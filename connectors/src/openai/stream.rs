@@ -16,6 +16,8 @@ pub(super) enum More {
     Waiting,
     /// It writes.
     Writing,
+    /// The text is whole; what may still come is what it took.
+    Whole,
     /// The server has said that this is all.
     No,
 }
@@ -80,6 +82,7 @@ pub(super) async fn follow(
                     begun = true;
                     timing.idle
                 }
+                More::Whole => timing.last,
             };
             deadline = Instant::now() + patience;
         }

@@ -22,10 +22,14 @@ function patchKids(parent, kids) {
         else node.remove();
     }
     const counts = {};
+    const seen = {};
     const wanted = kids.map((kid) => {
         const tag = kid.tag ?? "#text";
         counts[tag] = (counts[tag] ?? 0) + 1;
-        const id = `${tag} ${kid.props?.key ?? `#${counts[tag]}`}`;
+        const name = `${tag} ${kid.props?.key ?? `#${counts[tag]}`}`;
+        // Siblings of one key, such as loops of one name: each is itself by its turn.
+        const id = seen[name] ? `${name} +${seen[name]}` : name;
+        seen[name] = (seen[name] ?? 0) + 1;
         const node = old.get(id) ?? make(kid, id);
         old.delete(id);
         return node;

@@ -153,6 +153,17 @@ async fn a_model_that_reasons_in_silence_has_the_time_of_a_first_piece() {
     }
 }
 
+#[tokio::test]
+async fn a_text_that_is_finished_is_whole_though_its_server_never_ends_the_stream() {
+    let server = stand_in().await;
+    let text = chunk("{\"content\":\"42\"}") + END;
+    server.answer(Answer::events(&[text.as_bytes()]).then(Then::Hang));
+    let openai = connector_with(&server.url(), Timing { last: Duration::from_millis(50), ..timing() });
+    let payload = json!({ "prompt": "?", "model": "stand-in-text" });
+    let (ended, _) = run_on(&openai, "openai_text", payload).await;
+    assert_eq!(ended.unwrap().data["text"], "42");
+}
+
 /// A response in the background that its server has begun.
 fn begun() -> Answer {
     Answer::json(200, &json!({"id": "resp_1", "status": "in_progress", "error": null}))
