@@ -72,6 +72,22 @@ async fn in_time<T>(asking: impl Future<Output = RedisResult<T>>) -> Result<T, R
     }
 }
 
+/// Whether all were told; if only some were, the refusal names them.
+fn all_told(answers: Vec<(&str, Result<(), Refused>)>) -> Result<(), Refused> {
+    let (mut told, mut refusal) = (Vec::new(), None);
+    for (worker, answer) in answers {
+        match answer {
+            Ok(()) => told.push(worker),
+            Err(why) => refusal = Some(why),
+        }
+    }
+    let Some(mut refusal) = refusal else { return Ok(()) };
+    if !told.is_empty() {
+        refusal.error = format!("{}; only {} heard of it", refusal.error, told.join(", "));
+    }
+    Err(refusal)
+}
+
 fn legal(id: &str) -> Result<(), Refused> {
     match is_legal_job_id(id) {
         true => Ok(()),
@@ -96,9 +112,11 @@ impl Operator {
             return Err(refused(Because::Unknown, error, "`gpu-worker workers` lists them"));
         }
         let by = format!("dashboard of {}", self.shared.machine);
-        for slot in &chosen {
-            in_time(slot.control.order(&self.shared.link, &self.shared.space, desired, &by)).await?;
-        }
+        let telling = chosen.iter().map(async |slot| {
+            let order = slot.control.order(&self.shared.link, &self.shared.space, desired, &by);
+            (slot.worker.as_str(), in_time(order).await)
+        });
+        all_told(futures_util::future::join_all(telling).await)?;
         let whom = match which {
             Some(worker) => worker,
             None if chosen.len() == 1 => "this worker".to_owned(),
@@ -166,7 +184,8 @@ impl Operator {
         }
     }
 
-    /// At once or not at all: an engine at work would load again what it has just let go, or lose what it works with.
+    /// Not under a job: an engine at work would load again what it has just let go, or lose what it works with. A job that is
+    /// claimed while the engines are asked is not held up.
     async fn free_vram(&self, gpu: u32) -> Done {
         if !self.hardware.borrow().gpus.iter().any(|known| known.index == gpu) {
             let error = format!("this machine has no GPU {gpu}");
@@ -206,5 +225,22 @@ impl Operator {
         }
         let rest = if cannot.is_empty() { String::new() } else { format!("; {}", cannot.join("; ")) };
         Ok(format!("{} gave back the memory of GPU {gpu}{rest}", freed.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_workers_that_were_told_nevertheless() {
+        let away = || Err(refused(Because::Unavailable, "Redis does not answer", "try again"));
+        let error = |answers| all_told(answers).err().map(|refusal| refusal.error);
+        assert_eq!(error(vec![("a", Ok(())), ("b", Ok(()))]), None);
+        assert_eq!(error(vec![("a", away()), ("b", away())]).as_deref(), Some("Redis does not answer"));
+        assert_eq!(
+            error(vec![("a", Ok(())), ("b", away()), ("c", Ok(()))]).as_deref(),
+            Some("Redis does not answer; only a, c heard of it")
+        );
     }
 }

@@ -29,7 +29,8 @@ struct Entry {
 #[derive(Default)]
 pub struct Siblings {
     own_url: watch::Sender<Option<String>>,
-    known: Mutex<Vec<Sibling>>,
+    /// Each with the time that it was last heard of.
+    known: Mutex<Vec<(Sibling, i64)>>,
 }
 
 impl Siblings {
@@ -40,7 +41,17 @@ impl Siblings {
 
     /// The others, by worker id.
     pub fn known(&self) -> Vec<Sibling> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.fresh(now_ms())
+    }
+
+    /// While Redis is away nobody is heard of, and all grow old.
+    fn fresh(&self, now: i64) -> Vec<Sibling> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().filter(|(_, at)| is_fresh(*at, now)).map(|(one, _)| one.clone()).collect()
+    }
+
+    fn learn(&self, fields: BTreeMap<String, String>, me: &str, now: i64) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = read(fields, me, now);
     }
 
     /// Says and hears until told to stop. What fails is done again.
@@ -51,7 +62,7 @@ impl Siblings {
             beat();
             let own = own_url.borrow_and_update().clone();
             if let Ok(fields) = exchange(shared, &key, me, own.as_deref()).await {
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = read(fields, me, now_ms());
+                self.learn(fields, me, now_ms());
             }
             let waiting = async {
                 tokio::select! {
@@ -80,8 +91,12 @@ async fn exchange(shared: &Shared, key: &str, me: &str, own: Option<&str>) -> Re
     Ok(fields)
 }
 
+fn is_fresh(at: i64, now: i64) -> bool {
+    (now - FRESH_MS..=now + FRESH_MS).contains(&at)
+}
+
 /// Anybody can write into Redis: what the page makes a link of is held to the form that agents give it.
-fn read(fields: BTreeMap<String, String>, me: &str, now: i64) -> Vec<Sibling> {
+fn read(fields: BTreeMap<String, String>, me: &str, now: i64) -> Vec<(Sibling, i64)> {
     let own_form = |text: &str| {
         let url = url::Url::parse(text).ok()?;
         let is_address = matches!(url.host()?, url::Host::Ipv4(_) | url::Host::Ipv6(_));
@@ -94,7 +109,7 @@ fn read(fields: BTreeMap<String, String>, me: &str, now: i64) -> Vec<Sibling> {
         .filter_map(|(worker, text)| {
             let Entry { url, at } = serde_json::from_str(&text).ok()?;
             own_form(&url)?;
-            ((now - FRESH_MS..=now + FRESH_MS).contains(&at)).then_some(Sibling { worker, url })
+            is_fresh(at, now).then_some((Sibling { worker, url }, at))
         })
         .collect()
 }
@@ -118,7 +133,17 @@ mod tests {
             ("garbage", "{".to_owned()),
         ];
         let known = read(fields.map(|(name, text)| (name.to_owned(), text)).into(), "me", 1_000_000);
-        let links: Vec<_> = known.iter().map(|one| (one.worker.as_str(), one.url.as_str())).collect();
+        let links: Vec<_> = known.iter().map(|(one, _)| (one.worker.as_str(), one.url.as_str())).collect();
         assert_eq!(links, [("good", "http://127.0.0.1:1512/"), ("six", "http://[::1]:1513/")]);
+    }
+
+    #[test]
+    fn a_link_goes_when_its_agent_was_not_heard_of_for_long_even_while_redis_is_away() {
+        let siblings = Siblings::default();
+        let entry = Entry { url: "http://127.0.0.1:1512/".to_owned(), at: 1_000_000 };
+        let fields = [("other".to_owned(), serde_json::to_string(&entry).unwrap_or_default())];
+        siblings.learn(fields.into(), "me", 1_010_000);
+        assert_eq!(siblings.fresh(1_000_000 + FRESH_MS).len(), 1);
+        assert_eq!(siblings.fresh(1_000_001 + FRESH_MS).len(), 0);
     }
 }

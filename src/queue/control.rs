@@ -7,6 +7,7 @@
 //! ```
 //! The claim asks Redis itself: what is known here decides only how soon a worker stops asking, or begins again.
 
+use super::announce::now_ms;
 use super::link::Link;
 use crate::protocol::Space;
 use crate::protocol::control::{Desired, Wanted};
@@ -50,22 +51,25 @@ impl Control {
     }
 
     /// Takes in what Redis said to a call that began in this history. What another history says must wait until it has been
-    /// told what was wanted: it may have lost that.
+    /// told what was wanted: it may have lost that. Which of them a call reached that began in an earlier one is not known.
     pub fn hear(&self, link: &Link, began_in: u64, said: Wanted) {
-        {
-            let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-            if *history != link.history() {
-                return;
-            }
-            *history = began_in;
+        let told = *self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if began_in != link.history() || began_in != told {
+            return;
         }
         // Whatever its time: the next answer mends what was taken in in the wrong order, and clocks may go back.
         self.take(said);
     }
 
-    fn take(&self, said: Wanted) {
+    fn take(&self, mut said: Wanted) {
         let mut changed = None;
         self.wanted.send_if_modified(|wanted| {
+            // Who writes by hand leaves the time as it was: a replica that lags behind would pass for newer.
+            if said.desired == wanted.desired {
+                said.at_ms = said.at_ms.max(wanted.at_ms);
+            } else if said.at_ms <= wanted.at_ms {
+                said.at_ms = u64::try_from(now_ms()).unwrap_or(0).max(wanted.at_ms + 1);
+            }
             let is_news = *wanted != said;
             if wanted.desired != said.desired {
                 changed = Some(said.clone());

@@ -121,6 +121,20 @@ async fn what_was_wanted_outlives_a_redis_that_forgets_it() {
 }
 
 #[tokio::test]
+async fn orders_from_elsewhere_are_heard_after_redis_has_restarted() {
+    let mut server = RedisServer::start().await;
+    let (agent, _) = agent(&server, "w", &[]).await;
+    server.kill();
+    agent.logged("Redis cannot be reached").await;
+    server.revive().await;
+    record_says(&server, "w", "idle", "running").await;
+    let _: u64 = server.run(&["HSET", "worker:w:control", "state", "paused"]).await;
+    record_says(&server, "w", "paused", "paused").await;
+    let _: u64 = server.run(&["HSET", "worker:w:control", "state", "running"]).await;
+    record_says(&server, "w", "idle", "running").await;
+}
+
+#[tokio::test]
 async fn an_order_written_into_redis_by_hand_is_followed() {
     let server = RedisServer::start().await;
     let queue = Queue::of(&server);

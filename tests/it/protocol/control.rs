@@ -112,3 +112,45 @@ async fn what_is_wanted_of_each_worker_is_heard_with_the_tick() {
     };
     tokio::join!(keep, hearing);
 }
+
+#[tokio::test]
+async fn an_answer_that_was_late_over_a_restart_of_redis_is_dropped_and_the_next_one_is_heard() {
+    let mut scene = Scene::start().await;
+    let answers = async |scene: &Scene| scene.link.call(async |con| scene.space.wanted(con, "w").await).await;
+    answers(&scene).await.unwrap();
+    let before = scene.link.history();
+    let control = Control::new("w");
+    scene.server.kill();
+    scene.server.revive().await;
+    until("Redis is back", || async { answers(&scene).await.ok() }).await;
+    let after = scene.link.history();
+    assert_ne!(before, after);
+    let paused = Wanted { desired: Desired::Paused, at_ms: 7, by: "somebody".to_owned() };
+    control.hear(&scene.link, after, paused.clone());
+    assert_eq!(control.desired(), Desired::Running, "it has not been told yet");
+    control.assert(&scene.link, &scene.space, after).await.unwrap();
+    control.hear(&scene.link, before, paused.clone());
+    assert_eq!(control.desired(), Desired::Running, "nobody knows which history that is of");
+    control.hear(&scene.link, after, paused.clone());
+    assert_eq!(control.wanted(), paused);
+}
+
+#[tokio::test]
+async fn a_pause_written_by_hand_outlives_a_replica_that_lagged_behind() {
+    let scene = Scene::start().await;
+    let control = Control::new("w");
+    let running = scene.order("w", Desired::Running).await;
+    let (history, at) = (scene.link.history(), running.at_ms.to_string());
+    control.hear(&scene.link, history, running);
+    let _: u64 = scene.run(&["HSET", "worker:w:control", "state", "paused"]).await;
+    for _ in 0..2 {
+        control.hear(&scene.link, history, scene.wanted("w").await);
+    }
+    let _: u64 = scene.run(&["HSET", "worker:w:control", "state", "running", "at", &at]).await;
+    control.assert(&scene.link, &scene.space, history).await.unwrap();
+    assert_eq!((scene.wanted("w").await.desired, control.desired()), (Desired::Paused, Desired::Paused));
+    // What is older than that still ends it, once it is heard.
+    let _: u64 = scene.run(&["HSET", "worker:w:control", "state", "running", "at", &at]).await;
+    control.hear(&scene.link, history, scene.wanted("w").await);
+    assert_eq!(control.desired(), Desired::Running);
+}
