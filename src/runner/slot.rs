@@ -202,9 +202,9 @@ impl Slot {
                 Ok(Asked::Job(claimed, token)) => {
                     // The claim has left a token in the class that it took from, if there is more; in no other class.
                     let other = woken.take().filter(|class| *class != claimed.class);
+                    let _ = tokio::time::timeout(PAUSE, self.put_back(other)).await;
                     let began = Instant::now();
-                    let working = self.work(&claimed, None, token, &capabilities, &beat);
-                    let (after, ()) = tokio::join!(working, self.put_back(other));
+                    let after = self.work(&claimed, None, token, &capabilities, &beat).await;
                     quiet = after == After::Settled && !claimed.more && began.elapsed() < TOKENS_LAST;
                 }
                 Ok(Asked::Nothing { due, avoiding }) => {
