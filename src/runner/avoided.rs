@@ -25,12 +25,6 @@ impl Avoided {
         self.till = avoiding.into_iter().map(|(class, left)| (class, till(left))).collect();
     }
 
-    /// What the last claim has passed over, as far as it still counts.
-    pub fn still(&self, now: Instant) -> Vec<(String, Duration)> {
-        let left = self.till.iter().filter(|(_, till)| **till > now);
-        left.map(|(class, till)| (class.clone(), *till - now)).collect()
-    }
-
     /// Whether a token of this class is for somebody else.
     pub fn is_in(&self, class: &str) -> bool {
         self.till.contains_key(class)
@@ -65,8 +59,6 @@ mod tests {
         assert_eq!(avoided.waiting(&fitting, long, now), (after, BTreeSet::from(["b".to_owned()])));
         assert_eq!(avoided.waiting(&fitting, pause / 2, now).0, pause / 2);
         assert_eq!(avoided.waiting(&fitting, long, now + long).0, Duration::ZERO, "it asks again");
-        assert_eq!(avoided.still(now), [("a".to_owned(), after)]);
-        assert_eq!(avoided.still(now + long), []);
         avoided.learn(Vec::new(), now);
         assert!(avoided.is_empty(), "the latest claim knows best");
     }

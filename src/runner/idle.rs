@@ -54,6 +54,13 @@ impl Slot {
         })
     }
 
+    /// Hands a token on that is not for this worker.
+    pub(super) async fn put_back(&self, token: Option<String>) {
+        if let Some(class) = token {
+            let _ = wake::put_back(&self.shared.link, &self.shared.space, &class).await;
+        }
+    }
+
     /// Waits for a token. Ends early when the agent drains, without losing a token that came just then.
     pub(super) async fn idle(
         &self,

@@ -24,7 +24,7 @@ use crate::queue::control::Control;
 use crate::queue::link::{persist, unless};
 use crate::queue::recover::{self, Orphan, Recovered};
 use crate::queue::settle;
-use crate::queue::wake::{self, Waiter};
+use crate::queue::wake::Waiter;
 use crate::service::loops::Beat;
 use crate::telemetry::{Notice, tell};
 use connectors::contract::Interrupted;
@@ -157,6 +157,8 @@ impl Slot {
             beat.tick();
             if offers.has_changed().unwrap_or(false) {
                 claimer.forget();
+                // It knows no class to wait for.
+                quiet = false;
             }
             let capabilities = offers.borrow_and_update().clone();
             let nothing_to_offer = capabilities.services().is_empty() || self.offers_too_much(&capabilities);
@@ -169,10 +171,10 @@ impl Slot {
             // What is done now would be done for nothing.
             let nowhere_to_store = !self.shared.outputs.can_store();
             if !desired.claims() || nothing_to_offer || nowhere_to_store {
+                // Tokens may have come and vanished by the time that it goes on.
+                quiet = false;
                 // The token is for a job that another worker may be able to run.
-                if let Some(class) = woken.take() {
-                    let _ = wake::put_back(link, space, &class).await;
-                }
+                self.put_back(woken.take()).await;
                 if nowhere_to_store {
                     self.until_outputs_can_be_stored(&beat).await;
                     continue;
@@ -187,9 +189,10 @@ impl Slot {
             }
             let judging = |definition: &str| judge(&capabilities, definition);
             self.learn_births(&mut claimer, &judging);
-            // After a short job behind which nothing waited there is nothing to ask for: what came since has left a token.
+            // After a short job behind which nothing waited there is nothing to ask for: what came since has left a token,
+            // also in a class that it stood by for, since nothing was left there that could avoid it.
             let asked = match std::mem::take(&mut quiet) {
-                true => Ok(Asked::Nothing { due: None, avoiding: avoided.still(Instant::now()) }),
+                true => Ok(Asked::Nothing { due: None, avoiding: Vec::new() }),
                 false => {
                     let instance = self.instance.borrow().clone();
                     claimer.ask(link, space, (&instance, &self.control), &judging).await
@@ -197,16 +200,18 @@ impl Slot {
             };
             match asked {
                 Ok(Asked::Job(claimed, token)) => {
-                    woken = None;
+                    // The claim has left a token in the class that it took from, if there is more; in no other class.
+                    let other = woken.take().filter(|class| *class != claimed.class);
+                    let _ = tokio::time::timeout(PAUSE, self.put_back(other)).await;
                     let began = Instant::now();
                     let after = self.work(&claimed, None, token, &capabilities, &beat).await;
                     quiet = after == After::Settled && !claimed.more && began.elapsed() < TOKENS_LAST;
                 }
                 Ok(Asked::Nothing { due, avoiding }) => {
                     avoided.learn(avoiding, Instant::now());
-                    if let Some(class) = woken.take().filter(|class| avoided.is_in(class)) {
-                        let _ = wake::put_back(link, space, &class).await;
-                    }
+                    // Neither of these does it wait for below: the token would only wake it again.
+                    let not_for_it = |class: &String| avoided.is_in(class) || !claimer.fitting().contains(class);
+                    self.put_back(woken.take().filter(not_for_it)).await;
                     let until = Instant::now() + due.map_or(limits.poll, |due| due.min(limits.poll));
                     loop {
                         let left = until.saturating_duration_since(Instant::now());
@@ -234,9 +239,7 @@ impl Slot {
                     if self.control.desired().claims() {
                         unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
                     }
-                    if let Some(class) = woken.take() {
-                        let _ = wake::put_back(link, space, &class).await;
-                    }
+                    self.put_back(woken.take()).await;
                 }
                 Ok(Asked::Superseded) => {
                     // The heartbeat learns it, too, and ends this process.
@@ -248,6 +251,8 @@ impl Slot {
                 }
             }
         }
+        // The end came before the claim could be made.
+        let _ = tokio::time::timeout(PAUSE, self.put_back(woken)).await;
     }
 
     /// An engine has fallen ill since the offer was made: a new offer is on its way.

@@ -103,15 +103,17 @@ local function avoids_till(avoid)
   return string.find(' ' .. whom .. ' ', ' ' .. worker .. ' ', 1, true) and till
 end
 
--- How many stale entries are dropped, and how many jobs that avoid the caller are passed over, in one call and in a class.
-local drops, passes, passes_in_class = 64, 512, 64
--- Classes with such jobs -> when the first of them may be taken.
-local passed = {}
+-- How many stale entries are dropped, and how many jobs that avoid the caller are passed over, in one call. The classes
+-- share the latter equally: none of them may hide the others. The first job of each class is looked at in any case.
+local drops, passes, passes_in_class = 64, 512, 16
+local function share(classes) passes_in_class = math.max(16, math.floor(passes / math.max(1, classes))) end
+-- Classes with such jobs -> when the first of them may be taken, or the class is to be looked at again.
+local passed, LOOK_AGAIN = {}, 5000
 
 -- The first job of the class that the caller may take. Entries that their hash contradicts are dropped.
 local function first_of(class)
   local rank, undisturbed = 0, true
-  while drops > 0 and passes > 0 and rank < passes_in_class do
+  while drops > 0 and (rank == 0 or passes > 0 and rank < passes_in_class) do
     local entry = redis.call('ZRANGE', class_key(class), rank, rank, 'WITHSCORES')
     local id = entry[1]
     if not id then
@@ -119,7 +121,7 @@ local function first_of(class)
       return nil
     end
     -- Behind one that avoids the caller there are often more of them: one field tells.
-    local till = rank > 0 and avoids_till(redis.pcall('HGET', job_key(id), 'avoid')) or nil
+    local till = (rank > 0 or passes <= 0) and avoids_till(redis.pcall('HGET', job_key(id), 'avoid')) or nil
     local job = not till and load(id) or nil
     if job and job.status == 'pending' and job.class == class and job.life == job.created_at and not ended(job)
       and redis.call('ZSCORE', PENDING, id) then
@@ -141,6 +143,10 @@ local function first_of(class)
       passed[class] = math.min(passed[class] or till, till)
     end
     undisturbed = false
+  end
+  -- What is behind them comes to light when others take some of these, and nobody is told of that.
+  if drops > 0 and redis.call('ZCARD', class_key(class)) > rank then
+    passed[class] = math.min(passed[class], NOW + LOOK_AGAIN)
   end
   return nil
 end
@@ -167,6 +173,7 @@ local function search_few(ids)
     if scores[i] then heads[#heads + 1] = { order = tonumber(scores[i]), class = id } end
   end
   table.sort(heads, function(a, b) return sooner(a.order, a.class, b) end)
+  share(#heads)
   for _, head in ipairs(heads) do
     if decided(head.class, head.order) then return end
   end
@@ -175,6 +182,7 @@ end
 local function search_all(ids)
   local fits, from, page = {}, 0, 100
   for _, id in ipairs(ids) do fits[id] = true end
+  share(redis.call('ZCARD', HEADS))
   while true do
     local heads, before = redis.call('ZRANGE', HEADS, from, from + page - 1), drops
     for _, class in ipairs(heads) do

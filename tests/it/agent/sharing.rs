@@ -162,6 +162,86 @@ async fn jobs_that_wait_for_another_worker_do_not_slow_the_others_of_their_class
 }
 
 #[tokio::test]
+async fn a_worker_that_jobs_avoided_waits_for_the_class_again_once_these_are_gone() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    // Ten minutes to the next poll, and four until the failed job may come back here.
+    let env = [("POLL_INTERVAL_MS", "600000"), ("RETRY_BACKOFF_MS", "1")];
+    let _agent = Agent::start(&server, "forgiven", &env).await;
+    let mut failing = quick();
+    failing["payload"]["fail_at_step"] = 0.into();
+    failing["payload"]["fail_attempts"] = 1.into();
+    failing["payload"]["failure"] = "daily_quota_exceeded".into();
+    let failed = queue.submit(failing).await;
+    until("it stands by", || async {
+        let class = queue.field(&failed, "class").await;
+        let bystanders: Vec<String> = server.run(&["SMEMBERS", &format!("jobs:bystanders:{class}")]).await;
+        (bystanders == ["forgiven"]).then_some(())
+    })
+    .await;
+    assert_eq!(cli(&server, &["cancel", &failed]).await.status.code(), Some(0));
+    queue.reaches(&failed, "cancelled").await;
+    for _ in 0..3 {
+        queue.reaches(&queue.submit(quick()).await, "completed").await;
+    }
+}
+
+/// A class of the only agent, which has run a job of it and is blocked on its token by now.
+async fn waited_for(server: &RedisServer, queue: &Queue) -> String {
+    let done = queue.submit(quick()).await;
+    let class = queue.reaches(&done, "completed").await["class"].clone();
+    until("it waits", || async {
+        let clients: String = server.run(&["CLIENT", "LIST"]).await;
+        clients.lines().any(|line| line.contains(" flags=b ") && line.contains(" cmd=blpop ")).then_some(())
+    })
+    .await;
+    class
+}
+
+#[tokio::test]
+async fn the_token_of_a_class_outlives_a_claim_from_another_class() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let env = [("POLL_INTERVAL_MS", "600000"), ("RETRY_BACKOFF_MS", "60000")];
+    let _agent = Agent::start(&server, "picky", &env).await;
+    // It fails, is to be tried again much later, and hangs then.
+    let mut other = endless();
+    other["requirements"] = json!({"timeout_minutes": 9});
+    other["payload"]["fail_at_step"] = 0.into();
+    other["payload"]["fail_attempts"] = 1.into();
+    let other = queue.submit(other).await;
+    until("it is delayed", || async { server.run::<Option<f64>>(&["ZSCORE", "jobs:delayed", &other]).await }).await;
+    let class = waited_for(&server, &queue).await;
+    // At once due, so that the claim which the token of the one class brings about finds the job of the other.
+    let script = "redis.call('HDEL', 'job:' .. ARGV[2], 'avoid') redis.call('ZADD', 'jobs:delayed', 1, ARGV[2]) \
+        redis.call('RPUSH', 'jobs:wake:' .. ARGV[1], ARGV[1]) return 1";
+    let _: u64 = server.run(&["EVAL", script, "0", &class, &other]).await;
+    queue.reaches(&other, "in_progress").await;
+    until("the token is back", || async {
+        let left: u64 = server.run(&["LLEN", &format!("jobs:wake:{class}")]).await;
+        (left == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_token_of_a_class_that_its_taker_no_longer_fits_goes_to_the_others() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let _agent = Agent::start(&server, "changed", &[("POLL_INTERVAL_MS", "600000")]).await;
+    let class = waited_for(&server, &queue).await;
+    // The class is no longer one of the agent's, which learns it with the claim that the token brings about.
+    let script = "redis.call('HDEL', 'jobs:classes', ARGV[1]) redis.call('HSET', 'jobs:classes', '_v', 'new') \
+        redis.call('RPUSH', 'jobs:wake:' .. ARGV[1], ARGV[1]) return 1";
+    let _: u64 = server.run(&["EVAL", script, "0", &class]).await;
+    until("the token is back", || async {
+        let left: u64 = server.run(&["LLEN", &format!("jobs:wake:{class}")]).await;
+        (left == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_engine_that_hangs_holds_up_neither_start_nor_the_other_engine() {
     let server = RedisServer::start().await;
     let queue = Queue::of(&server);

@@ -303,6 +303,45 @@ async fn jobs_that_avoid_the_caller_do_not_hide_one_of_their_class_behind_them()
     check(&scene).await;
 }
 
+/// Puts `count` jobs that avoid w1 into each of the classes, in front of what comes later.
+async fn avoided(scene: &Scene, classes: u64, count: u64) {
+    let far = scene.now_ms().await + 1_000_000;
+    for n in 0..classes * count {
+        let (id, service) = (format!("a{n}"), format!("s{}", n % classes));
+        let mut avoided = with(job(&id, &service), &[("avoid", &format!("w1 {far}"))]);
+        avoided.order_time_ms = Some(1000 + n);
+        scene.submit_as(avoided).await;
+    }
+}
+
+#[tokio::test]
+async fn however_many_jobs_avoid_the_caller_in_some_classes_the_others_are_searched() {
+    // Fewer and more than the 32 classes up to which their heads are asked for by name.
+    for (classes, count) in [(8, 64), (33, 16)] {
+        let scene = Scene::start().await;
+        avoided(&scene, classes, count).await;
+        scene.submit_as(job("good", "last")).await;
+        assert_eq!(scene.claim("w1").await.map(|claim| claim.id).as_deref(), Some("good"), "{classes} classes");
+        let ClaimReply::Nothing { avoiding, .. } = scene.claim_with("w1|t", LEASE).await else { panic!("a job") };
+        assert_eq!(avoiding.len() as u64, classes, "it stands by for every one of them");
+    }
+}
+
+#[tokio::test]
+async fn a_class_that_is_not_looked_through_is_looked_at_again_soon() {
+    let scene = Scene::start().await;
+    avoided(&scene, 1, 512).await;
+    let left = async || match scene.claim_with("w1|t", LEASE).await {
+        ClaimReply::Nothing { avoiding, .. } => avoiding[0].1,
+        reply => panic!("{reply:?}"),
+    };
+    assert!(left().await > 900_000, "that is all of them");
+    scene.submit_as(job("good", "s0")).await;
+    assert!(left().await <= 5000);
+    assert_eq!(scene.claim("w2").await.unwrap().id, "a0");
+    assert_eq!(scene.claim("w1").await.map(|claim| claim.id).as_deref(), Some("good"));
+}
+
 #[tokio::test]
 async fn whoever_passes_a_class_over_is_told_until_when_and_is_called_once_for_what_comes_new() {
     let scene = Scene::start().await;
