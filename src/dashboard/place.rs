@@ -78,6 +78,11 @@ impl Place {
     /// The folder cannot be written.
     pub fn take(&self, url: &str, token: Option<&SecretString>) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        // The new token must never stand beside a dead agent's address: somebody else may answer there.
+        match fs::remove_file(self.file("url")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         match token {
             Some(token) => self.write("token", token.expose_secret())?,
             None => drop(fs::remove_file(self.file("token"))),
@@ -111,4 +116,21 @@ impl Place {
 /// A token that nobody can guess.
 pub(super) fn new_token() -> SecretString {
     format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_token_never_stands_beside_an_old_address() {
+        let state = tempfile::tempdir().unwrap();
+        let place = Place::of(state.path(), "w");
+        place.take("http://127.0.0.1:1511/", Some(&new_token())).unwrap();
+        // It ends between the two files.
+        fs::create_dir(place.folder.join(".w.url.part")).unwrap();
+        place.take("http://127.0.0.1:1512/", Some(&new_token())).unwrap_err();
+        assert!(place.file("token").exists());
+        assert!(place.find().unwrap().is_none(), "the old address is gone before the new token comes");
+    }
 }
