@@ -17,7 +17,7 @@ const OF_SERVICE: &str = "/var/lib/gpu-worker";
 /// It asks Redis and engines in turn.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// An agent that answered here before.
+/// An agent that lives here.
 pub(super) struct LocalAgent {
     /// Its worker id, with `_` for what a file name must not hold.
     pub name: String,
@@ -48,7 +48,7 @@ impl Said {
 }
 
 impl LocalAgent {
-    /// The agent of this configuration, else the only one that there is. `None`: none has left a trace.
+    /// The agent of this configuration, else the only one that there is. `None`: none lives here.
     pub(super) fn find(config: &Config) -> Result<Option<Self>, Failed> {
         let folders: [PathBuf; 2] = [config.state_dir.clone(), OF_SERVICE.into()];
         for folder in &folders {

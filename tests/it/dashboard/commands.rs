@@ -7,7 +7,7 @@ use crate::agent::{endless, quick};
 use crate::support::agent::command;
 use crate::support::{Agent, PATIENCE, Queue, RedisServer, cli, cli_at, until};
 use std::process::{Output, Stdio};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 /// A command that is typed beside this agent, as its user.
 async fn beside(server: &RedisServer, agent: &Agent, env: &[(&str, &str)], words: &[&str]) -> Output {
@@ -187,6 +187,34 @@ async fn a_dead_agents_traces_lead_to_redis_or_to_a_plain_word() {
     assert!(said_by(&server, "w").await.starts_with("gpu-worker pause on "));
     let (code, said) = code_and_words(&beside(&server, &agent, &[], &["dashboard"]).await);
     assert!(code == Some(1) && said.contains("no agent with a dashboard runs here"), "{said}");
+}
+
+#[tokio::test]
+async fn a_token_is_not_sent_to_whoever_sits_on_a_killed_agents_port() {
+    let server = RedisServer::start().await;
+    let token = ("WORKER_DASHBOARD_TOKEN", "0123456789abcdef0123");
+    let (mut agent, at) = agent(&server, "w", &[token]).await;
+    agent.signal("KILL");
+    agent.ended().await;
+    let thief = tokio::net::TcpListener::bind(at).await.unwrap();
+    let heard = tokio::spawn(async move {
+        let mut all = Vec::new();
+        loop {
+            let (mut guest, _) = thief.accept().await.unwrap();
+            let mut asked = vec![0; 4096];
+            let length = guest.read(&mut asked).await.unwrap_or_default();
+            all.extend_from_slice(&asked[..length]);
+            if asked.starts_with(b"the end") {
+                return String::from_utf8_lossy(&all).into_owned();
+            }
+        }
+    });
+    assert_eq!(code_and_words(&beside(&server, &agent, &[token], &["pause"]).await).0, Some(0));
+    assert!(said_by(&server, "w").await.starts_with("gpu-worker pause on "));
+    beside(&server, &agent, &[token], &["top", "--once"]).await;
+    tokio::net::TcpStream::connect(at).await.unwrap().write_all(b"the end").await.unwrap();
+    let heard = tokio::time::timeout(PATIENCE, heard).await.unwrap().unwrap();
+    assert!(!heard.to_lowercase().contains("authorization") && !heard.contains(token.1), "{heard}");
 }
 
 #[tokio::test]
