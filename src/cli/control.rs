@@ -34,24 +34,35 @@ pub(super) struct DrainArgs {
 
 pub(super) async fn run(chosen: &Chosen, args: Args, desired: Desired) -> Result<Exit, Failed> {
     let config = chosen.load()?.config;
-    let message = order(chosen, &config, args.worker.as_deref(), desired).await?;
+    let (message, _) = order(chosen, &config, args.worker.as_deref(), desired).await?;
     tell(args.json, &message);
     Ok(Exit::Done)
 }
 
 pub(super) async fn drain(chosen: &Chosen, DrainArgs { args, no_wait }: DrainArgs) -> Result<Exit, Failed> {
     let config = chosen.load()?.config;
-    let message = order(chosen, &config, args.worker.as_deref(), Desired::Draining).await?;
+    let (message, told) = order(chosen, &config, args.worker.as_deref(), Desired::Draining).await?;
     if !args.json || no_wait {
         tell(args.json, &message);
     }
     if no_wait {
         return Ok(Exit::Done);
     }
+    let ordered = match told {
+        Told::Workers(workers) => workers,
+        Told::Agent(local) => local.workers().await?,
+    };
     let session = Session::open(chosen).await?;
-    let mut told = BTreeMap::new();
+    let mut shown = BTreeMap::new();
+    let mut seen = false;
     loop {
-        let workers = named(&session, &config, args.worker.as_deref()).await?;
+        let all = client::workers(&session.link, &session.space).await.map_err(|error| redis_failed(&error))?;
+        let workers: Vec<WorkerLine> = all.into_iter().filter(|worker| ordered.contains(&worker.id)).collect();
+        seen |= !workers.is_empty();
+        if !seen {
+            let what = format!("told to drain, but this Redis knows no worker {}", ordered.join(", "));
+            return Err(Failed::new(Exit::Failed, super::render::plain(&what)));
+        }
         for worker in &workers {
             let asking = session.link.call(async |con| session.space.wanted(con, &worker.id).await).await;
             let wanted = asking.map_err(|error| redis_failed(&error))?;
@@ -69,7 +80,7 @@ pub(super) async fn drain(chosen: &Chosen, DrainArgs { args, no_wait }: DrainArg
         }
         for worker in left {
             let job = field(worker, "current_job_id").to_owned();
-            if !args.json && !job.is_empty() && told.insert(worker.id.clone(), job.clone()).as_ref() != Some(&job) {
+            if !args.json && !job.is_empty() && shown.insert(worker.id.clone(), job.clone()).as_ref() != Some(&job) {
                 println!("{}: {job} still runs", super::render::plain(&worker.id));
             }
         }
@@ -89,8 +100,20 @@ fn field<'a>(worker: &'a WorkerLine, name: &str) -> &'a str {
     worker.record.get(name).map(String::as_str).unwrap_or_default()
 }
 
-/// Gives the order; answers what was done, in a sentence.
-async fn order(chosen: &Chosen, config: &Config, worker: Option<&str>, desired: Desired) -> Result<String, Failed> {
+/// Whom an order reached.
+enum Told {
+    /// All workers of the agent of this machine.
+    Agent(LocalAgent),
+    Workers(Vec<String>),
+}
+
+/// Gives the order; answers what was done, in a sentence, and whom it reached.
+async fn order(
+    chosen: &Chosen,
+    config: &Config,
+    worker: Option<&str>,
+    desired: Desired,
+) -> Result<(String, Told), Failed> {
     let verb = match desired {
         Desired::Running => "resume",
         Desired::Paused => "pause",
@@ -103,16 +126,19 @@ async fn order(chosen: &Chosen, config: &Config, worker: Option<&str>, desired: 
         (Err(failed), None) => return Err(failed),
     };
     if let Some(local) = local {
-        let path = match worker {
-            Some(worker) if worker != config.identity.worker_id && worker != local.name => {
-                format!("api/control/{verb}/{}", encoded(worker))
-            }
-            _ => format!("api/control/{verb}"),
+        // The only agent here need not be the one of this configuration: its own name decides.
+        let one = worker.filter(|worker| *worker != local.name);
+        let path = match one {
+            Some(worker) => format!("api/control/{verb}/{}", encoded(worker)),
+            None => format!("api/control/{verb}"),
         };
         match local.post(&path).await? {
             // Not a worker of this agent, perhaps of another one.
             Some(said) if said.status == 404 && worker.is_some() => {}
-            Some(said) => return said.result(),
+            Some(said) => {
+                let told = one.map_or_else(|| Told::Agent(local), |worker| Told::Workers(vec![worker.to_owned()]));
+                return said.result().map(|message| (message, told));
+            }
             None => {}
         }
     }
@@ -134,10 +160,11 @@ async fn order(chosen: &Chosen, config: &Config, worker: Option<&str>, desired: 
     }
     let names: Vec<String> = workers.iter().map(|worker| super::render::plain(&worker.id)).collect();
     let names = names.join(", ");
-    Ok(match desired {
+    let message = match desired {
         Desired::Running => format!("{names}: told by Redis that jobs may be claimed again"),
         _ => format!("{names}: told by Redis to claim no more jobs; what runs goes on"),
-    })
+    };
+    Ok((message, Told::Workers(workers.into_iter().map(|worker| worker.id).collect())))
 }
 
 /// Every byte that is not plain: what it is in a path is the agent's business alone.

@@ -4,6 +4,7 @@
 use super::{Exit, Failed};
 use crate::config::Config;
 use crate::dashboard::Place;
+use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::io;
@@ -16,7 +17,7 @@ const OF_SERVICE: &str = "/var/lib/gpu-worker";
 /// It asks Redis and engines in turn.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// An agent that answered here before.
+/// An agent that lives here.
 pub(super) struct LocalAgent {
     /// Its worker id, with `_` for what a file name must not hold.
     pub name: String,
@@ -47,7 +48,7 @@ impl Said {
 }
 
 impl LocalAgent {
-    /// The agent of this configuration, else the only one that there is. `None`: none has left a trace.
+    /// The agent of this configuration, else the only one that there is. `None`: none lives here.
     pub(super) fn find(config: &Config) -> Result<Option<Self>, Failed> {
         let folders: [PathBuf; 2] = [config.state_dir.clone(), OF_SERVICE.into()];
         for folder in &folders {
@@ -88,13 +89,29 @@ impl LocalAgent {
 
     /// Gives it an order. `None`: it does not run any more.
     pub(super) async fn post(&self, path: &str) -> Result<Option<Said>, Failed> {
+        self.ask(Method::POST, path).await
+    }
+
+    /// The ids of its workers.
+    pub(super) async fn workers(&self) -> Result<Vec<String>, Failed> {
+        let gone = || Failed::new(Exit::Unreachable, format!("the agent at {} has gone", self.url));
+        let said = self.ask(Method::GET, "api/snapshot").await?.ok_or_else(gone)?;
+        let ids = said.told["worker"]["ids"].as_array().into_iter().flatten();
+        let ids: Vec<String> = ids.filter_map(|id| id.as_str().map(str::to_owned)).collect();
+        if ids.is_empty() {
+            return Err(Failed::new(Exit::Failed, format!("the agent at {} does not name its workers", self.url)));
+        }
+        Ok(ids)
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Result<Option<Said>, Failed> {
         let failed =
             |error: reqwest::Error| Failed::new(Exit::Unreachable, format!("the agent at {}: {error}", self.url));
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(LONGEST);
         let request = client
             .build()
             .map_err(failed)?
-            .post(format!("{}{path}", self.url))
+            .request(method, format!("{}{path}", self.url))
             .bearer_auth(self.token.expose_secret())
             .header("content-length", "0");
         let answer = match request.send().await {

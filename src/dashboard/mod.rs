@@ -29,7 +29,7 @@ pub use connections::{Limits, serve};
 pub use controls::{Because, Controls, Order, Refused};
 pub use guard::{Guard, Key};
 pub use listen::{DEFAULT_PORTS, bind};
-pub use place::{Found, Place};
+pub use place::{Found, Held, Place};
 pub use source::Source;
 pub use view::worker::Sibling;
 
@@ -91,7 +91,8 @@ pub async fn keep(
         Key::Set(_) => None,
     };
     let url = format!("http://{}/", nearby(address));
-    if let Err(error) = settings.place.take(&url, made) {
+    let held = settings.place.take(&url, made);
+    if let Err(error) = &held {
         tell(Notice::DashboardUnknown { error: error.to_string() });
     }
     tell(Notice::DashboardAt { url: format!("http://{address}/") });
@@ -99,6 +100,7 @@ pub async fn keep(
     let guard = Guard::new(address.port(), &key, &settings.allowed_hosts, settings.read_only);
     serve(listener, guard, source, controls, Limits::default(), stop).await;
     settings.place.leave(&url);
+    drop(held);
 }
 
 /// The address under which this machine reaches it.

@@ -2,12 +2,12 @@
 //! In: what was typed, the state folder, the ports of this machine. Out: an address each, with its token.
 //!
 //! A token goes to the address that the agent itself wrote down beside it, or to the one that a person names with it; what
-//! merely answers on a port of this machine gets none.
+//! merely answers on a port of this machine gets none, be it the one of an agent that was killed.
 
 use super::client::{Client, NEEDS_TOKEN, Patience};
 use super::picture::Picture;
 use crate::cli::{Chosen, Exit, Failed};
-use crate::dashboard::DEFAULT_PORTS;
+use crate::dashboard::{DEFAULT_PORTS, Place};
 use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -34,18 +34,21 @@ pub(super) async fn agents(
     // What stands there is broken? An agent can be looked at all the same.
     let config = chosen.load().map(|loaded| loaded.config).ok();
     let folders = config.iter().map(|config| config.state_dir.as_path()).chain([Path::new(OF_SERVICE)]);
-    let written: Vec<_> = folders.flat_map(written).collect();
+    let (alive, dead): (Vec<_>, Vec<_>) = folders.flat_map(written).partition(|written| written.alive);
     let mut found: BTreeMap<String, (Url, Option<SecretString>)> = BTreeMap::new();
     if let Some(url) = url {
         let url = parse(url)?;
-        let known = written.into_iter().find(|(other, _)| *other == url).and_then(|(_, token)| token);
+        let known = alive.into_iter().find(|written| written.url == url).and_then(|written| written.token);
         found.insert(url.to_string(), (url, given.clone().or(known)));
     } else {
         let configured = config.as_ref().and_then(|config| config.dashboard.token.clone());
         // The newest comes first: an address of a dead agent may be another one's by now.
-        for (url, token) in written {
+        for Written { url, token, .. } in alive {
             let token = given.clone().or(token).or_else(|| configured.clone());
             found.entry(url.to_string()).or_insert((url, token));
+        }
+        for Written { url, .. } in dead {
+            found.entry(url.to_string()).or_insert((url, None));
         }
         let answering = answering().await;
         for port in &answering {
@@ -95,8 +98,16 @@ fn parse(text: &str) -> Result<Url, Failed> {
     Ok(url)
 }
 
+/// What an agent has written down.
+struct Written {
+    url: Url,
+    token: Option<SecretString>,
+    /// Else it was killed, and its port may be another's by now.
+    alive: bool,
+}
+
 /// What agents have written down in a state folder, newest first.
-fn written(state_dir: &Path) -> Vec<(Url, Option<SecretString>)> {
+fn written(state_dir: &Path) -> Vec<Written> {
     let entries = std::fs::read_dir(state_dir.join("dashboard")).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries
         .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "url"))
@@ -104,6 +115,7 @@ fn written(state_dir: &Path) -> Vec<(Url, Option<SecretString>)> {
         .collect();
     files.sort_by(|one, other| other.cmp(one));
     let read = |(_, path): (_, PathBuf)| {
+        let alive = !Place::is_abandoned(&path);
         let mut url = parse(std::fs::read_to_string(&path).ok()?.trim()).ok()?;
         // Listening everywhere is no place to call.
         if matches!(url.host_str(), Some("0.0.0.0" | "[::]")) {
@@ -111,7 +123,7 @@ fn written(state_dir: &Path) -> Vec<(Url, Option<SecretString>)> {
         }
         let token = std::fs::read_to_string(path.with_extension("token")).ok();
         let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-        Some((url, token.map(Into::into)))
+        Some(Written { url, token: token.map(Into::into), alive })
     };
     files.into_iter().filter_map(read).collect()
 }
@@ -187,9 +199,12 @@ mod tests {
             std::fs::write(folder.join(name), text).unwrap();
         }
         std::fs::File::options().write(true).open(folder.join("a.url")).unwrap().set_modified(old).unwrap();
+        let agent = std::fs::File::open(folder.join("b.url")).unwrap();
+        agent.try_lock().unwrap();
         let found = written(state.path());
-        let tokens: Vec<&str> = found.iter().filter_map(|(_, token)| Some(token.as_ref()?.expose_secret())).collect();
-        assert_eq!(tokens, ["alive", "dead"]);
-        assert!(found.iter().all(|(url, _)| url.as_str() == "http://127.0.0.1:1511/"));
+        let said = |one: &Written| (one.token.as_ref().map(|token| token.expose_secret().to_owned()), one.alive);
+        let said: Vec<_> = found.iter().map(said).collect();
+        assert_eq!(said, [(Some("alive".to_owned()), true), (Some("dead".to_owned()), false)]);
+        assert!(found.iter().all(|one| one.url.as_str() == "http://127.0.0.1:1511/"));
     }
 }

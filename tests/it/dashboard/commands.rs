@@ -7,7 +7,7 @@ use crate::agent::{endless, quick};
 use crate::support::agent::command;
 use crate::support::{Agent, PATIENCE, Queue, RedisServer, cli, cli_at, until};
 use std::process::{Output, Stdio};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 /// A command that is typed beside this agent, as its user.
 async fn beside(server: &RedisServer, agent: &Agent, env: &[(&str, &str)], words: &[&str]) -> Output {
@@ -85,6 +85,44 @@ async fn a_drain_waits_until_nothing_runs_any_more() {
 }
 
 #[tokio::test]
+async fn a_drain_under_another_id_waits_for_the_agent_that_was_told() {
+    let (server, elsewhere) = (RedisServer::start().await, RedisServer::start().await);
+    let queue = Queue::of(&server);
+    let (agent, _) = agent(&server, "w", &[]).await;
+    let id = queue.submit(endless()).await;
+    queue.reaches(&id, "in_progress").await;
+    let env = [("WORKER_ID", "other")];
+    let mut drain = tokio::process::Command::from(command(&server.url, agent.folder.path(), &env));
+    let mut waiting = drain.arg("drain").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(waiting.stdout.take().unwrap()).lines();
+    let mut next = async || tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it tells").unwrap();
+    assert_eq!(
+        next().await.as_deref(),
+        Some("this worker may claim no more jobs and drains: one job still runs, to its end")
+    );
+    assert_eq!(next().await, Some(format!("w: {id} still runs")));
+    let home = [("HOME", agent.folder.path().to_str().unwrap()), env[0]];
+    let (code, words) = code_and_words(&cli_at(&elsewhere.url, &home, &["drain"]).await);
+    assert!(code == Some(1) && words.contains("this Redis knows no worker w"), "{words}");
+    assert_eq!(cli(&server, &["cancel", &id]).await.status.code(), Some(0));
+    assert_eq!(next().await.as_deref(), Some("drained: nothing runs any more"));
+    assert_eq!(tokio::time::timeout(PATIENCE, waiting.wait()).await.unwrap().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_order_for_the_configured_worker_is_none_for_another_agent_that_is_alone_here() {
+    let server = RedisServer::start().await;
+    let (agent, _) = agent(&server, "w", &[]).await;
+    let _meant = Agent::start(&server, "meant", &[]).await;
+    let env = [("HOME", agent.folder.path().to_str().unwrap()), ("WORKER_ID", "meant")];
+    let (code, words) = code_and_words(&cli_at(&server.url, &env, &["pause", "meant"]).await);
+    assert_eq!(code, Some(0), "{words}");
+    record_says(&server, "meant", "paused", "paused").await;
+    let kept: bool = server.run(&["EXISTS", "worker:w:control"]).await;
+    assert!(!kept, "nobody meant it");
+}
+
+#[tokio::test]
 async fn workers_elsewhere_are_told_by_redis() {
     let server = RedisServer::start().await;
     let queue = Queue::of(&server);
@@ -149,6 +187,34 @@ async fn a_dead_agents_traces_lead_to_redis_or_to_a_plain_word() {
     assert!(said_by(&server, "w").await.starts_with("gpu-worker pause on "));
     let (code, said) = code_and_words(&beside(&server, &agent, &[], &["dashboard"]).await);
     assert!(code == Some(1) && said.contains("no agent with a dashboard runs here"), "{said}");
+}
+
+#[tokio::test]
+async fn a_token_is_not_sent_to_whoever_sits_on_a_killed_agents_port() {
+    let server = RedisServer::start().await;
+    let token = ("WORKER_DASHBOARD_TOKEN", "0123456789abcdef0123");
+    let (mut agent, at) = agent(&server, "w", &[token]).await;
+    agent.signal("KILL");
+    agent.ended().await;
+    let thief = tokio::net::TcpListener::bind(at).await.unwrap();
+    let heard = tokio::spawn(async move {
+        let mut all = Vec::new();
+        loop {
+            let (mut guest, _) = thief.accept().await.unwrap();
+            let mut asked = vec![0; 4096];
+            let length = guest.read(&mut asked).await.unwrap_or_default();
+            all.extend_from_slice(&asked[..length]);
+            if asked.starts_with(b"the end") {
+                return String::from_utf8_lossy(&all).into_owned();
+            }
+        }
+    });
+    assert_eq!(code_and_words(&beside(&server, &agent, &[token], &["pause"]).await).0, Some(0));
+    assert!(said_by(&server, "w").await.starts_with("gpu-worker pause on "));
+    beside(&server, &agent, &[token], &["top", "--once"]).await;
+    tokio::net::TcpStream::connect(at).await.unwrap().write_all(b"the end").await.unwrap();
+    let heard = tokio::time::timeout(PATIENCE, heard).await.unwrap().unwrap();
+    assert!(!heard.to_lowercase().contains("authorization") && !heard.contains(token.1), "{heard}");
 }
 
 #[tokio::test]
