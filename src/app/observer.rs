@@ -113,15 +113,14 @@ impl Source for Observer {
             engines: self.engines().iter().map(|engine| engines::seen(engine)).collect(),
             gpus: inventory.gpus.iter().map(|gpu| self.gpu_seen(gpu)).collect(),
             redis: RedisSeen { is_up: redis.is_up, away: redis.away, round_trip: redis.round_trip },
-            loops: self
-                .parts
-                .loops
-                .all()
-                .into_iter()
-                .map(|p| LoopSeen { name: p.name, age: p.age, hangs: p.hangs })
-                .collect(),
+            loops: self.loops(),
             gauges: self.gauges(),
         }
+    }
+
+    fn loops(&self) -> Vec<LoopSeen> {
+        let seen = self.parts.loops.all().into_iter();
+        seen.map(|pulse| LoopSeen { name: pulse.name, age: pulse.age, hangs: pulse.hangs }).collect()
     }
 
     fn worker(&self) -> worker::Worker {

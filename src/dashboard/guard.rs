@@ -114,6 +114,11 @@ impl Guard {
             let why = "orders are given by POST";
             return Err(Refusal { allow: "POST", ..refusal(StatusCode::METHOD_NOT_ALLOWED, why) });
         }
+        // Other sites' pages see nothing of an answer, but could have it made over and over. They may lead a person here.
+        let said = |name: &str, word: &str| request.headers.get_all(name).iter().any(|value| value == word);
+        if said("sec-fetch-site", "cross-site") && !said("sec-fetch-mode", "navigate") {
+            return Err(refusal(StatusCode::FORBIDDEN, "other sites' pages may lead here, and read nothing"));
+        }
         // The link is the key.
         let is_launch = request.uri.path().starts_with(LAUNCHES);
         match self.access.shown(&request.headers) {

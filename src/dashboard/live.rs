@@ -11,8 +11,11 @@ use super::frame::Frame;
 use super::source::Source;
 use super::view::{jobs, loops, now_ms, series, stats};
 use crate::telemetry::{history, recent};
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use serde::Serialize;
 use serde_json::json;
+use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
@@ -56,6 +59,15 @@ struct State {
     lines: Numbered,
     ends: Numbered,
     points: Numbered,
+    whole: Option<Whole>,
+}
+
+/// All of it as one answer, for all who ask within one pace.
+struct Whole {
+    generation: u64,
+    made: Instant,
+    json: Bytes,
+    packed: Option<Bytes>,
 }
 
 struct Section {
@@ -135,13 +147,28 @@ impl Live {
         Seat { snapshot: Arc::new(Frame::new(state.generation, "snapshot", &json)), frames: self.frames.subscribe() }
     }
 
-    /// The picture now, and a tag that changes with it.
-    pub fn snapshot(&self) -> (String, Vec<u8>) {
+    /// A tag that changes with the picture, and the picture now, packed or not, for whoever does not know the tag.
+    pub fn snapshot(&self, packed: bool, is_known: impl FnOnce(&str) -> bool) -> (String, Option<Bytes>) {
         self.source.looked_at();
         let mut state = self.lock();
         self.refresh(&mut state);
-        let json = self.compose(&mut state);
-        (format!("W/\"{}-{}\"", self.boot, state.generation), json)
+        let generation = state.generation;
+        let tag = format!("W/\"{}-{generation}\"", self.boot);
+        if is_known(&tag) {
+            return (tag, None);
+        }
+        // However many ask: what leases are renewed by does it once a pace, unless something changed.
+        let is_fresh = |whole: &Whole| whole.generation == generation && whole.made.elapsed() < self.pace;
+        let mut whole = state.whole.take().filter(is_fresh).unwrap_or_else(|| Whole {
+            generation,
+            made: Instant::now(),
+            json: self.compose(&mut state).into(),
+            packed: None,
+        });
+        let bytes =
+            if packed { whole.packed.get_or_insert_with(|| pack(&whole.json)).clone() } else { whole.json.clone() };
+        state.whole = Some(whole);
+        (tag, Some(bytes))
     }
 
     /// Looks and sends while there are viewers, until told to stop.
@@ -217,7 +244,7 @@ impl Live {
             "gpus" => bytes_of(&source.gpus()),
             "queue" => bytes_of(&source.queue()),
             "connectors" => bytes_of(&source.connectors()),
-            "loops" => bytes_of(&loops::section(&source.observe().loops, |name| source.loop_at(name))),
+            "loops" => bytes_of(&loops::section(&source.loops(), |name| source.loop_at(name))),
             "stats" => bytes_of(&stats::section(&history::of_process().tally())),
             _ => bytes_of(&source.system()),
         }
@@ -248,5 +275,39 @@ impl Live {
         add("log", lines);
         json.push(b'}');
         json
+    }
+}
+
+fn pack(json: &[u8]) -> Bytes {
+    let mut packing = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing to memory does not fail.
+    packing.write_all(json).and_then(|()| packing.finish()).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::Observed;
+
+    struct Nobody;
+
+    impl Source for Nobody {
+        fn observe(&self) -> Observed {
+            Observed::default()
+        }
+    }
+
+    #[test]
+    fn many_who_ask_cost_one_picture_until_it_changes() {
+        let limits = Limits { pace: Duration::from_secs(3600), ..Limits::default() };
+        let live = Live::new(Arc::new(Nobody), limits, CancellationToken::new());
+        let ask = |packed| live.snapshot(packed, |_| false).1.unwrap();
+        let same = |one: &Bytes, other: &Bytes| one.as_ptr() == other.as_ptr();
+        let (plain, packed) = (ask(false), ask(true));
+        assert!(same(&plain, &ask(false)) && same(&packed, &ask(true)) && !same(&plain, &packed));
+        let (tag, _) = live.snapshot(true, |_| false);
+        assert_eq!(live.snapshot(true, |known| known == tag), (tag, None));
+        live.lock().generation += 1;
+        assert!(!same(&plain, &ask(false)) && !same(&packed, &ask(true)));
     }
 }

@@ -13,8 +13,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use flate2::{Compression, write::GzEncoder};
-use std::io::{Read, Write};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::io::Read;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use tokio::fs::File;
@@ -46,19 +46,15 @@ pub(super) fn routes() -> Router<Arc<Live>> {
 }
 
 async fn snapshot(State(live): Asked, headers: HeaderMap) -> Response {
-    let (tag, json) = live.snapshot();
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
-    let is_known = known.flat_map(|tags| tags.split(',')).any(|known| known.trim() == tag);
+    let is_known = |tag: &str| known.flat_map(|tags| tags.split(',')).any(|known| known.trim() == tag);
+    let packed = takes_gzip(&headers);
+    let (tag, bytes) = live.snapshot(packed, is_known);
     let about = [(header::CONTENT_TYPE, "application/json"), (header::VARY, "accept-encoding")];
-    let mut response = match (is_known, takes_gzip(&headers)) {
-        (true, _) => StatusCode::NOT_MODIFIED.into_response(),
-        (false, false) => (about, json).into_response(),
-        (false, true) => {
-            let mut packing = GzEncoder::new(Vec::new(), Compression::fast());
-            // Writing to memory does not fail.
-            let packed = packing.write_all(&json).and_then(|()| packing.finish()).unwrap_or_default();
-            (about, [(header::CONTENT_ENCODING, "gzip")], packed).into_response()
-        }
+    let mut response = match bytes {
+        None => StatusCode::NOT_MODIFIED.into_response(),
+        Some(bytes) if packed => (about, [(header::CONTENT_ENCODING, "gzip")], bytes).into_response(),
+        Some(bytes) => (about, bytes).into_response(),
     };
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -155,7 +151,9 @@ fn open(root: &FilePath, file: &FilePath) -> Option<(std::fs::File, &'static str
     if !real.starts_with(std::fs::canonicalize(root).ok()?) {
         return None;
     }
-    let mut file = std::fs::File::open(real).ok()?;
+    // No link that was put in between is followed, and no pipe in its place is waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = std::fs::File::from(openat(CWD, &real, flags, Mode::empty()).ok()?);
     let about = file.metadata().ok()?;
     if !about.is_file() || about.len() == 0 || about.len() > PICTURE_MAX {
         return None;
@@ -198,6 +196,9 @@ mod tests {
         std::os::unix::fs::symlink(&secret, root.path().join("link.png")).unwrap();
         assert!(open(root.path(), &root.path().join("link.png")).is_none());
         assert!(open(root.path(), root.path()).is_none());
+        let pipe = root.path().join("pipe.png");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(open(root.path(), &pipe).is_none(), "and it is not waited for whoever writes into it");
         let large = put(root.path(), "large.png", PNG);
         std::fs::File::options().write(true).open(&large).unwrap().set_len(PICTURE_MAX + 1).unwrap();
         assert!(open(root.path(), &large).is_none());

@@ -101,8 +101,8 @@ async fn numbers(State(live): Asked) -> Response {
 
 /// The process lives: its loops come round. Redis and engines may be away: starting anew would not bring them back.
 async fn alive(State(live): Asked) -> Response {
-    let observed = live.source().observe();
-    let hanging = observed.hanging();
+    let loops = live.source().loops();
+    let hanging: Vec<&str> = loops.iter().filter(|seen| seen.hangs).map(|seen| seen.name.as_str()).collect();
     let status = if hanging.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"alive": hanging.is_empty(), "hanging_loops": hanging}))).into_response()
 }

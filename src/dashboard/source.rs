@@ -8,7 +8,7 @@ use super::view::series::Ring;
 use super::view::slots::{Picture, Slot};
 use super::view::system::System;
 use super::view::worker::Worker;
-use crate::telemetry::metrics::Observed;
+use crate::telemetry::metrics::{LoopSeen, Observed};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -16,6 +16,11 @@ use std::path::PathBuf;
 pub trait Source: Send + Sync + 'static {
     /// How it is now.
     fn observe(&self) -> Observed;
+
+    /// Its loops alone, which is little work.
+    fn loops(&self) -> Vec<LoopSeen> {
+        self.observe().loops
+    }
 
     /// The agent as a whole.
     fn worker(&self) -> Worker {

@@ -118,11 +118,25 @@ describe("controls", () => {
         });
     });
 
+    it("fetches the cookie of an agent that was started anew, and gives the order again", async () => {
+        const prepare = (mock) => { mock.answers["/api/control/pause"] = [401, { error: "the token is missing" }]; };
+        await visit({ mock: { state: "idle", still: true }, prepare, expected: [/401/] }, async ({ mock, page }) => {
+            await page.route(({ pathname }) => pathname === "/", (route) => {
+                mock.answers["/api/control/pause"] = [200, { ok: true, message: "Paused." }];
+                return route.continue();
+            });
+            await page.getByRole("button", { name: "Pause" }).click();
+            await page.locator(".told.good", { hasText: "Paused." }).waitFor();
+            assert.equal(await page.locator("#unlock[open]").count(), 0);
+            assert.equal(mock.posts.length, 2);
+        });
+    });
+
     it("shows how to get the launch link when the agent wants it", async () => {
         const prepare = (mock) => { mock.answers["/api/control/pause"] = [401, { error: "the token is missing" }]; };
         await visit({ mock: { state: "idle", still: true }, prepare, expected: [/401/] }, async ({ page }) => {
             await page.getByRole("button", { name: "Pause" }).click();
-            assert.match(await text(page, "#unlock[open]"), /gpu-worker dashboard/);
+            await page.locator("#unlock[open]", { hasText: "gpu-worker dashboard" }).waitFor();
         });
         await visit({ mock: { state: "idle", still: true }, prepare: (mock) => { mock.locked = true; }, wait: false, expected: [/401/, /EventSource/] }, async ({ mock, page }) => {
             await page.locator("#unlock[open]").waitFor();

@@ -56,6 +56,15 @@ describe("what stands there", () => {
         });
     });
 
+    it("leads to the machine's other dashboards where this one is reached", async () => {
+        await visit({ mock: { state: "four-gpus", still: true }, expected: [/^elsewhere: http:\/\/localhost:/] }, async ({ mock, page }) => {
+            await page.goto(mock.url.replace("127.0.0.1", "localhost"));
+            const link = page.locator("#siblings a").first();
+            await link.waitFor();
+            assert.equal(await link.getAttribute("href"), "http://localhost:1512/");
+        });
+    });
+
     it("says what could run here and why not the rest", async () => {
         await visit({ mock: { state: "busy", still: true } }, async ({ page }) => {
             const rows = page.locator(".queue tbody tr");

@@ -49,11 +49,20 @@ fn job(slot: &Slot) -> Option<Job> {
         },
         eta_ms: guess.map(|guess| whole_seconds(guess.left)),
         eta_from_runs: guess.map(|guess| guess.runs),
-        preview: picture.map(|shown| format!("/api/preview/{}?v={}", slot.worker, shown.version)),
+        preview: picture.map(|shown| format!("/api/preview/{}?v={}", in_path(&slot.worker), shown.version)),
         cancelling: hold.is_some_and(|hold| hold.why().is_some()),
         customer: at_work.customer,
         id: at_work.job,
     })
+}
+
+/// An id may hold what ends a path or leads elsewhere.
+fn in_path(id: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    id.bytes().map(one).collect()
 }
 
 /// A guess is no better than that, and is sent when it changes.
@@ -71,5 +80,16 @@ pub(super) fn at(slot: &Slot) -> String {
         (None, "fenced") => "waits for its GPU to be well".to_owned(),
         (None, "waiting_for_engine") => "waits for an engine".to_owned(),
         (None, _) => "waits for work".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_any_letters_is_one_step_of_a_path() {
+        assert_eq!(in_path("box-1_gpu0"), "box-1_gpu0");
+        assert_eq!(in_path("a/b#c?d%2f.\u{e9}"), "a%2Fb%23c%3Fd%252f%2E%C3%A9");
     }
 }

@@ -23,7 +23,13 @@ export async function control(action) {
     pending.add(url);
     touch("pending");
     try {
-        const answer = await fetch(url, { method: "POST", signal: AbortSignal.timeout(20_000) });
+        const send = () => fetch(url, { method: "POST", signal: AbortSignal.timeout(20_000) });
+        let answer = await send();
+        if (answer.status === 401) {
+            // An agent that was started anew has made another token: its page comes with the cookie for it.
+            await fetch("/", { cache: "reload", signal: AbortSignal.timeout(20_000) });
+            answer = await send();
+        }
         const said = await answer.json().catch(() => ({}));
         if (answer.ok) tell(said.message ?? "Done.", "good");
         else if (answer.status === 401) unlock();

@@ -43,7 +43,7 @@ function drawHead() {
         redis && fact("Redis", redis.connected ? `${known(redis.round_trip_ms) ? `${number(redis.round_trip_ms, 1)} ms` : "connected"}` : ["away for ", time(redis.since, "span")], redis.address && h("span", { class: "mono faint" }, ` ${redis.address}`)),
         fact("Version", data.version));
     render(place("who"), worker.machine_id, worker.ids?.length > 1 && h("span", { class: "faint" }, ` · ${plural(worker.ids.length, "worker")}`));
-    render(place("siblings"), worker.siblings?.length > 0 && h("nav", { "aria-label": "Other workers on this machine" }, "Also here: ", worker.siblings.map((one) => h("a", { href: one.url, key: one.url }, one.worker))));
+    render(place("siblings"), worker.siblings?.length > 0 && h("nav", { "aria-label": "Other workers on this machine" }, "Also here: ", worker.siblings.map((one) => h("a", { href: reachable(one.url), key: one.url }, one.worker))));
     const running = (data.slots ?? []).filter((slot) => slot.job);
     const mark = unheard ? "⚠ " : tone === "bad" ? "✕ " : running.length === 1 ? `${Math.round(running[0].job.progress ?? 0)} % ` : running.length ? `${running.length} running ` : "";
     document.title = `${mark}${mark && "· "}${worker.machine_id ?? "gpu-worker"} · gpu-worker`;
@@ -60,6 +60,14 @@ function drawHead() {
 function plain(sentence = "") {
     const rest = sentence.replace(/^(Starting|Paused|Told to stop): |^Redis cannot be reached; |^Ready and idle(?=[,.])/, (found) => (found.startsWith("Ready") ? "Ready" : ""));
     return rest.charAt(0).toUpperCase() + rest.slice(1);
+}
+
+/** Loopback is the box's own: from elsewhere its dashboards are reached where this one is. */
+function reachable(url) {
+    if (!URL.canParse(url)) return url;
+    const to = new URL(url);
+    if (["127.0.0.1", "localhost", "[::1]"].includes(to.hostname)) to.hostname = location.hostname;
+    return to.href;
 }
 
 const fact = (title, ...value) => h("div", { key: title }, h("dt", null, title), h("dd", null, value));
