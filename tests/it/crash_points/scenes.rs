@@ -51,7 +51,7 @@ impl Scene {
     pub fn env(self) -> Vec<(&'static str, &'static str)> {
         match self {
             // Tokens alone wake it.
-            Scene::Completes => vec![LONG, ("POLL_INTERVAL_MS", "20000")],
+            Scene::Completes | Scene::ForeignAvoiding => vec![LONG, ("POLL_INTERVAL_MS", "20000")],
             Scene::Drained => vec![LONG, ("DRAIN_SECONDS", "0.1")],
             Scene::FailsTwice => vec![LONG, ("RETRY_BACKOFF_MS", "1500")],
             Scene::OutOfMemory => vec![LONG, ("RETRY_BACKOFF_MS", "60000")],
