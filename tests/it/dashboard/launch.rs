@@ -28,7 +28,8 @@ async fn a_launch_link_gives_one_browser_the_cookie_and_is_used_up() {
     assert_eq!(locked.status, 401);
     assert!(locked.body.contains("gpu-worker dashboard") && !locked.headers.contains_key("set-cookie"));
     assert!(!locked.headers.contains_key("refresh"), "or it would go round");
-    let led_here = asks(see("/", "Accept: text/html\r\nSec-Fetch-Site: cross-site\r\n")).await;
+    let led_here =
+        asks(see("/", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: cross-site\r\n")).await;
     assert_eq!((led_here.status, led_here.headers["refresh"].as_str()), (401, "0;url=/"), "with its cookie, this time");
 
     let link = new_link().await;
@@ -38,7 +39,9 @@ async fn a_launch_link_gives_one_browser_the_cookie_and_is_used_up() {
         assert_eq!(answer.status, 204);
         assert!(!answer.headers.contains_key("set-cookie"));
     }
-    let opened = asks(see(&link, "Sec-Fetch-Dest: document\r\nSec-Fetch-Site: cross-site\r\n")).await;
+    let opened =
+        asks(see(&link, "Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: cross-site\r\n"))
+            .await;
     assert_eq!((opened.status, opened.headers["refresh"].as_str()), (200, "0;url=/"));
     let cookie = &opened.headers["set-cookie"];
     for part in ["; HttpOnly", "; SameSite=Strict", "; Path=/", &format!("gpu_worker_{}=", at.port())] {
