@@ -62,13 +62,10 @@ async fn agent(stage: &Stage) -> (Agent, SocketAddr) {
 async fn measure(viewers: usize) -> Cost {
     let stage = Stage::set().await;
     let (agent, address) = agent(&stage).await;
-    let job = json!({"service_required": "simulation", "payload": {"steps": 600_000, "step_ms": 1, "outputs": 0}});
+    let job = json!({"service_required": "simulation", "payload": {"steps": 100_000, "step_ms": 1, "outputs": 0}});
     let id = stage.submit(job).await;
-    until("the job is at work", || async {
-        let worker: Option<String> = stage.ask(redis::cmd("HGET").arg(format!("job:{id}")).arg("worker_id")).await;
-        worker.filter(|worker| !worker.is_empty())
-    })
-    .await;
+    let state_of_job = async || stage.ask::<String>(redis::cmd("HGET").arg(format!("job:{id}")).arg("status")).await;
+    until("the job is at work", || async { (state_of_job().await == "in_progress").then_some(()) }).await;
     let received = Arc::new(AtomicU64::new(0));
     let mut open = Vec::new();
     for _ in 0..viewers {
@@ -88,6 +85,7 @@ async fn measure(viewers: usize) -> Cost {
     settle(WATCHED).await;
     let seconds = began.elapsed().as_secs_f64();
     let share = 100.0 * (cpu(pid) - before) / seconds;
+    assert_eq!(state_of_job().await, "in_progress", "the job has ended too soon");
     let gone = open.iter().filter(|viewer| viewer.is_finished()).count();
     assert_eq!(gone, 0, "viewers were dropped");
     let sent = (received.load(Ordering::Relaxed) - sent) as f64 / seconds;
