@@ -1,9 +1,12 @@
 //! An S3 server of somebody else's making, on a folder: what it accepts, others do too.
 //! In: credentials that it knows. Out: its address, what lies in its buckets, what uploads have left behind.
 
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
+use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -84,7 +87,8 @@ impl S3Server {
             let mut lines = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (io, service) = (hyper_util::rt::TokioIo::new(stream), service.clone());
-                lines.spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+                let answer = service_fn(move |request| whole(service.clone(), request));
+                lines.spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, answer));
             }
         });
         Self { address, folder, asked, refusals, _door: AbortOnDropHandle::new(door) }
@@ -133,6 +137,14 @@ impl S3Server {
         let names = std::fs::read_dir(self.folder.path()).expect("the folder").flatten();
         names.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
     }
+}
+
+/// Reads a request to its end before it is answered: an answer that comes before the end closes the line below whoever is
+/// still sending, and whether he sees the answer or a broken line would be luck.
+async fn whole(service: S3Service, request: Request<Incoming>) -> Result<Response<s3s::Body>, s3s::HttpError> {
+    let (head, body) = request.into_parts();
+    let body = s3s::Body::from(body).store_all_limited(usize::MAX).await.map_err(s3s::HttpError::new)?;
+    service.call(Request::from_parts(head, s3s::Body::from(body))).await
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
