@@ -197,9 +197,14 @@ impl Link {
         open
     }
 
-    /// Redis has answered.
+    /// Redis has answered on this connection.
     fn note_back(&self, open: &Open) {
-        let since = self.state().lost_since.take();
+        let since = {
+            let mut state = self.state();
+            // A late answer of an earlier connection says nothing about this moment, no more than a late error does.
+            let is_current = state.open.as_ref().is_some_and(|current| current.generation == open.generation);
+            if is_current { state.lost_since.take() } else { None }
+        };
         if let Some(since) = since {
             tell(Notice::RedisBack { after: since.elapsed(), at: &open.place });
         }

@@ -71,7 +71,8 @@ async fn a_server_that_dies_in_mid_run_ends_the_run() {
 async fn a_frozen_server_that_thaws_costs_no_job() {
     let server = StandIn::start(Options::default()).await.unwrap();
     server.step_by_hand(true);
-    let short = Duration::from_millis(50);
+    // For the silence; short enough to wait for, long enough for good answers on a loaded machine.
+    let short = Duration::from_millis(500);
     let comfy = connector_with(&server.url(), Timing { request: short, ping: short, probe: short * 5, ..timing() });
     let bench = Bench::new();
     let job = graph_job(steps_graph(3, 2, 0.0));
@@ -223,7 +224,7 @@ async fn a_server_that_is_silent_from_the_start_is_not_given_the_job() {
 async fn what_cannot_be_seen_is_said_to_be_unseen() {
     let server = StandIn::start(Options::default()).await.unwrap();
     server.quirks(|quirks| quirks.hanging_routes.extend(["GET /ws".to_owned()]));
-    let comfy = connector_with(&server.url(), Timing { connect: Duration::from_millis(100), ..timing() });
+    let comfy = connector_with(&server.url(), Timing { connect: Duration::from_secs(1), ..timing() });
     let bench = Bench::new();
     soon(comfy.run(&graph_job(steps_graph(15, 1, 0.0)), &bench.ctx)).await.unwrap();
     let stages: Vec<_> = bench.progress.reports().into_iter().map(|report| report.stage).collect();

@@ -35,7 +35,7 @@ pub enum Scene {
     ReturnsWithJournal,
     /// A program of the reference adds a job without a word.
     Foreign,
-    /// The same, with a job that keeps off this worker for a moment.
+    /// The same, with a job that keeps off this worker until it has been at the point.
     ForeignAvoiding,
     /// A program of the reference adds a job that cannot be understood.
     ForeignNonsense,
@@ -150,7 +150,8 @@ impl Scene {
                     ["service_required", "comfyui", "status", "pending", "created_at", "2026-01-02T03:04:05.678Z"];
                 let own = ["id", "by-hand", "requirements", requirements, "payload", &payload];
                 let (now, _): (u64, u64) = stage.ask(&["TIME"]).await;
-                let avoid = format!("{WORKER} {}", (now + 3) * 1000);
+                // Until the point has been reached, however long that takes.
+                let avoid = format!("{WORKER} {}", (now + 600) * 1000);
                 let avoid = if self == Scene::ForeignAvoiding { vec!["avoid", &avoid] } else { Vec::new() };
                 let _: u64 = stage.ask(&[&["HSET", "job:by-hand"], &fields[..], &own[..], &avoid].concat()).await;
                 let _: u64 = stage.ask(&["ZADD", "jobs:pending", "49999998232676755", "by-hand"]).await;
@@ -178,6 +179,10 @@ impl Scene {
                 stage.engine.allow_steps(100_000);
             }
             Scene::Journals => stage.redis_is_back().await,
+            Scene::ForeignAvoiding => {
+                let gone: u64 = stage.ask(&["HDEL", "job:by-hand", "avoid"]).await;
+                assert_eq!(gone, 1);
+            }
             Scene::OutOfMemory => assert_eq!(cancel(stage, id).await, Cancelled::Now),
             _ => {}
         }

@@ -58,8 +58,9 @@ async fn a_run_whose_connection_breaks_is_stopped_before_the_next() {
 async fn a_frozen_server_that_thaws_costs_no_job() {
     let server = stand_in().await;
     server.step_by_hand(true);
-    let short = Duration::from_millis(50);
-    let a1111 = connector_with(&server.url(), Timing { request: short, probe: short * 4, ..timing() });
+    // For the silence; short enough to wait for, long enough for good answers on a loaded machine.
+    let short = Duration::from_millis(500);
+    let a1111 = connector_with(&server.url(), Timing { request: short, probe: short * 3, ..timing() });
     let bench = Bench::new();
     let job = fox_job(json!({}));
     let meddle = async {
@@ -77,8 +78,9 @@ async fn a_frozen_server_that_thaws_costs_no_job() {
 async fn a_server_that_stays_frozen_is_given_up() {
     let server = stand_in().await;
     server.step_by_hand(true);
-    let short = Duration::from_millis(50);
-    let a1111 = connector_with(&server.url(), Timing { request: short, unreachable: short * 4, ..timing() });
+    // For the silence; short enough to wait for, long enough for good answers on a loaded machine.
+    let short = Duration::from_millis(500);
+    let a1111 = connector_with(&server.url(), Timing { request: short, unreachable: short * 3, ..timing() });
     let bench = Bench::new();
     let job = fox_job(json!({}));
     let meddle = async {
