@@ -161,3 +161,26 @@ async fn all(con: &mut MultiplexedConnection, commands: &[&[&str]]) {
             .unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
 }
+
+#[tokio::test]
+async fn an_answer_from_before_the_loss_does_not_say_that_redis_is_back() {
+    let server = RedisServer::start().await;
+    let link = server.link();
+    let (asked, answered) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+    let slow = link.call(async |_| {
+        asked.notify_one();
+        answered.notified().await;
+        Ok(())
+    });
+    let quick = async {
+        asked.notified().await;
+        let lost = link.call(async |_| Err::<(), _>(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into())).await;
+        assert!(lost.is_err());
+        answered.notify_one();
+    };
+    let (late, ()) = tokio::join!(slow, quick);
+    late.unwrap();
+    assert!(!link.standing().is_up && link.standing().away.is_some(), "{:?}", link.standing());
+    link.call(async |con| gpu_worker::queue::link::ping(con).await).await.unwrap();
+    assert!(link.standing().is_up && link.standing().away.is_none(), "{:?}", link.standing());
+}
