@@ -198,6 +198,33 @@ async fn a_job_that_a_restarted_agent_takes_up_has_its_place() {
 }
 
 #[tokio::test]
+async fn workers_that_want_the_same_places_come_to_rest_when_there_is_nothing_to_do() {
+    let scene = Scene::start(1).await;
+    scene.engines.write("second.py", &PATIENT.replace("[\"patient\"]", "[\"second\"]"), 0o755);
+    let agent = scene.agent("first", "").await;
+    scene.let_go("all");
+    let mut ids = Vec::new();
+    for service in ["patient", "second", "patient", "second", "patient", "second"] {
+        let job = json!({ "service_required": service, "payload": { "name": "a" } });
+        ids.push(scene.queue.submit(job).await);
+    }
+    scene.all_end(&ids).await;
+    let last = std::cell::Cell::new(0);
+    until(&format!("all three wait, and go on waiting; log:\n{}", agent.log()), || async {
+        let info: String = scene.server.run(&["INFO", "everything"]).await;
+        let number = |name: &str| {
+            let rest = info.split(name).nth(1).unwrap_or("0");
+            rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u64>().unwrap_or(0)
+        };
+        let waits = number("cmdstat_blpop:calls=");
+        (number("blocked_clients:") == 3 && last.replace(waits) == waits).then_some(())
+    })
+    .await;
+    let job = json!({ "service_required": "second", "payload": { "name": "a" } });
+    scene.all_end(&[scene.queue.submit(job).await]).await;
+}
+
+#[tokio::test]
 async fn a_burst_goes_through_one_place_while_others_work_elsewhere() {
     let scene = Scene::start(1).await;
     let agent = scene.agent("first", "simulation").await;
