@@ -3,9 +3,9 @@
 //!
 //! ```text
 //!   take ──▶ a seat in each engine that has one ──claimed──▶ one seat, in the job's engine, kept up to the next claim
-//!                            │ nothing there                     (the first to use it is the slot that has it)
-//!                            ▼
-//!         given back; waits for work, and in line for a seat in each engine that it could not ask for
+//!    ▲                       │ nothing there
+//!    │                       ▼
+//!    └──────── given back; waits for work, and in line for a seat in each engine that it could not ask for
 //! ```
 //!
 //! A seat that becomes free goes to one slot, the first in line; if that one finds nothing for it, to the next. So a free
@@ -110,7 +110,7 @@ impl Seats {
         self.covered.extend(self.held.drain(..).map(|seat| seat.engine));
     }
 
-    /// What could not be asked for yet, and need not be waited for: it has no place here.
+    /// The engines that could not be asked for yet, and what is not to be waited for because of that.
     pub fn missed(&self) -> (Vec<Arc<Engine>>, LeftOut) {
         let is_reached = |engine: &Arc<Engine>| self.is_open(engine) || is_among(&self.covered, engine);
         let missed = self.able.iter().filter(|engine| !is_reached(engine)).cloned().collect();
@@ -182,3 +182,7 @@ pub async fn freed(engines: &[Arc<Engine>]) -> Seat {
         false => select_all(lines).await.0,
     }
 }
+
+#[cfg(test)]
+#[path = "seats_tests.rs"]
+mod tests;
