@@ -4,8 +4,9 @@
 //! Nobody polls here: whatever begins has been told to.
 
 use super::Engines;
+use crate::dashboard;
 use crate::support::{Agent, Queue, RedisServer, cli, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Works on each job until the file of its name is there; `all` lets everything go.
 const PATIENT: &str = r#"#!/usr/bin/env python3
@@ -35,6 +36,7 @@ impl Scene {
         let (server, engines) = (RedisServer::start().await, Engines::new());
         let queue = Queue::of(&server);
         let engine = PATIENT.replace("concurrency=1", &format!("concurrency={concurrency}"));
+        std::fs::remove_file(engines.path("hello.py")).unwrap();
         engines.write("patient.py", &engine, 0o755);
         Self { server, queue, engines }
     }
@@ -43,7 +45,9 @@ impl Scene {
     async fn agent(&self, name: &str, services: &str) -> Agent {
         let dir = self.engines.folder.path().to_str().unwrap();
         let slots = [("CONNECTORS_DIR", dir), ("GPU_COUNT", "0"), ("CONCURRENT_JOBS", "3"), NO_POLLING];
-        let agent = Agent::spawn(&self.server, name, &[&slots[..], &[("SERVICES", services)]].concat());
+        let page = [("WORKER_DASHBOARD_ENABLED", "true"), ("WORKER_DASHBOARD_PORT", "0")];
+        let env = [&slots[..], &page, &[("SERVICES", services)]].concat();
+        let agent = Agent::spawn(&self.server, name, &env);
         for at in 0..3 {
             let worker = format!("{name}-{at}");
             agent.registered(&self.server, &worker).await;
@@ -120,6 +124,17 @@ async fn a_job_that_an_engine_has_no_place_for_is_left_to_others() {
     let ids = [scene.submit("a").await, scene.submit("b").await, scene.submit("c").await];
     let workers = scene.at_work(&ids, 1).await;
     assert!(workers[0].starts_with("first-"), "{workers:?}\n{}", first.log());
+    let at = dashboard::address(&first).await;
+    let snapshot = async || serde_json::from_str::<Value>(&dashboard::get(at, "/api/snapshot").await.body).ok();
+    until("the page says why the others are idle", || async {
+        let snapshot = snapshot().await?;
+        let mut states: Vec<_> = snapshot["slots"].as_array()?.iter().map(|slot| slot["state"].clone()).collect();
+        states.sort_by_key(Value::to_string);
+        let loops = snapshot["loops"].as_array()?.iter();
+        let full = loops.filter(|beat| beat["doing"] == "waits for a place in patient");
+        (states == ["engine_full", "engine_full", "running"] && full.count() == 2).then_some(())
+    })
+    .await;
     // Another machine has room for one of the others.
     let other = scene.agent("other", "").await;
     let mut workers = scene.at_work(&ids, 2).await;
