@@ -76,6 +76,7 @@ pub async fn run(config: &Config, built: Built, outputs: Outputs, link: Link, sh
         outputs,
         board: Board::default(),
         previews: Previews::default(),
+        looking: tokio::sync::watch::Sender::new(0),
         shutdown,
         machine: config.identity.machine_id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -34,6 +34,13 @@ pub trait Connector: Send + Sync {
         1
     }
 
+    /// How many jobs it takes before the next one has to wait inside the connector, where nobody else can take it: no more
+    /// are claimed for it. Said of a healthy engine, it stays. `None`: the engine has a queue of its own, and what waits
+    /// there is of use.
+    fn seats(&self) -> Option<usize> {
+        None
+    }
+
     /// The model files that this job loads, the heaviest first. A worker leaves out what has turned out to be damaged.
     fn models(&self, _job: &Job) -> Vec<String> {
         Vec::new()

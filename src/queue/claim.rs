@@ -1,6 +1,10 @@
 //! Claiming for one worker: keeps its picture of the classes up to date and asks for the best job that fits.
 //! In: a judge that tells whether a class fits. Out: held jobs.
 
+mod picture;
+
+pub use picture::{Judgement, LeftOut};
+
 use super::control::Control;
 use super::index::{index_front, reclassify};
 use super::link::Link;
@@ -8,20 +12,10 @@ use crate::protocol::Space;
 use crate::protocol::claim::{ClaimReply, ClaimRequest, ClaimedJob};
 use crate::protocol::ids::new_token;
 use failpoints::{Point, reach};
+use picture::Picture;
 use redis::RedisResult;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-/// What a worker makes of a class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
-    /// It can run these jobs.
-    Fits,
-    /// It cannot.
-    Misfit,
-    /// The class was made without a job field that this worker must know: its jobs are to be indexed again.
-    Incomplete,
-}
 
 /// A class that was born.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -61,12 +55,7 @@ pub enum Asked {
 pub struct Claimer {
     worker: String,
     lease: Duration,
-    version: String,
-    verdicts: BTreeMap<String, bool>,
-    fitting: BTreeSet<String>,
-    packed: String,
-    /// Classes made without a job field that this worker must know. Jobs that come back still land in them.
-    incomplete: BTreeSet<String>,
+    picture: Picture,
     /// A job at the front of the queue that cannot be indexed: it must not stop those behind it.
     stuck: Option<String>,
     /// A claim whose answer was lost: asked again with the same token, it answers the same job.
@@ -76,55 +65,45 @@ pub struct Claimer {
 impl Claimer {
     /// Claims for this worker, each held for `lease` unless renewed.
     pub fn new(worker: &str, lease: Duration) -> Self {
-        Self {
-            worker: worker.to_owned(),
-            lease,
-            version: String::new(),
-            verdicts: BTreeMap::new(),
-            fitting: BTreeSet::new(),
-            packed: String::new(),
-            incomplete: BTreeSet::new(),
-            stuck: None,
-            unanswered: None,
-        }
+        Self { worker: worker.to_owned(), lease, picture: Picture::default(), stuck: None, unanswered: None }
     }
 
     /// Forgets every judgement: what the worker can do has changed.
     pub fn forget(&mut self) {
-        self.version.clear();
-        self.verdicts.clear();
-        self.fitting.clear();
-        self.packed.clear();
-        self.incomplete.clear();
+        self.picture.forget();
     }
 
-    /// The classes that fit, as far as is known.
-    pub fn fitting(&self) -> &BTreeSet<String> {
-        &self.fitting
+    /// The classes to claim from and to wait for, as far as is known: those that fit and are not left out.
+    pub fn open(&self) -> &BTreeSet<String> {
+        self.picture.open()
+    }
+
+    /// From now on claims from no class of these services, until told otherwise.
+    pub fn leave_out(&mut self, left_out: LeftOut) {
+        self.picture.leave_out(left_out);
+    }
+
+    /// Whether anything that fits may be left out.
+    pub fn leaves_out(&self) -> bool {
+        self.picture.leaves_out()
+    }
+
+    /// Whether this class fits, and is left out.
+    pub fn leaves_out_class(&self, class: &str) -> bool {
+        self.service_of(class).is_some() && !self.open().contains(class)
+    }
+
+    /// The service of a class that fits, if it names one; `None`: the class is not known to fit.
+    pub fn service_of(&self, class: &str) -> Option<Option<&str>> {
+        self.picture.service_of(class)
     }
 
     /// Hears of a birth. Who knew all classes before it knows all of them with it.
     pub fn learn_birth(&mut self, birth: &Birth, judgement: Judgement) {
-        self.learn(&birth.class, judgement);
-        if self.version == birth.previous && judgement != Judgement::Incomplete {
-            self.version.clone_from(&birth.version);
+        if self.picture.version == birth.previous && judgement != Judgement::Incomplete {
+            self.picture.version.clone_from(&birth.version);
         }
-    }
-
-    /// Hears of a new class. True if it fits and was not known to.
-    pub fn learn(&mut self, class: &str, judgement: Judgement) -> bool {
-        let fits = judgement == Judgement::Fits;
-        let news = self.verdicts.insert(class.to_owned(), fits) != Some(fits);
-        if !news {
-            return false;
-        }
-        if fits {
-            self.fitting.insert(class.to_owned());
-        } else {
-            self.fitting.remove(class);
-        }
-        self.packed = self.fitting.iter().map(String::as_str).collect();
-        fits
+        self.picture.learn(&birth.class, judgement);
     }
 
     /// Asks for the best job that fits, as this instance of the worker. What is wanted of the worker is heard on the way.
@@ -143,9 +122,9 @@ impl Claimer {
                 token: &token,
                 worker: &self.worker,
                 lease_ms: self.lease.as_millis() as u64,
-                version: &self.version,
+                version: &self.picture.version,
                 force,
-                fitting: &self.packed,
+                fitting: self.picture.packed(),
                 instance,
             };
             let history = link.history();
@@ -212,29 +191,26 @@ impl Claimer {
         judge: &(dyn Fn(&str) -> Judgement + Sync),
     ) -> RedisResult<()> {
         let present: BTreeSet<&str> = definitions.iter().map(|(class, _)| class.as_str()).collect();
-        self.verdicts.retain(|class, _| present.contains(class.as_str()));
-        self.fitting.retain(|class| present.contains(class.as_str()));
-        self.incomplete.retain(|class| present.contains(class.as_str()));
-        self.packed = self.fitting.iter().map(String::as_str).collect();
+        self.picture.retain(&present);
         for (class, definition) in &definitions {
-            if self.verdicts.contains_key(class) {
+            if self.picture.knows(class) {
                 continue;
             }
             let judgement = judge(definition);
             if judgement == Judgement::Incomplete {
-                self.incomplete.insert(class.clone());
+                self.picture.incomplete.insert(class.clone());
             }
-            self.learn(class, judgement);
+            self.picture.learn(class, judgement);
         }
         self.complete(link, space).await?;
-        self.version = version;
+        self.picture.version = version;
         Ok(())
     }
 
     /// Has the jobs of incomplete classes indexed anew; true if there were any.
     async fn complete(&self, link: &Link, space: &Space) -> RedisResult<bool> {
         let mut any = false;
-        for class in &self.incomplete {
+        for class in &self.picture.incomplete {
             loop {
                 let settled = reclassify(link, space, class).await?.settled;
                 any |= settled > 0;

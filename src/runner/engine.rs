@@ -8,6 +8,7 @@
 //! ```
 
 mod probing;
+pub(super) mod seats;
 
 use super::breaker::{Breakers, Part, Shown};
 use super::fence::Fence;
@@ -18,7 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// Runs that were told to stop and are looked after; an engine with more of them is long out of the offer.
 const LEFTOVERS_MAX: usize = 16;
@@ -43,6 +44,8 @@ pub struct Engine {
     fence: OnceLock<Arc<Fence>>,
     /// Runs at work in it.
     runs: watch::Sender<usize>,
+    /// Places that no job has, and no claim on its way.
+    seats: OnceLock<Arc<Semaphore>>,
     /// Another one takes its place, or nobody does: what is at work ends, and nothing more begins.
     retired: AtomicBool,
 }
@@ -75,6 +78,7 @@ impl Engine {
             news: Notify::new(),
             fence: OnceLock::new(),
             runs: watch::Sender::new(0),
+            seats: OnceLock::new(),
             retired: AtomicBool::new(false),
         }
     }

@@ -1,6 +1,9 @@
-//! An idle slot: blocked on the tokens of its classes, learning of classes that are born meanwhile.
-//! In: tokens, births. Out: a reason to claim.
+//! An idle slot: blocked on the tokens of its classes, in line for places in engines that are full, learning of classes that
+//! are born meanwhile. In: tokens, places, births. Out: a reason to claim.
 
+use super::avoided::Avoided;
+use super::engine::Engine;
+use super::engine::seats::{Seats, freed};
 use super::shared::Shared;
 use super::slot::{PAUSE, Slot};
 use crate::capabilities::{Capabilities, Fit, fit};
@@ -8,20 +11,51 @@ use crate::protocol::class::Class;
 use crate::queue::claim::{Birth, Claimer, Judgement};
 use crate::queue::link::unless;
 use crate::queue::wake::{self, Waiter, Woken};
+use crate::service::loops::Beat;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Longest wait in one go.
+const WAIT_LONGEST: Duration = Duration::from_secs(20);
 
 /// Births kept for a slot that does not claim (paused); it reads the classes anew when it goes on.
 const BIRTHS_MAX: usize = 1000;
 
+/// What a slot looks for work with.
+pub(super) struct Desk {
+    pub claimer: Claimer,
+    pub avoided: Avoided,
+    pub seats: Seats,
+    pub offers: watch::Receiver<Arc<Capabilities>>,
+    waiter: Waiter,
+}
+
+impl Desk {
+    /// With nothing on it.
+    pub fn of(slot: &Slot) -> Self {
+        Self {
+            claimer: Claimer::new(&slot.worker, slot.shared.limits.lease),
+            avoided: Avoided::default(),
+            seats: Seats::default(),
+            offers: slot.capabilities.subscribe(),
+            waiter: Waiter::new(&slot.worker),
+        }
+    }
+}
+
 /// How a wait ended.
-pub(super) enum Idled {
+enum Idled {
     /// With a class's token.
     Token(String),
     /// New classes are to be looked at.
     Called,
     /// There may be a job in a class whose tokens it does not wait for.
     Newcomer,
+    /// An engine that was full has a place now.
+    Place,
     /// Nothing came.
     TimedOut,
     /// For a reason that concerns no class: told to stop, or Redis is away.
@@ -49,8 +83,9 @@ impl Slot {
         let simple = !born.is_empty();
         born.into_iter().fold(simple, |simple, birth| {
             let judgement = judge(&birth.definition);
+            let is_simple = judgement != Judgement::Incomplete;
             claimer.learn_birth(&birth, judgement);
-            simple && judgement != Judgement::Incomplete
+            simple && is_simple
         })
     }
 
@@ -61,12 +96,48 @@ impl Slot {
         }
     }
 
-    /// Waits for a token. Ends early when the agent drains, without losing a token that came just then.
-    pub(super) async fn idle(
+    /// Nothing to claim: waits until there may be something, at the latest after `longest`. In: the token that led to asking.
+    /// Out: the token that says so, if one does.
+    pub(super) async fn until_work(
         &self,
-        waiter: &mut Waiter,
+        desk: &mut Desk,
+        token: Option<String>,
+        longest: Duration,
+        judging: &(dyn Fn(&str) -> Judgement + Sync),
+        beat: &Beat,
+    ) -> Option<String> {
+        desk.seats.cover();
+        let (missed, left_out) = desk.seats.missed();
+        self.state().no_place_in = missed.first().filter(|_| left_out.unnamed).map(|engine| engine.label.clone());
+        desk.claimer.leave_out(left_out);
+        // Neither of these does it wait for below: the token would only wake it again.
+        let not_for_it = |class: &String| desk.avoided.is_in(class) || !desk.claimer.open().contains(class);
+        self.put_back(token.filter(not_for_it)).await;
+        let until = Instant::now() + longest;
+        let woken = loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let (longest, classes) = desk.avoided.waiting(desk.claimer.open(), left, Instant::now());
+            let longest = longest.max(Duration::from_millis(1));
+            match self.idle(desk, &missed, &classes, longest.min(WAIT_LONGEST)).await {
+                Idled::Token(class) => break Some(class),
+                // A long poll interval is waited for in parts: the loop must be seen to come round.
+                Idled::TimedOut if longest > WAIT_LONGEST && !desk.offers.has_changed().unwrap_or(true) => beat.tick(),
+                // A class that is born has a token for one of those who wait: all learn of it, one claims.
+                Idled::Called if self.learn_births(&mut desk.claimer, judging) && Instant::now() < until => {}
+                Idled::Called | Idled::Newcomer | Idled::TimedOut | Idled::Place | Idled::Nothing => break None,
+            }
+        };
+        self.state().no_place_in = None;
+        woken
+    }
+
+    /// Waits for a token, or for a place in one of these engines. Ends early when the agent drains, without losing a token
+    /// that came just then.
+    async fn idle(
+        &self,
+        desk: &mut Desk,
+        missed: &[Arc<Engine>],
         classes: &BTreeSet<String>,
-        stands_by: bool,
         longest: Duration,
     ) -> Idled {
         let Shared { link, space, shutdown, .. } = &*self.shared;
@@ -77,7 +148,8 @@ impl Slot {
             }
             state.blocked_on = Some(classes.clone());
         }
-        let waiting = waiter.wait(link, space, classes, stands_by, longest);
+        let stands_by = !desk.avoided.is_empty();
+        let waiting = desk.waiter.wait(link, space, classes, stands_by, longest);
         tokio::pin!(waiting);
         let mut wanted = self.control.watch();
         let told_to_stop = async {
@@ -86,8 +158,18 @@ impl Slot {
                 _ = wanted.wait_for(|wanted| !wanted.desired.claims()) => {}
             }
         };
+        let mut seat = None;
+        let placed = async {
+            seat = Some(freed(missed).await);
+            // Until the wait has ended.
+            while wake::call(link, space, &self.worker).await.is_err() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            std::future::pending::<Infallible>().await
+        };
         let woken = tokio::select! {
             woken = &mut waiting => woken,
+            never = placed => match never {},
             () = told_to_stop => {
                 let _ = tokio::time::timeout(PAUSE, wake::call(link, space, &self.worker)).await;
                 match tokio::time::timeout(PAUSE, waiting).await {
@@ -98,12 +180,18 @@ impl Slot {
         };
         self.state().blocked_on = None;
         let may_claim = !shutdown.drain.is_cancelled() && self.control.desired().claims();
+        let has_place = seat.is_some();
+        // Whoever may not claim has it handed on.
+        if let Some(seat) = seat.filter(|_| may_claim) {
+            desk.seats.hand(seat);
+        }
         match woken {
             Ok(Woken::Class(class)) if may_claim => Idled::Token(class),
             Ok(Woken::Class(class)) => {
                 let _ = wake::put_back(link, space, &class).await;
                 Idled::Nothing
             }
+            Ok(_) if may_claim && has_place => Idled::Place,
             Ok(Woken::Called) if may_claim => Idled::Called,
             Ok(Woken::Newcomer) if may_claim => Idled::Newcomer,
             Ok(Woken::TimedOut) if may_claim => Idled::TimedOut,
@@ -119,10 +207,13 @@ impl Slot {
 
 /// What this worker makes of a class.
 pub(super) fn judge(capabilities: &Capabilities, definition: &str) -> Judgement {
-    match Class::parse(definition).map(|class| fit(&class, capabilities)) {
-        Ok(Fit::Fits) => Judgement::Fits,
-        Ok(Fit::NeedsFields(_)) => Judgement::Incomplete,
+    let Ok(class) = Class::parse(definition) else {
         // Written by a newer program that asks for what is unknown here.
-        Ok(Fit::Misfit(_)) | Err(_) => Judgement::Misfit,
+        return Judgement::Misfit;
+    };
+    match fit(&class, capabilities) {
+        Fit::Fits => Judgement::Fits { service: class.service().map(Arc::from) },
+        Fit::NeedsFields(_) => Judgement::Incomplete,
+        Fit::Misfit(_) => Judgement::Misfit,
     }
 }

@@ -15,6 +15,7 @@
 
 use super::end::Ended;
 use super::engine::Engine;
+use super::engine::seats::Seats;
 use super::fetch::{NotHere, fetch};
 use super::shared::Shared;
 use super::slot::Engines;
@@ -24,7 +25,7 @@ use crate::protocol::claim::ClaimedJob;
 use crate::queue::holds::{Hold, Stop};
 use crate::queue::link::unless;
 use failpoints::{Point, reach};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long an engine may take to stop before it is left behind.
@@ -54,6 +55,8 @@ pub struct Run<'a> {
     pub hold: &'a Hold,
     /// What is told of it.
     pub about: &'a About,
+    /// Its place in an engine that takes only so many jobs, or one in each that may be its own.
+    pub seats: Mutex<&'a mut Seats>,
     /// What of its text Redis has not been told yet: it goes before the end.
     pub untold: Mutex<Option<Arc<Tokens>>>,
 }
@@ -74,7 +77,7 @@ impl About {
     }
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Lives the job's life up to its end. `earlier` is what an earlier process of this worker left of it.
     pub async fn live(&self, claimed: &ClaimedJob, earlier: Option<&Earlier>) -> Ended {
         let capabilities = earlier.is_none().then_some(self.capabilities);
@@ -101,7 +104,8 @@ impl Run<'_> {
             self.engines_awake(&serves).await;
         }
         let engines = self.engines.borrow().clone();
-        let Some(engine) = engines.iter().find(serves) else {
+        let has_room = |engine: &&Arc<Engine>| serves(engine) && self.seats().has_room(engine);
+        let Some(engine) = engines.iter().find(has_room).or_else(|| engines.iter().find(serves)) else {
             // Cancelled while an engine was waited for, or none came: an earlier process's work must not go on for nobody.
             if let Some(id) = earlier.and_then(|earlier| earlier.service_job_id.as_deref())
                 && self.hold.why() != Some(Stop::Moved)
@@ -113,8 +117,13 @@ impl Run<'_> {
         };
         let customer = fetched.fields.get("customer_id");
         self.shared.board.taken(self.worker, service, customer, &engine.label);
+        self.seats().settle(engine);
         let _at_work = engine.enter();
         self.run(engine, fetched, earlier.and_then(|earlier| earlier.service_job_id.clone())).await
+    }
+
+    fn seats(&self) -> MutexGuard<'_, &'a mut Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// After a restart of the whole machine the agent is up before its engines: the job is kept for them a while.

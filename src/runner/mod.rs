@@ -19,6 +19,7 @@ mod ledger;
 pub mod pace;
 pub mod previews;
 mod progress;
+mod recover;
 mod reference;
 pub mod retry;
 mod shape;

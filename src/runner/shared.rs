@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Times and sizes that a run obeys.
 #[derive(Debug, Clone)]
@@ -61,6 +61,8 @@ pub struct Shared {
     pub board: Board,
     /// What jobs look like while they are at work.
     pub previews: Previews,
+    /// How many slots have yet to see what an earlier process held.
+    pub looking: watch::Sender<usize>,
     /// Orders to stop.
     pub shutdown: Shutdown,
     /// This machine's id.

@@ -5,29 +5,25 @@
 //!   ┌──▶ ask ──job──▶ busy ──handed in──┐
 //!   │     │ nothing                     │
 //!   │     ▼                             │
-//!   │   idle (blocked on tokens) ◀──────┘ (asks again at once)
+//!   │   idle (blocked on tokens, ◀──────┘ (asks again at once)
+//!   │     │   in line for a place in engines that are full)
 //!   └─────┘        drain ──▶ gone
 //! ```
 
-use super::avoided::Avoided;
 use super::engine::Engine;
 use super::fence::Fence;
-use super::idle::{Idled, judge};
-use super::job::{Earlier, STOP_GRACE};
+use super::idle::{Desk, judge};
+use super::recover::Looking;
 use super::shared::Shared;
-use super::work::{After, beating};
+use super::work::After;
 use crate::capabilities::Capabilities;
 use crate::protocol::control::Desired;
 use crate::queue::announce::Announced;
-use crate::queue::claim::{Asked, Birth, Claimer};
+use crate::queue::claim::{Asked, Birth};
 use crate::queue::control::Control;
-use crate::queue::link::{persist, unless};
-use crate::queue::recover::{self, Orphan, Recovered};
-use crate::queue::settle;
-use crate::queue::wake::Waiter;
+use crate::queue::link::unless;
 use crate::service::loops::Beat;
 use crate::telemetry::{Notice, tell};
-use connectors::contract::Interrupted;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
@@ -36,9 +32,6 @@ use tokio::sync::{Notify, watch};
 
 /// After an error of Redis: the link keeps trying, and so does the slot.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
-
-/// Longest wait in one go.
-const WAIT_LONGEST: Duration = Duration::from_secs(20);
 
 /// Tokens that nobody takes vanish after 60 s; up to here they can be relied upon.
 const TOKENS_LAST: Duration = Duration::from_secs(30);
@@ -74,6 +67,10 @@ pub(super) struct State {
     pub(super) job: Option<String>,
     /// The classes that it is blocked on, while it is idle.
     pub(super) blocked_on: Option<BTreeSet<String>>,
+    /// None of its engines has a place: one of these.
+    pub(super) no_place_in: Option<String>,
+    /// It has yet to see what an earlier process held.
+    pub(super) looking: Option<Looking>,
     pub(super) born: Vec<Birth>,
 }
 
@@ -86,6 +83,7 @@ impl Slot {
         engines: Arc<[Arc<Engine>]>,
         capabilities: Capabilities,
     ) -> Self {
+        let looking = Some(Looking::new(&shared.looking));
         Self {
             control: Arc::new(Control::new(&worker)),
             shared,
@@ -96,7 +94,7 @@ impl Slot {
             instance: watch::Sender::new(String::new()),
             beaten: AtomicI64::new(0),
             beat_now: Notify::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State { looking, ..State::default() }),
         }
     }
 
@@ -134,6 +132,11 @@ impl Slot {
         self.state().job.clone()
     }
 
+    /// An engine that has no place for a further job, if none of its engines has one: it is idle although work may wait.
+    pub fn no_place_in(&self) -> Option<String> {
+        self.state().no_place_in.clone()
+    }
+
     /// As the reference's readers see it.
     pub fn announced(&self) -> Announced {
         Announced {
@@ -147,20 +150,18 @@ impl Slot {
     /// Runs until the agent drains; a job at work is finished or stopped by then.
     pub async fn run(&self, beat: Beat) {
         let Shared { link, space, limits, shutdown, .. } = &*self.shared;
-        let mut claimer = Claimer::new(&self.worker, limits.lease);
-        let mut waiter = Waiter::new(&self.worker);
-        let mut offers = self.capabilities.subscribe();
+        let mut desk = Desk::of(self);
         let (mut wanted, mut drained) = (self.control.watch(), false);
-        let (mut avoided, mut woken, mut quiet) = (Avoided::default(), None::<String>, false);
+        let (mut woken, mut quiet) = (None::<String>, false);
         self.recover(&beat).await;
         while !shutdown.drain.is_cancelled() {
             beat.tick();
-            if offers.has_changed().unwrap_or(false) {
-                claimer.forget();
+            if desk.offers.has_changed().unwrap_or(false) {
+                desk.claimer.forget();
                 // It knows no class to wait for.
                 quiet = false;
             }
-            let capabilities = offers.borrow_and_update().clone();
+            let capabilities = desk.offers.borrow_and_update().clone();
             let nothing_to_offer = capabilities.services().is_empty() || self.offers_too_much(&capabilities);
             let desired = wanted.borrow_and_update().desired;
             if std::mem::replace(&mut drained, desired == Desired::Draining) != drained && drained {
@@ -173,6 +174,7 @@ impl Slot {
             if !desired.claims() || nothing_to_offer || nowhere_to_store {
                 // Tokens may have come and vanished by the time that it goes on.
                 quiet = false;
+                desk.seats.release();
                 // The token is for a job that another worker may be able to run.
                 self.put_back(woken.take()).await;
                 if nowhere_to_store {
@@ -181,60 +183,50 @@ impl Slot {
                 }
                 tokio::select! {
                     () = shutdown.drain.cancelled() => break,
-                    _ = offers.changed() => claimer.forget(),
+                    _ = desk.offers.changed() => desk.claimer.forget(),
                     _ = wanted.changed() => {}
                     () = tokio::time::sleep(limits.poll) => {}
                 }
                 continue;
             }
             let judging = |definition: &str| judge(&capabilities, definition);
-            self.learn_births(&mut claimer, &judging);
+            let engines = self.engines.borrow().clone();
+            desk.seats.take(&engines);
+            desk.claimer.leave_out(desk.seats.full());
+            self.learn_births(&mut desk.claimer, &judging);
+            // Another worker may have a place for it: it must not wait for what this one asks.
+            let elsewhere = woken.take_if(|class| desk.claimer.leaves_out_class(class));
+            self.put_back(elsewhere).await;
             // After a short job behind which nothing waited there is nothing to ask for: what came since has left a token,
             // also in a class that it stood by for, since nothing was left there that could avoid it.
-            let asked = match std::mem::take(&mut quiet) {
+            let asked = match std::mem::take(&mut quiet) || desk.seats.none() {
                 true => Ok(Asked::Nothing { due: None, avoiding: Vec::new() }),
                 false => {
                     let instance = self.instance.borrow().clone();
-                    claimer.ask(link, space, (&instance, &self.control), &judging).await
+                    desk.claimer.ask(link, space, (&instance, &self.control), &judging).await
                 }
             };
             match asked {
                 Ok(Asked::Job(claimed, token)) => {
+                    let left_out = desk.claimer.leaves_out();
+                    if let Some(service) = desk.claimer.service_of(&claimed.class) {
+                        desk.seats.narrow(service);
+                    }
                     // The claim has left a token in the class that it took from, if there is more; in no other class.
                     let other = woken.take().filter(|class| *class != claimed.class);
                     let _ = tokio::time::timeout(PAUSE, self.put_back(other)).await;
                     let began = Instant::now();
-                    let after = self.work(&claimed, None, token, &capabilities, &beat).await;
-                    quiet = after == After::Settled && !claimed.more && began.elapsed() < TOKENS_LAST;
+                    let after = self.work(&claimed, None, token, &capabilities, &mut desk.seats, &beat).await;
+                    let is_last = !claimed.more && !left_out;
+                    quiet = after == After::Settled && is_last && began.elapsed() < TOKENS_LAST;
                 }
                 Ok(Asked::Nothing { due, avoiding }) => {
-                    avoided.learn(avoiding, Instant::now());
-                    // Neither of these does it wait for below: the token would only wake it again.
-                    let not_for_it = |class: &String| avoided.is_in(class) || !claimer.fitting().contains(class);
-                    self.put_back(woken.take().filter(not_for_it)).await;
-                    let until = Instant::now() + due.map_or(limits.poll, |due| due.min(limits.poll));
-                    loop {
-                        let left = until.saturating_duration_since(Instant::now());
-                        let (longest, classes) = avoided.waiting(claimer.fitting(), left, Instant::now());
-                        let longest = longest.max(Duration::from_millis(1));
-                        let stands_by = !avoided.is_empty();
-                        match self.idle(&mut waiter, &classes, stands_by, longest.min(WAIT_LONGEST)).await {
-                            Idled::Token(class) => woken = Some(class),
-                            // A long poll interval is waited for in parts: the loop must be seen to come round.
-                            Idled::TimedOut if longest > WAIT_LONGEST && !offers.has_changed().unwrap_or(true) => {
-                                beat.tick();
-                                continue;
-                            }
-                            // A class that is born has a token for one of those who wait: all learn of it, one claims.
-                            Idled::Called if self.learn_births(&mut claimer, &judging) && Instant::now() < until => {
-                                continue;
-                            }
-                            Idled::Called | Idled::Newcomer | Idled::TimedOut | Idled::Nothing => {}
-                        }
-                        break;
-                    }
+                    desk.avoided.learn(avoiding, Instant::now());
+                    let longest = due.map_or(limits.poll, |due| due.min(limits.poll));
+                    woken = self.until_work(&mut desk, woken.take(), longest, &judging, &beat).await;
                 }
                 Ok(Asked::Paused) => {
+                    desk.seats.release();
                     // What the claim was told is known by now, unless Redis has just become another.
                     if self.control.desired().claims() {
                         unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
@@ -242,10 +234,12 @@ impl Slot {
                     self.put_back(woken.take()).await;
                 }
                 Ok(Asked::Superseded) => {
+                    desk.seats.release();
                     // The heartbeat learns it, too, and ends this process.
                     self.beat_now.notify_one();
                     unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
                 }
+                // The answer may have been a job: its place is kept for it.
                 Err(_) => {
                     unless(&shutdown.drain, tokio::time::sleep(PAUSE)).await;
                 }
@@ -262,62 +256,5 @@ impl Slot {
             engines.iter().any(|engine| engine.is_healthy() && engine.connector.services().contains(service))
         };
         !capabilities.services().iter().all(is_served)
-    }
-
-    /// Takes up what an earlier process of this worker held: its engine may have finished it, or be at work on it.
-    async fn recover(&self, beat: &Beat) {
-        let Shared { link, space, limits, shutdown, .. } = &*self.shared;
-        for kept in self.shared.journal.unconfirmed(&self.worker) {
-            let handed =
-                settle::hand_in(link, space, &self.shared.journal, &kept.claim, &kept.outcome, &shutdown.drain);
-            match beating(beat, handed).await {
-                Some(Ok(settled)) => {
-                    let became = format!("{settled:?}").to_lowercase();
-                    tell(Notice::HandedIn { worker: &self.worker, job: &kept.claim.id, became });
-                }
-                Some(Err(error)) => {
-                    tracing::error!(job = kept.claim.id, %error, "a kept end of a job was refused");
-                    continue;
-                }
-                None => return,
-            }
-            kept.forget();
-        }
-        let looking = persist(&shutdown.drain, || async {
-            beat.tick();
-            recover::left_behind(link, space, &self.worker, limits.lease, limits.max_stalls).await
-        });
-        // Redis may be away for long: the agent waits for it here as it would before a claim.
-        let Some(Ok(found)) = looking.await else { return };
-        for id in found.given_up {
-            tell(Notice::GivenUp { worker: &self.worker, job: &id });
-        }
-        for orphan in found.orphans {
-            beating(beat, self.stop_orphan(orphan)).await;
-        }
-        for Recovered { claimed, token, service_job_id } in found.held {
-            tell(Notice::TakenUp { worker: &self.worker, job: &claimed.id, started: service_job_id.is_some() });
-            let capabilities = self.capabilities.borrow().clone();
-            self.work(&claimed, Some(Earlier { service_job_id }), token, &capabilities, beat).await;
-        }
-    }
-
-    /// The engine may still be at work for a job that has gone to somebody else.
-    async fn stop_orphan(&self, Orphan { job, service_job_id }: Orphan) {
-        let engines = self.engines.borrow().clone();
-        for engine in engines.iter() {
-            // Ids are unique: an engine that does not know this one has nothing to stop.
-            let stopped = tokio::time::timeout(STOP_GRACE, engine.connector.interrupt(&service_job_id)).await;
-            if matches!(stopped, Ok(Ok(Interrupted::Stopped))) {
-                tell(Notice::OrphanStopped { worker: &self.worker, job: &job, engine: &engine.label });
-            }
-        }
-        self.forget_start(&job).await;
-    }
-
-    /// Not to forget costs the next start a question to the engine.
-    pub(super) async fn forget_start(&self, job: &str) {
-        let Shared { link, space, .. } = &*self.shared;
-        let _ = recover::forget_start(link, space, &self.worker, job).await;
     }
 }

@@ -3,6 +3,7 @@
 
 use super::attempt::FREE_DEADLINE;
 use super::end::{Ended, Stored};
+use super::engine::seats::Seats;
 use super::job::{About, Earlier, Run};
 use super::retry;
 use super::shared::{Announcement, Shared};
@@ -54,6 +55,7 @@ impl Slot {
         earlier: Option<Earlier>,
         token: String,
         capabilities: &Capabilities,
+        seats: &mut Seats,
         beat: &Beat,
     ) -> After {
         let began = Instant::now();
@@ -71,6 +73,7 @@ impl Slot {
             capabilities,
             hold: &hold,
             about: &about,
+            seats: Mutex::new(seats),
             untold: Mutex::default(),
         };
         let ended = beating(beat, Box::pin(run.live(claimed, earlier.as_ref()))).await;

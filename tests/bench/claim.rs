@@ -59,7 +59,7 @@ fn job(shelf: usize, payload: usize) -> Value {
 
 fn judge(definition: &str) -> Judgement {
     match Class::parse(definition) {
-        Ok(class) if class.service() == Some("here") => Judgement::Fits,
+        Ok(class) if class.service() == Some("here") => Judgement::Fits { service: None },
         _ => Judgement::Misfit,
     }
 }

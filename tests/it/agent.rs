@@ -13,6 +13,7 @@ mod models;
 mod openai;
 mod outages;
 mod previews;
+mod seats;
 mod sharing;
 mod stopping;
 mod suiting;

@@ -40,6 +40,6 @@ pub async fn address(agent: &Agent) -> SocketAddr {
 }
 
 /// What it answers to a plain request for this path.
-async fn get(at: SocketAddr, path: &str) -> Answer {
+pub async fn get(at: SocketAddr, path: &str) -> Answer {
     ask(at, &format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")).await
 }

@@ -94,6 +94,11 @@ impl Connector for A1111 {
         &self.settings.services
     }
 
+    /// One request at a time is in the bay.
+    fn seats(&self) -> Option<usize> {
+        Some(1)
+    }
+
     fn models(&self, job: &Job) -> Vec<String> {
         let plan = payload::Plan::read(&job.payload).ok();
         plan.iter().flat_map(payload::Plan::models).map(|name| self.shelf.title_of(name)).collect()

@@ -153,6 +153,10 @@ impl Connector for Process {
         self.described().map_or(1, |described| described.concurrency)
     }
 
+    fn seats(&self) -> Option<usize> {
+        self.described().map(|described| described.concurrency)
+    }
+
     async fn probe(&self) -> Probe {
         let limit = self.instance.settings.timing.probe;
         let session = match timeout(limit, self.instance.up()).await {

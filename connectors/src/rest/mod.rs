@@ -148,6 +148,10 @@ impl Connector for Rest {
         self.server.definition.concurrency
     }
 
+    fn seats(&self) -> Option<usize> {
+        Some(self.concurrency())
+    }
+
     async fn probe(&self) -> Probe {
         let server = &self.server;
         let queue_remaining = Some(self.live.count() as u64);

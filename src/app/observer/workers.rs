@@ -20,6 +20,7 @@ pub(super) fn slot(slot: &Slot) -> Shown {
         state: match slot.standing() {
             "busy" => "running",
             "idle" if slot.capabilities.borrow().services().is_empty() => "waiting_for_engine",
+            "idle" if slot.no_place_in().is_some() => "engine_full",
             other => other,
         },
         services: slot.capabilities.borrow().services().to_vec(),
@@ -79,6 +80,7 @@ pub(super) fn at(slot: &Slot) -> String {
         (None, "drained") => "drained: claims nothing".to_owned(),
         (None, "fenced") => "waits for its GPU to be well".to_owned(),
         (None, "waiting_for_engine") => "waits for an engine".to_owned(),
+        (None, "engine_full") => format!("waits for a place in {}", slot.no_place_in().unwrap_or_default()),
         (None, _) => "waits for work".to_owned(),
     }
 }

@@ -6,9 +6,9 @@ import { command, empty, facts, sign, time } from "./parts.js";
 import { panel } from "./store.js";
 import { about, known, number, plural } from "./words.js";
 
-const STATES = { running: ["busy", "running"], idle: ["calm", "idle"], paused: ["hold", "paused"], drained: ["hold", "drained"], fenced: ["bad", "fenced"], no_store: ["bad", "cannot store"], waiting_for_engine: ["warn", "waits for its engine"] };
+const STATES = { running: ["busy", "running"], idle: ["calm", "idle"], paused: ["hold", "paused"], drained: ["hold", "drained"], fenced: ["bad", "fenced"], no_store: ["bad", "cannot store"], waiting_for_engine: ["warn", "waits for its engine"], engine_full: ["calm", "engine full"] };
 const STAGES = { waiting: "Waits in the engine's queue", working: "At work", fetching: "Fetches the results", unseen: "The engine does not show it at the moment" };
-const IDLE = { idle: "Waits for a job that fits.", paused: "Takes nothing until it is resumed.", drained: "Takes nothing until it is resumed.", fenced: "Takes nothing until its GPU is fit again.", no_store: "Takes nothing until outputs can be stored.", waiting_for_engine: "Takes nothing until its engine answers again." };
+const IDLE = { idle: "Waits for a job that fits.", paused: "Takes nothing until it is resumed.", drained: "Takes nothing until it is resumed.", fenced: "Takes nothing until its GPU is fit again.", no_store: "Takes nothing until outputs can be stored.", waiting_for_engine: "Takes nothing until its engine answers again.", engine_full: "Takes nothing until its engine has room: other workers use it." };
 
 function progress(job) {
     const [done, of] = job.step ?? [];

@@ -12,7 +12,8 @@ pub struct Slot {
     pub gpu: Option<u32>,
     /// The engine at work; without a job the first of its engines that can take one, or the first.
     pub engine: Option<String>,
-    /// `running`, `idle`, `paused`, `drained`, `fenced`, `no_store`, `waiting_for_engine`.
+    /// `running`, `idle`, `paused`, `drained`, `fenced`, `no_store`, `waiting_for_engine`, `engine_full` (other
+    /// workers have all the places in its engines).
     pub state: &'static str,
     /// What it offers.
     pub services: Vec<String>,

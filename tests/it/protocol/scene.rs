@@ -99,7 +99,7 @@ impl Scene {
         let judge = |definition: &str| {
             let class = Class::parse(definition).expect("a definition");
             let fits = services.is_empty() || class.service().is_none_or(|service| services.contains(&service));
-            if fits { Judgement::Fits } else { Judgement::Misfit }
+            if fits { Judgement::Fits { service: None } } else { Judgement::Misfit }
         };
         let mut claimer = Claimer::new(worker, Duration::from_millis(LEASE));
         match claimer.ask(&self.link, &self.space, ("", &Control::new("w")), &judge).await.unwrap() {

@@ -99,7 +99,7 @@ async fn job_fields_that_a_worker_reads_become_part_of_every_class() {
 fn judge(definition: &str) -> Judgement {
     match Class::parse(definition).unwrap().field("customer_id") {
         None => Judgement::Incomplete,
-        Some("c1") => Judgement::Fits,
+        Some("c1") => Judgement::Fits { service: None },
         Some(_) => Judgement::Misfit,
     }
 }

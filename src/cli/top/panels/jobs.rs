@@ -40,7 +40,7 @@ fn lines(state: &State, slot: &Slot, width: usize) -> Vec<Line<'static>> {
     let engine = slot.engine.clone().unwrap_or_default();
     let Some(job) = &slot.job else {
         let style = match slot.state.as_str() {
-            "idle" => FAINT,
+            "idle" | "engine_full" => FAINT,
             "fenced" => BAD,
             _ => WARN,
         };
