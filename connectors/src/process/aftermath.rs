@@ -44,16 +44,26 @@ impl Process {
         // One that writes at this moment is in the way of the removal: that there is a folder says enough.
         let writes = tokio::fs::try_exists(&folder).await.unwrap_or_default();
         let _ = tokio::fs::remove_dir_all(&folder).await;
-        // One that does nothing may be a helper that is kept for the next run.
-        let works_on =
-            |program: &&Program| program.again().is_some_and(|now| program.is_detached || now.used > program.used);
-        if let Some(program) = programs.iter().find(works_on) {
-            return Aftermath::GoesOn(format!(
-                "the engine goes on after its stop: a program that it had started during the run is still there, {program}"
-            ));
+        let works_on = |now: &Program, before: &Program| before.is_detached || now.used > before.used;
+        let mut idle = None;
+        for program in &programs {
+            match program.again() {
+                Some(now) if works_on(&now, program) => {
+                    return Aftermath::GoesOn(format!(
+                        "the engine goes on after its stop: a program that it had started during the run is still there, {program}"
+                    ));
+                }
+                Some(_) => idle = Some(program),
+                None => {}
+            }
         }
         match (reports, writes) {
-            (0, false) => Aftermath::Still,
+            (0, false) => idle.map_or(Aftermath::Still, |program| {
+                Aftermath::Unseen(format!(
+                    "{program}, which the engine had started during the run, is still there and does nothing that can be \
+                     seen: if it is the run's, `cancel` must end it"
+                ))
+            }),
             (0, true) => Aftermath::GoesOn(
                 "the engine goes on after its stop: it has made the folder of the run anew and writes into it"
                     .to_owned(),

@@ -23,6 +23,8 @@ pub(super) enum Message {
     Progress { run: String, progress: Progress },
     /// An answer that cannot be read, and does not say to what.
     Nobodys { why: String },
+    /// A question of ours, sent back.
+    Echo,
     /// Anything else.
     Unknown,
 }
@@ -76,6 +78,9 @@ pub(super) fn read(line: &[u8]) -> Option<Message> {
     };
     let message = value.as_object()?;
     if let Some(method) = message.get("method") {
+        if method == "describe" {
+            return Some(Message::Echo);
+        }
         let params = message.get("params").filter(|_| method == "progress");
         return Some(match params.filter(|params| params.is_object()).map(Report::deserialize) {
             Some(Ok(report)) => Message::Progress { run: report.id.clone(), progress: report.into() },
@@ -188,7 +193,8 @@ impl Refused {
             (Some(Value::String(word)), _) => {
                 let words = Reason::ALL.iter().map(|reason| reason.as_str());
                 let meant = nearest(word, words, (word.len() / 3).max(2));
-                let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+                let elsewhere = || "; connectors/README.md names those that are often right".to_owned();
+                let meant = meant.map_or_else(elsewhere, |meant| format!("; did you mean `{meant}`?"));
                 let word: String = word.escape_debug().take(60).collect();
                 Some(format!("the reason `{word}` is not known{meant}; {}", counts()))
             }

@@ -245,6 +245,7 @@ impl Talk {
                     }
                 }
                 Some(Message::Progress { run, progress }) => self.went_on(run, progress),
+                Some(Message::Echo) => self.said_something_else(&line),
                 Some(Message::Unknown) => {}
                 // What people print while they look for a fault is no reason to end their engine.
                 None => {

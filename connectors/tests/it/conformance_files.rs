@@ -4,7 +4,7 @@
 use crate::conformance::{BOUNDS, assert_conforms};
 use crate::process::{self, python};
 use crate::rest::{ASYNC, Lab, SYNC};
-use connectors::conformance::{self, EngineFile, Verdict};
+use connectors::conformance::{self, Bounds, EngineFile, Verdict};
 use connectors::files::One;
 use connectors::process::Payloads;
 use serde_json::{Value, json};
@@ -193,6 +193,25 @@ async fn a_program_that_the_engine_has_started_and_that_works_on_after_the_cance
             assert!(fault.contains("a program that it had started") && fault.contains("(process "), "{start}: {fault}");
         }
         assert_plain(&verdicts);
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_is_still_there_after_the_cancel_and_does_nothing_is_not_judged_and_one_at_work_is_a_fault() {
+    let idle = "subprocess.Popen(['sleep', '600'])";
+    let busy = "subprocess.Popen(['sh', '-c', 'while :; do :; done'])";
+    for (start, is_fault) in [(idle, false), (busy, true)] {
+        let lab = process::Lab::new(&python(&format!(
+            "job.progress(0.5)\nif job.get('seconds'): {start}\njob.sleep(job.get('seconds', 0))\n\
+             job.output('a.txt').write_text(job.need('name') + job.id)"
+        )));
+        // Long enough to be given a share of a processor that others want, too.
+        let bounds = Bounds { watch: Duration::from_secs(1), ..BOUNDS };
+        let verdicts = conformance::run(&program(&lab), &bounds).await;
+        let Verdict { fault, not_judged, .. } = of(&verdicts, CANCEL);
+        let (fault, open) = (fault.clone().unwrap_or_default(), not_judged.clone().unwrap_or_default());
+        let told = if is_fault { fault.contains("`sh` (process ") } else { open.contains("`sleep` (process ") };
+        assert!(told && fault.is_empty() != is_fault, "{verdicts:#?}");
     }
 }
 

@@ -9,12 +9,16 @@ use serde_json::json;
 #[test]
 fn a_program_that_prints_something_else_is_told_what_was_expected_without_waiting_for_more() {
     let engines = Engines::new();
-    for (name, rest) in [("ends.sh", ""), ("waits.sh", "sleep 600\n")] {
-        engines.write(name, &format!("#!/bin/sh\necho 'Hello, I draw cats'\n{rest}"), 0o755);
+    let hello = "Hello, I draw cats";
+    for (name, rest, printed) in
+        [("ends.sh", "", hello), ("waits.sh", "sleep 600\n", hello), ("echoes.sh", "", "{\"id\":1,")]
+    {
+        let code = if printed == hello { format!("echo '{hello}'\n{rest}") } else { "cat\n".to_owned() };
+        engines.write(name, &format!("#!/bin/sh\n{code}"), 0o755);
         let output = engines.cli(&["check", name], "");
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
         let last = said(&output).trim_end().rsplit('\n').next().unwrap().to_owned();
-        assert!(last.contains("it printed `Hello, I draw cats`") && last.contains("one line of JSON"), "{last}");
+        assert!(last.contains(&format!("it printed `{printed}")) && last.contains("one line of JSON"), "{last}");
         assert!(!last.contains("next start") && !last.contains("within 60 s"), "{last}");
     }
 }
