@@ -84,6 +84,12 @@ class Job:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    @property
+    def env(self):
+        """The environment for a program that `run` starts: `subprocess.Popen([...], env=job.env)`. It says whose the program
+        is, so that one that is still there after the job was cancelled is ended."""
+        return {**os.environ, "GPU_WORKER_RUN": self._run_id}
+
     def sleep(self, seconds):
         """Waits, but not for a cancelled job: that ends the run here."""
         self._cancelled.wait(seconds)

@@ -167,6 +167,24 @@ words! {
     }
 }
 
+impl FailureType {
+    /// The reason that stands for this type where nothing finer is known.
+    pub const fn general(self) -> Reason {
+        match self {
+            Self::GenerationRefusal => Reason::PolicyViolation,
+            Self::ServiceError => Reason::ServiceUnavailable,
+            Self::Timeout => Reason::ProcessingTimeout,
+            Self::ValidationError => Reason::InvalidPayload,
+            Self::ResourceLimit => Reason::ConcurrentLimit,
+            Self::AuthError => Reason::InsufficientPermissions,
+            Self::RateLimit => Reason::RequestsPerMinute,
+            Self::NetworkError => Reason::ConnectionFailed,
+            Self::ResponseError => Reason::InvalidResponseFormat,
+            Self::SystemError => Reason::UnknownError,
+        }
+    }
+}
+
 impl Reason {
     /// The failure type that this reason belongs to.
     pub const fn kind(self) -> FailureType {

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 
 /// What the agent gives to engines that are files.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Surroundings {
     pub scratch: PathBuf,
     /// Bytes of private memory for each process.
     pub memory: Option<u64>,
+    /// How long a process may take for what.
+    pub timing: Timing,
 }
 
 /// An engine with its connectors.
@@ -153,8 +156,8 @@ pub async fn ask_again(
 }
 
 async fn rest(entry: &Entry, around: &Surroundings) -> Result<Loaded, Unusable> {
-    let text = tokio::fs::read_to_string(&entry.path).await;
-    let text = text.map_err(|error| Unusable::Failed(format!("it cannot be read: {error}")))?;
+    let text =
+        definition(&entry.path).await.map_err(|error| Unusable::Failed(format!("it cannot be read: {error}")))?;
     let definition = Definition::read(&text, &around.secrets).map_err(Unusable::Faults)?;
     let mut connectors = Vec::new();
     for address in 0..definition.urls.len() {
@@ -168,6 +171,15 @@ async fn rest(entry: &Entry, around: &Surroundings) -> Result<Loaded, Unusable> 
         conformance: definition.conformance,
         warnings: definition.warnings.iter().map(ToString::to_string).collect(),
     })
+}
+
+/// The text of a definition. It may have grown since the folder was looked at.
+async fn definition(path: &Path) -> std::io::Result<String> {
+    let (file, mut text) = (tokio::fs::File::open(path).await?, String::new());
+    if file.take(folder::DEFINITION_MAX + 1).read_to_string(&mut text).await? as u64 > folder::DEFINITION_MAX {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(text)
 }
 
 impl Surroundings {
@@ -195,7 +207,7 @@ impl Surroundings {
             scratch: self.scratch.join(place_of(entry.name, gpu)),
             gpu: gpu.cloned(),
             memory: self.memory,
-            timing: Timing::default(),
+            timing: self.timing.clone(),
         }
     }
 }

@@ -11,6 +11,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+/// The longest definition of an HTTP engine: no text that people write is longer.
+pub const DEFINITION_MAX: u64 = 1 << 20;
+
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -104,6 +107,10 @@ pub fn look(path: &Path) -> Result<Option<Entry>, String> {
         false if begins_with_interpreter(path) => return Err("it is not executable: chmod +x it".to_owned()),
         false => return Ok(None),
     };
+    if kind == Kind::Rest && meta.len() > DEFINITION_MAX {
+        let (bytes, most) = (meta.len(), DEFINITION_MAX >> 20);
+        return Err(format!("it has {bytes} bytes; a definition may have {most} MiB"));
+    }
     if mode & 0o002 != 0 {
         return Err("everybody may write to it: chmod o-w it".to_owned());
     }

@@ -173,6 +173,9 @@ pub(crate) async fn whole(response: Response, max: usize) -> Result<Answer, Trou
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let retry_after = retry_after(&headers);
     let content_type = content_type(&response);
+    if response.content_length().is_some_and(|announced| announced > max as u64) {
+        return Err(Trouble::TooLarge);
+    }
     let mut body = BytesMut::new();
     let mut parts = response.bytes_stream();
     while let Some(part) = parts.next().await {

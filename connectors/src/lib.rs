@@ -14,6 +14,8 @@ pub mod files;
 pub mod folder;
 mod http;
 mod live;
+#[path = "../../src/config/nearest.rs"]
+mod nearest;
 pub mod openai;
 pub mod process;
 mod python;

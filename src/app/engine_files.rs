@@ -20,7 +20,7 @@ use crate::queue::link::unless;
 use crate::telemetry::{Notice, tell};
 use connectors::files::{Loaded, One, Surroundings, Unusable};
 use connectors::folder::Entry;
-use connectors::process::Gpu;
+use connectors::process::{Gpu, Timing};
 use contents::Contents;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -44,6 +44,7 @@ pub fn surroundings(config: &Config) -> Surroundings {
         secrets: config.engines.files.secrets.clone(),
         scratch: config.state_dir.join("connectors"),
         memory: config.engines.files.memory,
+        timing: Timing::default(),
     }
 }
 
@@ -78,6 +79,8 @@ pub struct EngineFiles {
     /// Files whose name another one has.
     namesakes: BTreeSet<PathBuf>,
     unreadable: bool,
+    /// The folder has been looked at, with whatever came of it.
+    looked: bool,
 }
 
 struct File {
@@ -122,6 +125,7 @@ impl EngineFiles {
             told: BTreeMap::new(),
             namesakes: BTreeSet::new(),
             unreadable: false,
+            looked: false,
         };
         let found = files.look().await.unwrap_or_default();
         files.settling = Settling::start(&found);

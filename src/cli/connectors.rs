@@ -21,6 +21,10 @@ use std::time::Duration;
 
 /// How long an engine may take to describe itself.
 const DESCRIBE: Duration = Duration::from_secs(60);
+/// How long one that has printed something else. The agent is more patient: there it is in use, here somebody waits.
+const AFTER_PLAIN_TEXT: Duration = Duration::from_secs(2);
+/// After this long whoever waits is told for what.
+const STILL: Duration = Duration::from_secs(5);
 
 /// What `connectors init` writes: name, text, whether it is executable.
 const STARTER: &[(&str, &str, bool)] = &[
@@ -168,7 +172,8 @@ async fn load(chosen: &Chosen, file: &Path) -> Result<(Entry, Loaded, super::tem
     // Beside an agent that runs: its folders are its own.
     let scratch = super::temporary::Folder::new("gpu-worker-try")?;
     around.scratch = scratch.path().to_owned();
-    match files::load(&entry, &[], &around, DESCRIBE).await {
+    around.timing.after_plain_text = Some(AFTER_PLAIN_TEXT);
+    match patiently(entry.name, files::load(&entry, &[], &around, DESCRIBE)).await {
         Ok(loaded) => {
             for one in &loaded.connectors {
                 one.offer(loaded.services.clone());
@@ -179,8 +184,24 @@ async fn load(chosen: &Chosen, file: &Path) -> Result<(Entry, Loaded, super::tem
             let lines: Vec<String> = faults.iter().map(|fault| format!("{}:{fault}", file.display())).collect();
             Err(Failed::usage(lines.join("\n")))
         }
-        Err(Unusable::Silent(_, failure)) => Err(Failed::new(Exit::Failed, plain(&failure.message))),
+        Err(Unusable::Silent(process, failure)) => {
+            // Nobody waits here for its next start.
+            let why = process.why_gone().await.unwrap_or(failure.message);
+            Err(Failed::new(Exit::Failed, plain(&why)))
+        }
         Err(Unusable::Failed(why)) => Err(Failed::new(Exit::Failed, format!("{}: {why}", file.display()))),
+    }
+}
+
+/// Says what is waited for when that takes long.
+async fn patiently<T>(name: &str, loading: impl Future<Output = T>) -> T {
+    tokio::pin!(loading);
+    match tokio::time::timeout(STILL, &mut loading).await {
+        Ok(loaded) => loaded,
+        Err(_) => {
+            eprintln!("{name} has yet to answer `describe`; it has {} s for that", DESCRIBE.as_secs());
+            loading.await
+        }
     }
 }
 

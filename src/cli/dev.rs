@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::output::Outputs;
 use crate::queue::client::{self, JobRequest};
 use crate::service::shutdown::{Shutdown, follow_signals};
-use crate::telemetry::log;
+use crate::telemetry::{Notice, log, tell};
 use connectors::contract::Health;
 use serde_json::Value;
 use stand_ins::comfyui::{Options, StandIn};
@@ -69,9 +69,13 @@ async fn with_redis(
     if let Some(stand_in) = &stand_in {
         set("COMFYUI_URL", &stand_in.url());
     }
-    let config = chosen.load()?.config;
+    let loaded = chosen.load()?;
+    let config = loaded.config;
     let level = if args.demo.is_some() { tracing::Level::WARN } else { config.log.level };
     log::install(level, config.log.json);
+    for warning in &loaded.warnings {
+        tell(Notice::Config { warning: warning.to_string() });
+    }
     match (&stand_in, &config.engines.comfyui) {
         (Some(_), _) => println!("engine  stand-in ComfyUI (set COMFYUI_URL to use a real one)"),
         (None, Some(engine)) => {

@@ -2,12 +2,12 @@
 //! In: resolved values. Out: `Engines`; faults for engines that don't exist and for settings that don't fit together.
 
 use super::build::Derived;
+use super::engine_folder::engine_folder;
 use super::nearest::nearest;
 use super::reader::Reader;
 use super::report::Report;
 use super::settings::{EngineFiles, Engines, HttpEngine, OpenAiEngine, SimulationEngine};
 use secrecy::{ExposeSecret, SecretString};
-use std::path::PathBuf;
 use url::Url;
 
 /// Engines, and the reference's names for workers that drive them.
@@ -92,7 +92,7 @@ pub(super) fn engines(reader: &Reader<'_>, derived: &mut Derived, report: &mut R
         simulation: chosen.contains(&"simulation").then_some(SimulationEngine { services }),
         // Filled in by whoever knows the environment.
         files: EngineFiles {
-            dir: reader.text("CONNECTORS_DIR").map(PathBuf::from),
+            dir: engine_folder(reader, report),
             memory: reader.decimal("CONNECTORS_MEMORY_GB").map(|gb| (gb * f64::from(1 << 30)) as u64),
             ..EngineFiles::default()
         },

@@ -11,6 +11,7 @@ mod allowed_host;
 mod build;
 mod dashboard;
 mod document;
+mod engine_folder;
 mod engines;
 mod env_file;
 mod former;

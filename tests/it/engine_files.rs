@@ -4,6 +4,7 @@
 mod blaming;
 mod changing;
 mod crashing;
+mod mistakes;
 mod seats;
 
 use crate::support::agent::command;

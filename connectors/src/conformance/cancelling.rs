@@ -1,11 +1,12 @@
 //! The checks on runs that are stopped: by cancel, by interrupt, before, during and after.
 //! In: a subject. Out: nothing, or what was wrong.
 
-use super::{Aftermath, Bench, Bounds, Judged, Subject, ensure, within};
-use crate::contract::{Interrupted, RunError};
-use std::fmt::Debug;
+use super::{Aftermath, Bench, Bounds, Judged, Subject, ensure, within, words};
+use crate::contract::{Interrupted, Outcome, RunError};
 use std::future::Future;
 use std::time::Duration;
+
+type Ended = Result<Outcome, RunError>;
 
 /// Between two looks whether an engine knows a run.
 const KNOWN_POLL: Duration = Duration::from_millis(10);
@@ -16,7 +17,7 @@ pub(super) async fn before_start(subject: &dyn Subject, bounds: &Bounds) -> Resu
     bench.ctx.cancel.cancel();
     let (connector, job) = (subject.connector(), subject.slow_job("conformance-cancelled-early"));
     let ended = within(bounds.stop, "a run cancelled before its start", connector.run(&job, &bench.ctx)).await?;
-    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("it ended as {ended:?}"))?;
+    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("it {}", words::ended(&ended)))?;
     ensure(subject.engine_jobs_taken().await == before, || "the engine was given the work".into())
 }
 
@@ -30,32 +31,9 @@ pub(super) async fn mid_run(subject: &dyn Subject, bounds: &Bounds) -> Result<Ju
         Ok::<_, String>(id)
     };
     let (ended, id) = stopping(bounds, run, stop).await?;
-    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("it ended as {ended:?}"))?;
+    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("it {}", words::ended(&ended)))?;
     ensure(bench.outputs.files().is_empty(), || "a cancelled run stored outputs".into())?;
     stopped(subject, bounds, &id).await
-}
-
-pub(super) async fn only_its_own(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
-    let (doomed, other) = (Bench::new(), Bench::new());
-    let connector = subject.connector();
-    let (slow, good) = (subject.slow_job("conformance-doomed"), subject.ok_job("conformance-neighbour"));
-    let doomed_run = connector.run(&slow, &doomed.ctx);
-    let other_run = async {
-        // Its neighbour joins while the doomed one is at work; an engine with one place queues it.
-        doomed.ledger.first_id().await;
-        within(bounds.run, "the neighbour's run", connector.run(&good, &other.ctx)).await
-    };
-    let stop = async {
-        let id = under_way(subject, bounds, &doomed).await?;
-        within(bounds.run, "the neighbour's start", other.ledger.first_id()).await?;
-        doomed.ctx.cancel.cancel();
-        Ok::<_, String>(id)
-    };
-    let (stopped, neighbour) = futures_util::future::join(stopping(bounds, doomed_run, stop), other_run).await;
-    let (ended, _) = stopped?;
-    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("the cancelled run ended as {ended:?}"))?;
-    let neighbour = neighbour?;
-    ensure(neighbour.is_ok(), || format!("its neighbour ended as {neighbour:?}"))
 }
 
 pub(super) async fn interrupt_twice(subject: &dyn Subject, bounds: &Bounds) -> Result<Judged, String> {
@@ -65,10 +43,10 @@ pub(super) async fn interrupt_twice(subject: &dyn Subject, bounds: &Bounds) -> R
     let stop = async {
         let id = under_way(subject, bounds, &bench).await?;
         let first = within(bounds.stop, "the interrupt", connector.interrupt(&id)).await?;
-        ensure(matches!(first, Ok(Interrupted::Stopped)), || format!("the first said {first:?}"))?;
+        ensure(matches!(first, Ok(Interrupted::Stopped)), || format!("the first {}", words::interrupted(&first)))?;
         let second = within(bounds.stop, "the second interrupt", connector.interrupt(&id)).await?;
         let harmless = matches!(second, Ok(Interrupted::NothingToStop | Interrupted::Stopped));
-        ensure(harmless, || format!("the second said {second:?}"))?;
+        ensure(harmless, || format!("the second {}", words::interrupted(&second)))?;
         Ok::<_, String>(id)
     };
     let (ended, id) = stopping(bounds, run, stop).await?;
@@ -84,13 +62,13 @@ pub(super) async fn interrupt_unknown(subject: &dyn Subject, bounds: &Bounds) ->
         let id = under_way(subject, bounds, &bench).await?;
         let unknown = uuid::Uuid::new_v4().to_string();
         let said = within(bounds.stop, "interrupting an unknown id", connector.interrupt(&unknown)).await?;
-        ensure(matches!(said, Ok(Interrupted::NothingToStop)), || format!("it said {said:?}"))?;
+        ensure(matches!(said, Ok(Interrupted::NothingToStop)), || format!("it {}", words::interrupted(&said)))?;
         ensure(subject.engine_works_on(&id).await, || "it stopped somebody else's work".into())?;
         bench.ctx.cancel.cancel();
         Ok::<_, String>(id)
     };
     let (ended, _) = stopping(bounds, run, stop).await?;
-    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("the bystander ended as {ended:?}"))
+    ensure(matches!(ended, Err(RunError::Cancelled)), || format!("the bystander {}", words::ended(&ended)))
 }
 
 /// Whether the engine has stopped, as far as it can be seen.
@@ -103,7 +81,7 @@ async fn stopped(subject: &dyn Subject, bounds: &Bounds, id: &str) -> Result<Jud
 }
 
 /// Waits until the engine is at work on the run, and gives the newest id that was recorded of it.
-async fn under_way(subject: &dyn Subject, bounds: &Bounds, bench: &Bench) -> Result<String, String> {
+pub(super) async fn under_way(subject: &dyn Subject, bounds: &Bounds, bench: &Bench) -> Result<String, String> {
     within(bounds.run, "recording the service job id", bench.ledger.first_id()).await?;
     let moving = bench.progress.wait_for(|report| report.fraction > 0.0);
     within(bounds.run, "the first progress", moving).await?;
@@ -121,11 +99,11 @@ async fn under_way(subject: &dyn Subject, bounds: &Bounds, bench: &Bench) -> Res
 }
 
 /// Drives the run and whoever stops it; each has `bounds.stop` from the other's end on.
-async fn stopping<R: Debug>(
+pub(super) async fn stopping(
     bounds: &Bounds,
-    run: impl Future<Output = R>,
+    run: impl Future<Output = Ended>,
     stop: impl Future<Output = Result<String, String>>,
-) -> Result<(R, String), String> {
+) -> Result<(Ended, String), String> {
     tokio::pin!(run, stop);
     tokio::select! {
         id = &mut stop => {
@@ -134,7 +112,7 @@ async fn stopping<R: Debug>(
         }
         ended = &mut run => match within(bounds.stop, "what followed", stop).await {
             Ok(Ok(id)) => Ok((ended, id)),
-            Ok(Err(fault)) | Err(fault) => Err(format!("{fault} (the run had ended as {ended:?})")),
+            Ok(Err(fault)) | Err(fault) => Err(format!("{fault} (the run {} before)", words::ended(&ended))),
         },
     }
 }

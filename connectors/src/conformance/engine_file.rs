@@ -69,6 +69,13 @@ impl Subject for EngineFile {
         }
     }
 
+    fn oddities(&self) -> Vec<String> {
+        match &self.one {
+            One::Process(process) => process.oddities(),
+            One::Rest(_) => Vec::new(),
+        }
+    }
+
     async fn engine_jobs_taken(&self) -> u64 {
         self.one.jobs_taken()
     }

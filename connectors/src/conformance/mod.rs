@@ -7,7 +7,9 @@ mod cancelling;
 mod doubles;
 mod engine_file;
 mod mixing;
+mod neighbours;
 mod running;
+mod words;
 
 pub use doubles::{Bench, MemoryLedger, MemoryStore, NoInputs, RecordingProgress, RecordingTokens, StoredFile};
 pub use engine_file::EngineFile;
@@ -52,6 +54,11 @@ pub trait Subject: Send + Sync {
             true => Aftermath::GoesOn("the engine is still at work on it".to_owned()),
             false => Aftermath::Still,
         }
+    }
+
+    /// What the engine has said so far that cannot be taken as it was meant, although its runs went on.
+    fn oddities(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// How many jobs the engine has ever taken.
@@ -127,7 +134,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("reattaching to an unknown id says so", |s, b| sure(running::reattach_unknown(s, b))),
     ("a cancel before the start starts nothing", |s, b| sure(cancelling::before_start(s, b))),
     ("a cancel in mid-run stops the engine's work", |s, b| Box::pin(cancelling::mid_run(s, b))),
-    ("cancelling one run leaves the other alone", |s, b| sure(cancelling::only_its_own(s, b))),
+    ("cancelling one run leaves the other alone", |s, b| sure(neighbours::only_its_own(s, b))),
     ("interrupting twice is harmless", |s, b| Box::pin(cancelling::interrupt_twice(s, b))),
     ("interrupting an unknown id is harmless", |s, b| sure(cancelling::interrupt_unknown(s, b))),
 ];

@@ -2,12 +2,12 @@
 //! In: a subject. Out: nothing, or what was wrong.
 
 use super::doubles::sha256;
-use super::{Bench, Bounds, MemoryLedger, Subject, ensure, within};
+use super::{Bench, Bounds, MemoryLedger, Subject, ensure, within, words};
 use crate::contract::{Job, Outcome, Reattached, RunError};
 
 pub(super) async fn probe(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
     let probe = within(bounds.probe, "the probe", subject.connector().probe()).await?;
-    ensure(probe.is_healthy(), || format!("the engine is not healthy: {:?}", probe.health))
+    ensure(probe.is_healthy(), || format!("the engine is not healthy: {}", words::health(&probe.health)))
 }
 
 async fn run_ok(subject: &dyn Subject, bounds: &Bounds, id: &str, bench: &Bench) -> Result<Outcome, String> {
@@ -23,7 +23,7 @@ pub(super) async fn ends_well(
 ) -> Result<Outcome, String> {
     let connector = subject.connector();
     let ended = within(bounds.run, "a job that ends well", connector.run(job, &bench.ctx)).await?;
-    ended.map_err(|error| format!("a job that should end well: {error:?}"))
+    ended.map_err(|error| format!("a job that should end well {}", words::not_well(&error)))
 }
 
 pub(super) async fn completes(subject: &dyn Subject, bounds: &Bounds) -> Result<(), String> {
@@ -61,7 +61,7 @@ pub(super) async fn lost_starts_nothing(subject: &dyn Subject, bounds: &Bounds) 
     let bench = Bench::with(MemoryLedger::lost());
     let (connector, job) = (subject.connector(), subject.ok_job("conformance-lost"));
     let ended = within(bounds.run, "a lost job", connector.run(&job, &bench.ctx)).await?;
-    ensure(matches!(ended, Err(RunError::Lost(_))), || format!("a lost job ended as {ended:?}"))?;
+    ensure(matches!(ended, Err(RunError::Lost(_))), || format!("a lost job {}", words::ended(&ended)))?;
     ensure(bench.outputs.begun() == 0, || "a lost job stored something".into())?;
     ensure(subject.engine_jobs_taken().await == before, || "a lost job was handed to the engine".into())
 }
@@ -82,13 +82,16 @@ pub(super) async fn fails(subject: &dyn Subject, bounds: &Bounds) -> Result<(), 
     let connector = subject.connector();
     match within(bounds.run, "a failing job", connector.run(&job, &bench.ctx)).await? {
         Err(RunError::Failed(failure)) => {
+            if let Some(oddity) = subject.oddities().first() {
+                return Err(oddity.clone());
+            }
             ensure(failure.kind() == kind, || format!("expected {kind}, got {}: {failure}", failure.kind()))?;
             let text = &failure.message;
             ensure(!text.trim().is_empty(), || "the failure has no message".into())?;
             ensure(text.len() <= 2000, || "the failure's message is longer than 2,000 bytes".into())?;
             ensure(!text.contains("Traceback"), || "the failure's message holds a traceback".into())
         }
-        other => Err(format!("a failing job ended as {other:?}")),
+        other => Err(format!("a failing job {}", words::ended(&other))),
     }
 }
 
@@ -98,6 +101,6 @@ pub(super) async fn reattach_unknown(subject: &dyn Subject, bounds: &Bounds) -> 
     let (connector, job) = (subject.connector(), subject.ok_job("conformance-forgotten"));
     let before = subject.engine_jobs_taken().await;
     let found = within(bounds.run, "reattaching", connector.reattach(&job, &id, &bench.ctx)).await?;
-    ensure(matches!(found, Ok(Reattached::Unknown)), || format!("an unknown id was answered with {found:?}"))?;
+    ensure(matches!(found, Ok(Reattached::Unknown)), || format!("an unknown id {}", words::reattached(&found)))?;
     ensure(subject.engine_jobs_taken().await == before, || "reattaching started work".into())
 }

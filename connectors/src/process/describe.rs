@@ -1,6 +1,7 @@
 //! What an engine process says of itself, once, right after its start.
 //! In: the answer to `describe`. Out: checked facts, or a sentence about what is wrong with them.
 
+use super::message;
 use crate::failure::FailureType;
 use serde::Deserialize;
 use serde_json::Value;
@@ -61,8 +62,12 @@ const fn one() -> usize {
 
 impl Description {
     pub(super) fn read(answer: Value) -> Result<Self, String> {
-        let found: Self = serde_json::from_value(answer).map_err(|error| format!("its `describe`: {error}"))?;
         let wrong = |what: String| Err(format!("its `describe`: {what}"));
+        if let Err(why) = message::is_object(&answer).and(answer.get("conformance").map_or(Ok(()), message::is_object))
+        {
+            return wrong(why);
+        }
+        let found: Self = serde_json::from_value(answer).map_err(|error| format!("its `describe`: {error}"))?;
         if found.protocol != PROTOCOL {
             return wrong(format!("protocol {} is not known here; this is protocol {PROTOCOL}", found.protocol));
         }

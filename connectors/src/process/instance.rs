@@ -8,6 +8,7 @@
 //! ```
 
 use super::describe::Description;
+use super::notes::Notes;
 use super::session::{Session, Unanswered};
 use super::settings::Settings;
 use super::talk::Gone;
@@ -26,6 +27,7 @@ pub(super) struct Instance {
     pub described: OnceLock<Description>,
     /// It has died, or come back, without having been asked for it.
     pub news: Notify,
+    pub notes: Notes,
     state: Mutex<State>,
 }
 
@@ -46,7 +48,13 @@ impl State {
 
 impl Instance {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, described: OnceLock::new(), news: Notify::new(), state: Mutex::default() }
+        Self {
+            settings,
+            described: OnceLock::new(),
+            news: Notify::new(),
+            notes: Notes::default(),
+            state: Mutex::default(),
+        }
     }
 
     /// A process that can be spoken to. Starting goes on even if nobody waits for it any more.
@@ -77,6 +85,11 @@ impl Instance {
     /// The process, if there is one.
     pub async fn session(&self) -> Option<Arc<Session>> {
         self.state.lock().await.session.clone().filter(|session| session.is_gone().is_none())
+    }
+
+    /// Why the last one died, while none has come after it.
+    pub async fn why_gone(&self) -> Option<String> {
+        self.state.lock().await.resting.as_ref().map(|(_, why)| why.clone())
     }
 
     /// Ends it for good, and waits until nothing of it is left.
@@ -164,12 +177,27 @@ impl Instance {
 
     async fn start(&self) -> Result<Arc<Session>, (Instant, String)> {
         let session = Session::start(&self.settings).map_err(|why| (Instant::now(), why))?;
-        let limit = self.settings.timing.describe;
-        let described = match timeout(limit, session.ask("describe", &json!({ "protocol": 1 }))).await {
+        let (limit, patience) = (self.settings.timing.describe, self.settings.timing.after_plain_text);
+        let params = json!({ "protocol": 1 });
+        let described = tokio::select! {
+            described = timeout(limit, session.ask("describe", &params)) => described,
+            () = session.has_said_something_else(patience) => {
+                session.end("it does not speak JSON");
+                session.gone().await;
+                return Err((Instant::now(), instead(&session).unwrap_or_default()));
+            }
+        };
+        let described = match described {
             Ok(Ok(answer)) => Description::read(answer),
             Ok(Err(Unanswered::Refused(refused))) => Err(format!("its `describe` failed: {}", refused.failure())),
-            Ok(Err(Unanswered::Gone(why))) => return Err((session.born, why)),
-            Err(_) => Err(format!("it did not answer `describe` within {} s", limit.as_secs_f64())),
+            Ok(Err(Unanswered::Gone(why))) => {
+                let why = instead(&session).map_or(why.clone(), |instead| format!("{why}; {instead}"));
+                return Err((session.born, why));
+            }
+            Err(_) => {
+                let why = format!("it did not answer `describe` within {} s", limit.as_secs_f64());
+                Err(instead(&session).map_or(why.clone(), |instead| format!("{why}; {instead}")))
+            }
         };
         let fault = match described {
             Ok(described) => self.accept(described).err(),
@@ -195,4 +223,14 @@ impl Instance {
         }
         Err("it says other services, `gpu` or `concurrency` than when it was taken up".to_owned())
     }
+}
+
+/// What it has printed in place of an answer, if it has.
+fn instead(session: &Session) -> Option<String> {
+    let line = session.something_else()?;
+    Some(format!(
+        "it printed `{line}` to its standard output, where an answer to `describe` was expected: one line of JSON such as \
+         {{\"jsonrpc\": \"2.0\", \"id\": 1, \"result\": {{\"protocol\": 1, \"services\": [\"hello\"]}}}}; what is for people goes \
+         to standard error"
+    ))
 }

@@ -3,7 +3,8 @@
 
 use super::broken::{self, Broken};
 use crate::contract::{Progress, Stage};
-use crate::failure::{Failure, Reason};
+use crate::failure::{Failure, FailureType, Reason};
+use crate::nearest::nearest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(super) enum Message {
     Progress { run: String, progress: Progress },
     /// An answer that cannot be read, and does not say to what.
     Nobodys { why: String },
+    /// A question of ours, sent back.
+    Echo,
     /// Anything else.
     Unknown,
 }
@@ -75,8 +78,11 @@ pub(super) fn read(line: &[u8]) -> Option<Message> {
     };
     let message = value.as_object()?;
     if let Some(method) = message.get("method") {
+        if method == "describe" {
+            return Some(Message::Echo);
+        }
         let params = message.get("params").filter(|_| method == "progress");
-        return Some(match params.map(Report::deserialize) {
+        return Some(match params.filter(|params| params.is_object()).map(Report::deserialize) {
             Some(Ok(report)) => Message::Progress { run: report.id.clone(), progress: report.into() },
             _ => Message::Unknown,
         });
@@ -87,15 +93,35 @@ pub(super) fn read(line: &[u8]) -> Option<Message> {
         return Some(malformed(id, "its `id` is not the number that was sent"));
     }
     let answer = match (message.get("error").filter(|error| !error.is_null()), result) {
-        (Some(error), _) => match Refused::deserialize(error) {
-            Ok(refused) => Err(refused),
-            Err(error) => return Some(malformed(id, &format!("its `error`: {error}"))),
-        },
+        (Some(error), _) => {
+            match is_object(error).and_then(|()| Refused::deserialize(error).map_err(|e| e.to_string())) {
+                Ok(refused) => Err(refused),
+                Err(error) => return Some(malformed(id, &format!("its `error`: {error}"))),
+            }
+        }
         // `"result": null` is an answer.
         (None, Some(result)) => Ok(result.clone()),
         (None, None) => return Some(malformed(id, "it has neither `result` nor `error`")),
     };
     Some(Message::Answer { id, answer })
+}
+
+/// The value, if it is an object: readers of objects would take a list for the values of one.
+pub(super) fn object(value: Value) -> Result<Value, String> {
+    is_object(&value).map(|()| value)
+}
+
+/// The same without the value.
+pub(super) fn is_object(value: &Value) -> Result<(), String> {
+    let found = match value {
+        Value::Object(_) => return Ok(()),
+        Value::Array(_) => "a list",
+        Value::String(_) => "a text",
+        Value::Number(_) => "a number",
+        Value::Bool(_) => "true or false",
+        Value::Null => "null",
+    };
+    Err(format!("it must be an object, not {found}"))
 }
 
 /// Which question an id stands for, also if it is written otherwise than we wrote it.
@@ -132,19 +158,52 @@ impl From<Report> for Progress {
 impl Refused {
     /// The failure of a run that was answered with this error.
     pub fn failure(&self) -> Failure {
-        let word = self.data.get("reason").and_then(Value::as_str);
-        let reason = word.and_then(Reason::from_word).unwrap_or(match self.code {
-            INVALID_PARAMS => Reason::InvalidPayload,
-            UNKNOWN_METHOD => Reason::UnsupportedOperation,
-            _ => Reason::UnknownError,
-        });
         let said = if self.message.trim().is_empty() { "the engine gave no reason" } else { self.message.trim() };
         let pause = self.data.get("retry_after_seconds").and_then(Value::as_f64);
-        let named = Failure::as_named(reason, said.chars().take(2000).collect::<String>());
+        let named = Failure::as_named(self.reason(), said.chars().take(2000).collect::<String>());
         Failure {
             retry_after: pause.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             hosts_fault: self.data.get("hosts_fault").and_then(Value::as_bool).unwrap_or(named.hosts_fault),
             ..named
+        }
+    }
+
+    fn reason(&self) -> Reason {
+        let word = |name: &str| self.data.get(name).and_then(Value::as_str);
+        let reason = word("reason").and_then(Reason::from_word);
+        // Who knows the type alone has said something, too.
+        let kind = || word("type").and_then(FailureType::from_word).or_else(|| FailureType::from_word(word("reason")?));
+        reason.or_else(|| kind().map(FailureType::general)).unwrap_or(match self.code {
+            INVALID_PARAMS => Reason::InvalidPayload,
+            UNKNOWN_METHOD => Reason::UnsupportedOperation,
+            _ => Reason::UnknownError,
+        })
+    }
+
+    /// What in it is not known here, and how it counts all the same.
+    pub fn oddity(&self) -> Option<String> {
+        let (given, kind) = (self.data.get("reason"), self.data.get("type"));
+        let counts = || format!("it counts as {}/{}", self.reason().kind(), self.reason());
+        let known = |word: &str| Reason::from_word(word).is_some();
+        match (given, kind) {
+            (Some(Value::String(word)), _) if known(word) => None,
+            (Some(Value::String(word)), _) if FailureType::from_word(word).is_some() => {
+                Some(format!("`{word}` is a type of failure and no `reason`; {}", counts()))
+            }
+            (Some(Value::String(word)), _) => {
+                let words = Reason::ALL.iter().map(|reason| reason.as_str());
+                let meant = nearest(word, words, (word.len() / 3).max(2));
+                let elsewhere = || "; connectors/README.md names those that are often right".to_owned();
+                let meant = meant.map_or_else(elsewhere, |meant| format!("; did you mean `{meant}`?"));
+                let word: String = word.escape_debug().take(60).collect();
+                Some(format!("the reason `{word}` is not known{meant}; {}", counts()))
+            }
+            (Some(Value::Null) | None, Some(Value::String(word))) if FailureType::from_word(word).is_none() => {
+                let word: String = word.escape_debug().take(60).collect();
+                Some(format!("the type of failure `{word}` is not known; {}", counts()))
+            }
+            (Some(Value::Null) | None, _) => None,
+            (Some(_), _) => Some(format!("`reason` must be a text; {}", counts())),
         }
     }
 }

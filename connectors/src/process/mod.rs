@@ -6,9 +6,11 @@ mod broken;
 mod describe;
 pub mod guard;
 mod instance;
+mod leftovers;
 mod lines;
 mod log;
 mod message;
+mod notes;
 mod run;
 mod scratch;
 mod session;
@@ -111,6 +113,17 @@ impl Process {
         self.live.knows(service_job_id)
     }
 
+    /// What it has said so far that is not known here.
+    pub fn oddities(&self) -> Vec<String> {
+        self.instance.notes.oddities()
+    }
+
+    /// Why there is no process, if it has died.
+    pub async fn why_gone(&self) -> Option<String> {
+        let why = self.instance.why_gone().await?;
+        Some(format!("{}: {why}", self.name()))
+    }
+
     fn places(&self) -> Arc<Semaphore> {
         self.places.get_or_init(|| Arc::new(Semaphore::new(self.concurrency()))).clone()
     }
@@ -190,7 +203,8 @@ impl Connector for Process {
         };
         self.misses.store(0, Ordering::Relaxed);
         let answer = if answer.is_null() { json!({}) } else { answer };
-        match serde_json::from_value::<Probed>(answer) {
+        let read = |answer| serde_json::from_value::<Probed>(answer).map_err(|error| error.to_string());
+        match message::object(answer).and_then(read) {
             Ok(probed) if probed.healthy => {
                 Probe { models: probed.models, queue_remaining: probed.queue.or(healthy.queue_remaining), ..healthy }
             }

@@ -9,7 +9,9 @@
 //! ```
 
 use super::instance::Instance;
-use super::message::Refused;
+use super::leftovers;
+use super::message;
+use super::notes::Stop;
 use super::scratch::{Named, Scratch};
 use super::session::{Session, Unanswered};
 use crate::contract::{Job, Outcome, OutputStore, Progress, ProgressSink, Stage};
@@ -71,7 +73,7 @@ impl Run {
         if method == "run" {
             self.live.hand();
         }
-        let began = Instant::now();
+        let (began, ticks) = (Instant::now(), leftovers::now());
         let params = json!({
             "id": self.id,
             "scratch": scratch.path(),
@@ -87,12 +89,13 @@ impl Run {
             biased;
             answered = &mut working => answered,
             () = asked.cancelled() => {
-                stop(&session, &self.instance, &self.id, working).await;
+                let span = (ticks, leftovers::now());
+                stop(&session, &self.instance, &self.id, span, working).await;
                 return Err(Cut::Stopped);
             }
         };
         drop(working);
-        let answer = read(answered, &session)?;
+        let answer = read(answered, &session, &self.instance)?;
         if answer.unknown {
             return Ok(None);
         }
@@ -118,6 +121,7 @@ async fn stop(
     session: &Session,
     instance: &Instance,
     id: &str,
+    span: (u64, u64),
     working: impl Future<Output = Result<Value, Unanswered>>,
 ) {
     let timing = &instance.settings.timing;
@@ -136,14 +140,37 @@ async fn stop(
         tracing::warn!(engine = instance.settings.name, "it does not stop a cancelled job and is ended");
         session.end("it did not stop a cancelled job");
         let _ = timeout(timing.end, session.gone()).await;
+        return instance.notes.stopped(id, Stop { span, by_force: true, leftovers: Vec::new() });
     }
+    let leftovers = match session.guard() {
+        Some(guard) => {
+            let run = id.to_owned();
+            let ending = tokio::task::spawn_blocking(move || leftovers::end(guard, &run));
+            ending.await.unwrap_or_default()
+        }
+        None => Vec::new(),
+    };
+    if !leftovers.is_empty() {
+        let programs = leftovers.join(", ");
+        tracing::warn!(engine = instance.settings.name, programs, "what it had started for a stopped job was ended");
+    }
+    instance.notes.stopped(id, Stop { span, by_force: false, leftovers });
 }
 
-fn read(answered: Result<Value, Unanswered>, session: &Session) -> Result<Answer, Failure> {
+fn read(answered: Result<Value, Unanswered>, session: &Session, instance: &Instance) -> Result<Answer, Failure> {
     let value = match answered {
         Ok(Value::Null) => json!({}),
         Ok(value) => value,
-        Err(Unanswered::Refused(refused)) => return Err(Refused::failure(&refused)),
+        Err(Unanswered::Refused(refused)) => {
+            if let Some(oddity) = refused.oddity().filter(|oddity| instance.notes.is_new(oddity)) {
+                tracing::warn!(
+                    engine = instance.settings.name,
+                    oddity,
+                    "it says why a job failed in words that are not known"
+                );
+            }
+            return Err(refused.failure());
+        }
         // Ended because another run did not stop, or it was not heard of any more: this job has no part in it.
         Err(Unanswered::Gone(why)) if session.was_dismissed() => {
             return Err(Failure::of_host(Reason::ServiceDown, format!("the engine process was ended at work: {why}")));
@@ -153,9 +180,13 @@ fn read(answered: Result<Value, Unanswered>, session: &Session) -> Result<Answer
             return Err(Failure::of_ended_engine(format!("the engine process went away at work: {why}")));
         }
     };
-    let answer: Answer = serde_json::from_value(value).map_err(|error| {
-        Failure::new(Reason::InvalidResponseFormat, format!("the engine's answer cannot be used: {error}"))
-    })?;
+    let wrong =
+        |why: String| Failure::new(Reason::InvalidResponseFormat, format!("the engine's answer cannot be used: {why}"));
+    let value = message::object(value).map_err(wrong)?;
+    for output in value.get("outputs").and_then(Value::as_array).into_iter().flatten() {
+        message::is_object(output).map_err(|why| wrong(format!("in `outputs`: {why}")))?;
+    }
+    let answer: Answer = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
     let bytes = answer.data.to_string().len();
     if bytes > DATA_MAX {
         let said = format!("the engine's answer has {bytes} bytes of `data`; files belong into `outputs`");

@@ -11,6 +11,7 @@ use serde_json::Value;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -105,6 +106,24 @@ impl Session {
     /// How often it has reported progress of this run while that was not at work.
     pub fn strays(&self, run: &str) -> u64 {
         self.talk.strays(run)
+    }
+
+    /// The first line that it wrote to its standard output and that is no JSON.
+    pub fn something_else(&self) -> Option<String> {
+        self.talk.something_else.borrow().clone()
+    }
+
+    /// Waits for such a line, and for this long after it; without a time for ever.
+    pub async fn has_said_something_else(&self, patience: Option<Duration>) {
+        let Some(patience) = patience else { return std::future::pending().await };
+        let mut said = self.talk.something_else.subscribe();
+        let _ = said.wait_for(Option::is_some).await;
+        tokio::time::sleep(patience).await;
+    }
+
+    /// The process that guards it, while there is one.
+    pub fn guard(&self) -> Option<Pid> {
+        self.talk.guard()
     }
 
     /// Why it is gone, if it is.

@@ -41,6 +41,8 @@ pub struct Gpu {
 pub struct Timing {
     /// From the start to the answer to `describe`: interpreters load large libraries first.
     pub describe: Duration,
+    /// To answer it once something that is no JSON has been printed; without it as long as any other.
+    pub after_plain_text: Option<Duration>,
     /// To answer `probe`.
     pub probe: Duration,
     /// To take a line from us.
@@ -61,6 +63,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             describe: Duration::from_secs(60),
+            after_plain_text: None,
             probe: Duration::from_secs(5),
             write: Duration::from_secs(10),
             obey: Duration::from_secs(8),

@@ -23,6 +23,8 @@ use tokio::time::{Instant, timeout};
 
 /// After the process is gone its last lines are still in the pipe.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Of a line that is no JSON this much is told.
+const SAID: usize = 100;
 /// Runs whose late reports are counted.
 const STRAYS_MAX: usize = 64;
 /// The guard kills within seconds; it is killed itself only if it hangs.
@@ -37,6 +39,8 @@ pub(super) struct Talk {
     guard: Mutex<Option<Pid>>,
     /// How often progress of runs was reported that are not at work.
     strays: Mutex<BTreeMap<String, u64>>,
+    /// The first line on standard output that was no JSON.
+    pub something_else: watch::Sender<Option<String>>,
     pub on_purpose: AtomicBool,
     pub dismissed: AtomicBool,
     stop: watch::Sender<Option<String>>,
@@ -71,10 +75,16 @@ impl Talk {
             strays: Mutex::default(),
             gone: watch::Sender::new(None),
             guard: Mutex::new(guard),
+            something_else: watch::Sender::new(None),
             on_purpose: AtomicBool::new(false),
             dismissed: AtomicBool::new(false),
             stop: watch::Sender::new(None),
         }
+    }
+
+    /// The guard, while it is there.
+    pub fn guard(&self) -> Option<Pid> {
+        *locked(&self.guard)
     }
 
     /// Has the guard end it and everything that it started.
@@ -198,6 +208,15 @@ impl Talk {
         locked(&self.strays).get(run).copied().unwrap_or_default()
     }
 
+    fn said_something_else(&self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        let plain = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+        let text: String = plain.take(SAID).collect();
+        if !text.is_empty() {
+            self.something_else.send_if_modified(|said| said.is_none().then(|| *said = Some(text)).is_some());
+        }
+    }
+
     async fn read(&self, stdout: ChildStdout) {
         let (mut lines, mut odd) = (BufReader::new(stdout), Drain::new(self.name));
         let mut line = Vec::new();
@@ -226,9 +245,13 @@ impl Talk {
                     }
                 }
                 Some(Message::Progress { run, progress }) => self.went_on(run, progress),
+                Some(Message::Echo) => self.said_something_else(&line),
                 Some(Message::Unknown) => {}
                 // What people print while they look for a fault is no reason to end their engine.
-                None => odd.line(&line, "not JSON, on standard output: "),
+                None => {
+                    self.said_something_else(&line);
+                    odd.line(&line, "not JSON, on standard output: ");
+                }
             }
         }
     }

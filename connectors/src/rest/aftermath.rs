@@ -38,7 +38,7 @@ impl Rest {
             let told = match self.server.told(poll, &fill).await {
                 Ok(Some(told)) => told,
                 Ok(None) => return Aftermath::Still,
-                Err(failure) => return unseen(&failure.message),
+                Err(unread) => return unseen(&unread.failure.message),
             };
             let (word, now) = (&told.state, figure(&told));
             if !told.has_ended(poll) {

@@ -54,6 +54,8 @@ pub(super) struct Call {
     pub path: Text,
     pub body: Option<Template>,
     pub timeout: Duration,
+    /// The longest answer.
+    pub most: usize,
 }
 
 /// How a run is followed.

@@ -60,6 +60,10 @@ impl Run {
                 // Some servers list a run a moment after they have taken it.
                 Ok(Standing::Unknown) if is_new && !std::mem::replace(&mut unknown_once, true) => {}
                 Ok(Standing::Unknown) => return Ok(None),
+                Ok(Standing::Unreadable(failure)) => {
+                    self.stop(fill).await;
+                    return Err(failure.into());
+                }
                 Err(failure) if heard.elapsed() >= AWAY => {
                     self.stop(fill).await;
                     return Err(failure.into());

@@ -15,8 +15,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 use url::{Origin, Url};
 
-/// Longest answer: pictures come as base64 in it.
-const ANSWER_MAX: usize = 256 << 20;
+/// Longest answer: as long as a line of an executable.
+pub(super) const ANSWER_MAX: usize = 16 << 20;
+/// Longest answer to a poll that files are taken out of. There is one every second, so large ones are for [result].
+pub(super) const POLLED_MAX: usize = 64 << 20;
+/// Longest answer that is asked for once and may hold pictures as base64.
+pub(super) const RESULT_MAX: usize = 256 << 20;
 /// What is shorter would be found in ordinary words.
 const SHORTEST_SECRET: usize = 6;
 const CONNECT: Duration = Duration::from_secs(5);
@@ -35,6 +39,8 @@ const ENGINE: &Engine = &Engine {
 pub(super) enum Unanswered {
     /// It was made, or could not be.
     Wire(Trouble),
+    /// The answer has more bytes than this.
+    TooLarge(usize),
     /// The request cannot be made of this job.
     Job(Failure),
 }
@@ -54,7 +60,7 @@ pub(super) struct Http {
 impl Http {
     /// `secrets`: no answer is taken with them in it.
     pub fn new(base: &Url, secrets: Vec<SecretString>) -> Result<Self, Failure> {
-        let policy = Policy { connect: CONNECT, keepalive: None, reuse: true, answer_max: ANSWER_MAX };
+        let policy = Policy { connect: CONNECT, keepalive: None, reuse: true, answer_max: RESULT_MAX };
         Ok(Self { client: client(&policy)?, base: base.clone(), secrets })
     }
 
@@ -76,7 +82,10 @@ impl Http {
         if let Some(body) = &call.body {
             request = request.json(&body.render(fill).map_err(Unanswered::Job)?.unwrap_or_default());
         }
-        let answer = read(request, call.timeout, ANSWER_MAX).await?;
+        let answer = read(request, call.timeout, call.most).await.map_err(|trouble| match trouble {
+            Trouble::TooLarge => Unanswered::TooLarge(call.most),
+            other => other.into(),
+        })?;
         Ok(Answer { body: self.without_secrets(answer.body), ..answer })
     }
 
@@ -182,9 +191,9 @@ impl Unanswered {
     /// The failure of a run that this ended while we were `doing` something.
     pub fn failure(self, doing: &str) -> Failure {
         match self {
-            Self::Wire(Trouble::TooLarge) => Failure::new(
+            Self::TooLarge(most) => Failure::new(
                 Reason::InvalidResponseFormat,
-                format!("the engine's answer is larger than {} MiB ({doing}); use `as = \"url\"`", ANSWER_MAX >> 20),
+                format!("the engine's answer is larger than {} MiB ({doing}); use `as = \"url\"`", most >> 20),
             ),
             Self::Wire(trouble) => trouble.failure(ENGINE, doing),
             Self::Job(failure) => failure,

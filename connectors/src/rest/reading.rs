@@ -1,8 +1,9 @@
 //! A definition's file as a whole: what must be there, and what goes with what.
 //! In: the root table. Out: the definition, if there is one; faults and warnings where they are.
 
-use super::definition::{Definition, Output, Poll};
+use super::definition::{Definition, Form, Output, Poll};
 use super::faults::Faults;
+use super::http::{POLLED_MAX, RESULT_MAX};
 use super::sections::conformance;
 use super::table::{At, Table};
 use super::template::{Secrets, Text};
@@ -100,6 +101,14 @@ impl Reading<'_> {
             }
         }
         root.end();
+        let (mut submit, mut poll, mut result) = (submit?, poll, result);
+        let holds_files = outputs.iter().any(|output| output.form != Form::Url);
+        match (&mut poll, &mut result) {
+            (_, Some(result)) => result.most = RESULT_MAX,
+            (Some(poll), None) if holds_files => poll.call.most = POLLED_MAX,
+            (Some(_), None) => {}
+            (None, None) => submit.most = RESULT_MAX,
+        }
         Some(Definition {
             services: services.into_iter().map(|service| service.value).collect(),
             urls: urls.into_iter().map(|url| url.value).collect(),
@@ -109,7 +118,7 @@ impl Reading<'_> {
             warnings: Vec::new(),
             headers,
             health,
-            submit: submit?,
+            submit,
             id,
             idempotency,
             poll,

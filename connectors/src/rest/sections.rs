@@ -2,6 +2,7 @@
 //! In: one table. Out: what it says; faults where they are.
 
 use super::definition::{Call, Explain, Form, Output, Poll};
+use super::http::ANSWER_MAX;
 use super::reading::Reading;
 use super::table::{At, Table, json};
 use super::template::{Template, Text};
@@ -40,7 +41,7 @@ impl Reading<'_> {
         if !text.beginning().starts_with('/') {
             table.fault(path.offset, "a path begins with `/`; the address of the server is `url`");
         }
-        Some(Call { method, path: text, body, timeout })
+        Some(Call { method, path: text, body, timeout, most: ANSWER_MAX })
     }
 
     /// A JSON Pointer (RFC 6901).

@@ -2,7 +2,7 @@
 //! In: a run's ids. Out: at work, done, failed or unknown; a stop that was seen to take effect.
 
 use super::definition::{Definition, Poll};
-use super::http::{Answer, Http, of_status, reason, words};
+use super::http::{Answer, Http, Unanswered, of_status, reason, words};
 use super::template::Fill;
 use crate::contract::Interrupted;
 use crate::failure::{Failure, Reason};
@@ -28,6 +28,21 @@ pub(super) enum Standing {
     Done(Answer),
     Failed(Failure),
     Unknown,
+    /// It says more than can be read, and will the next time.
+    Unreadable(Failure),
+}
+
+/// Why an answer to a poll says nothing.
+pub(super) struct Unread {
+    pub failure: Failure,
+    /// Asking again will not help.
+    for_good: bool,
+}
+
+impl From<Failure> for Unread {
+    fn from(failure: Failure) -> Self {
+        Self { failure, for_good: false }
+    }
 }
 
 /// What the engine told of a run.
@@ -47,7 +62,12 @@ impl Told {
 impl Server {
     /// Asks how a run is.
     pub async fn look(&self, poll: &Poll, fill: &Fill<'_>) -> Result<Standing, Failure> {
-        let Some(Told { answer, json, state }) = self.told(poll, fill).await? else { return Ok(Standing::Unknown) };
+        let Told { answer, json, state } = match self.told(poll, fill).await {
+            Ok(Some(told)) => told,
+            Ok(None) => return Ok(Standing::Unknown),
+            Err(Unread { failure, for_good: true }) => return Ok(Standing::Unreadable(failure)),
+            Err(Unread { failure, .. }) => return Err(failure),
+        };
         if poll.done.contains(&state) {
             return Ok(Standing::Done(answer));
         }
@@ -61,14 +81,17 @@ impl Server {
     }
 
     /// One answer to a poll; `None` if the engine does not know the run.
-    pub async fn told(&self, poll: &Poll, fill: &Fill<'_>) -> Result<Option<Told>, Failure> {
+    pub async fn told(&self, poll: &Poll, fill: &Fill<'_>) -> Result<Option<Told>, Unread> {
         let answer = self.http.call(&poll.call, &self.definition.headers, None, fill).await;
-        let answer = answer.map_err(|trouble| trouble.failure("asking how a run is"))?;
+        let answer = answer.map_err(|unanswered| {
+            let for_good = matches!(unanswered, Unanswered::TooLarge(_));
+            Unread { failure: unanswered.failure("asking how a run is"), for_good }
+        })?;
         if matches!(answer.status, 404 | 410) {
             return Ok(None);
         }
         if !answer.is_success() {
-            return Err(of_status(&answer, &self.definition.failure, "asking how a run is"));
+            return Err(of_status(&answer, &self.definition.failure, "asking how a run is").into());
         }
         let wrong = |said: String| Failure::of_host(Reason::InvalidResponseFormat, said);
         let json: Value = answer.json().map_err(|_| wrong("the engine's answer to a poll is not JSON".to_owned()))?;
@@ -90,7 +113,7 @@ impl Server {
             return Ok(Interrupted::NothingToStop);
         };
         let Some(cancel) = &definition.cancel else {
-            let at_work = matches!(self.look(poll, fill).await?, Standing::AtWork(_));
+            let at_work = matches!(self.look(poll, fill).await?, Standing::AtWork(_) | Standing::Unreadable(_));
             return Ok(if at_work { Interrupted::StillRunning } else { Interrupted::NothingToStop });
         };
         // What has ended is left alone. An engine that does not say how the run is may well be at work on it.
@@ -105,9 +128,12 @@ impl Server {
             return Err(of_status(&answer, &definition.failure, "cancelling"));
         }
         // Most servers have stopped with their answer. Whoever waits for the others sets the limit.
-        while !matches!(self.look(poll, fill).await, Ok(Standing::Done(_) | Standing::Failed(_) | Standing::Unknown)) {
-            sleep(STOP_POLL).await;
+        loop {
+            match self.look(poll, fill).await {
+                Ok(Standing::Done(_) | Standing::Failed(_) | Standing::Unknown) => return Ok(Interrupted::Stopped),
+                Ok(Standing::Unreadable(_)) => return Ok(Interrupted::StillRunning),
+                _ => sleep(STOP_POLL).await,
+            }
         }
-        Ok(Interrupted::Stopped)
     }
 }

@@ -2,6 +2,7 @@
 //! In: a parsed table with the places of its values. Out: typed values; faults for the rest, unknown members too.
 
 use super::faults::Faults;
+use crate::nearest::nearest;
 use serde_json::{Map, Number, Value};
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
@@ -145,8 +146,10 @@ impl<'a, 't> Table<'a, 't> {
         for (key, _) in self.table {
             let name = key.get_ref().as_ref();
             if !known.contains(&name) {
+                let meant = nearest(name, known.iter().copied(), (name.len() / 3).max(2));
+                let meant = meant.map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
                 let known = known.join(", ");
-                self.fault(key.span().start, format!("`{}` is unknown; there are {known}", self.path(name)));
+                self.fault(key.span().start, format!("`{}` is unknown; {meant}there are {known}", self.path(name)));
             }
         }
     }

@@ -21,6 +21,7 @@ mod conformance_files;
 mod ended;
 mod given;
 mod hazards;
+mod leftovers;
 mod openai;
 mod points;
 mod process;

@@ -301,7 +301,8 @@ async fn scratch_folders_are_gone_with_their_runs() {
     assert_eq!(std::fs::read_dir(&lab.settings.scratch).unwrap().count(), 0);
     std::fs::create_dir_all(lab.settings.scratch.join("of-an-earlier-agent")).unwrap();
     let (scratch, memory) = (lab.settings.scratch.clone(), None);
-    let around = Surroundings { guard: Vec::new(), env: Vec::new(), secrets: Secrets::new(), scratch, memory };
+    let (secrets, timing) = (Secrets::new(), Timing::default());
+    let around = Surroundings { guard: Vec::new(), env: Vec::new(), secrets, scratch, memory, timing };
     (0..2).for_each(|_| around.clear().unwrap());
     assert!(!lab.settings.scratch.exists());
 }

@@ -28,6 +28,13 @@ const RUNS: &[(&str, &str, Reason, &str)] = &[
     ("leaves by sys.exit", "sys.exit(1)", Reason::InternalError, "SystemExit"),
     ("names its own reason", "raise Failed('full', 'gpu_memory_full')", Reason::GpuMemoryFull, "full"),
     ("invents a reason", "raise Failed('odd', 'bad_hair_day')", Reason::UnknownError, "odd"),
+    ("names a type as its reason", "raise Failed('odd', 'validation_error')", Reason::InvalidPayload, "odd"),
+    (
+        "invents a reason of a known type",
+        "reply('\"error\":{\"message\":\"odd\",\"data\":{\"type\":\"rate_limit\",\"reason\":\"too_hasty\"}}')",
+        Reason::RequestsPerMinute,
+        "odd",
+    ),
     ("lacks a field", "job.need('prompt')", Reason::MissingRequiredField, "`prompt`"),
     ("answers nonsense", "return_('nonsense')", Reason::InvalidResponseFormat, "cannot be used"),
     ("answers with no number", "return {'x': float('nan')}", Reason::InternalError, "not JSON compliant"),
@@ -36,6 +43,16 @@ const RUNS: &[(&str, &str, Reason, &str)] = &[
     ("has an error that is none", "reply('\"error\":\"boom\"')", Reason::InvalidResponseFormat, "its `error`"),
     ("has an error of another shape", "reply('\"error\":{\"code\":\"E\"}')", Reason::InvalidResponseFormat, "`error`"),
     ("writes its id as a text", "reply('\"result\":{}', '\"2\"')", Reason::InvalidResponseFormat, "`id`"),
+    ("answers with a list", "reply('\"result\":[]')", Reason::InvalidResponseFormat, "an object, not a list"),
+    ("answers with a text", "reply('\"result\":\"a\"')", Reason::InvalidResponseFormat, "an object, not a text"),
+    ("answers with true", "reply('\"result\":true')", Reason::InvalidResponseFormat, "an object, not true or false"),
+    (
+        "names its outputs without an object",
+        "reply('\"result\":{\"outputs\":[[\"a\"]]}')",
+        Reason::InvalidResponseFormat,
+        "an object, not a list",
+    ),
+    ("has a list as its error", "reply('\"error\":[1,\"a\"]')", Reason::InvalidResponseFormat, "its `error`"),
     ("answers nothing", "reply('\"more\":1')", Reason::InvalidResponseFormat, "neither"),
     ("answers NaN", "reply('\"result\":{\"data\":NaN}')", Reason::InvalidResponseFormat, "line 1"),
     (
@@ -120,6 +137,11 @@ const STARTS: &[(&str, &str, &str)] = &[
         "has no services",
         "#!/bin/sh\nread x; echo '{\"id\":1,\"result\":{\"protocol\":1,\"services\":[]}}'; read x\n",
         "`services`",
+    ),
+    (
+        "describes itself with a list",
+        "#!/bin/sh\nread x; echo '{\"id\":1,\"result\":[1,[\"hello\"]]}'; read x\n",
+        "an object, not a list",
     ),
     (
         "has an odd service",

@@ -166,8 +166,10 @@ async fn poll(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Resp
     if goes_on == Some("figures") {
         progress = u64::try_from(run.began.elapsed().as_millis()).unwrap();
     }
+    let note = payload["note_bytes"].as_u64().map(|bytes| "x".repeat(usize::try_from(bytes).unwrap()));
+    let note = note.unwrap_or_else(|| payload["note"].as_str().unwrap_or("at it").to_owned());
     Json(json!({
-        "status": state, "progress": progress, "note": payload["note"].as_str().unwrap_or("at it"),
+        "status": state, "progress": progress, "note": note,
         "result": { "files": files, "facts": { "steps": steps } },
         "error": { "message": "it hurts", "code": payload["fail"] },
     }))

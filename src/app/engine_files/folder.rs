@@ -19,14 +19,17 @@ impl EngineFiles {
         let (found, oddities) = match looked {
             Ok(found) => found,
             Err(error) => {
-                if !std::mem::replace(&mut self.unreadable, true) {
-                    tell(Notice::EngineFile { file: &dir, note: &format!("cannot be read: {error}") });
+                // At the start the configuration says so, with the folder that was probably meant.
+                let is_first = !std::mem::replace(&mut self.looked, true);
+                if !std::mem::replace(&mut self.unreadable, true) && !is_first {
+                    tell(Notice::EngineFile { file: &dir, note: &format!("the folder cannot be read: {error}") });
                 }
                 return None;
             }
         };
+        self.looked = true;
         if std::mem::take(&mut self.unreadable) {
-            tell(Notice::EngineFile { file: &dir, note: "can be read again" });
+            tell(Notice::EngineFile { file: &dir, note: "the folder can be read now" });
         }
         for (path, why) in oddities.iter().filter(|(path, why)| self.told.get(*path) != Some(*why)) {
             let kept = self.files.get(path).is_some_and(|file| file.in_use);

@@ -191,3 +191,31 @@ fn servers_of_the_openai_api_have_addresses_a_key_and_no_gpu_unless_told() {
     let alone = load_env(&[("SERVICES", "openai")]).unwrap().config.engines.openai.unwrap();
     assert_eq!(alone.urls[0].as_str(), "https://api.openai.com/v1");
 }
+
+#[test]
+fn a_folder_of_engines_that_is_not_there_is_told_with_the_one_that_was_probably_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir_all(place("engines/mine")).unwrap();
+    std::fs::write(place("enginez"), "").unwrap();
+    let warned = |dir: &str| {
+        let loaded = load_env(&[("CONNECTORS_DIR", dir)]).unwrap();
+        let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(loaded.config.engines.files.dir, Some(dir.into()), "it may come yet");
+        warnings.join("\n")
+    };
+    assert_eq!(warned(&place("engines")), "");
+    for (given, meant) in [("engnies", "engines"), ("engine", "engines"), ("engins/mine", "engines/mine")] {
+        let (given, meant) = (place(given), place(meant));
+        let said = warned(&given);
+        let expected = format!("environment: CONNECTORS_DIR: there is no folder {given}; did you mean {meant}? ");
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    for far in ["something-else", "engins/yours"] {
+        let said = warned(&place(far));
+        assert!(said.contains("there is no folder") && !said.contains("did you mean"), "{said}");
+    }
+    assert!(warned(&place("enginez")).ends_with("is a file, no folder"), "{}", warned(&place("enginez")));
+    // Relative to where the program stands, and told so.
+    assert!(warned("scr").contains("there is no folder scr; did you mean src? "), "{}", warned("scr"));
+}
