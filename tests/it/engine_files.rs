@@ -4,6 +4,7 @@
 mod blaming;
 mod changing;
 mod crashing;
+mod large;
 
 use crate::support::agent::command;
 use crate::support::{Agent, Queue, RedisServer, until};

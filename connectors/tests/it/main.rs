@@ -35,3 +35,4 @@ mod rest;
 mod rest_engine;
 mod rest_outputs;
 mod simulation;
+mod storing;
