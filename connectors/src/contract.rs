@@ -41,6 +41,11 @@ pub trait Connector: Send + Sync {
         None
     }
 
+    /// Whether the models that a probe lists are all that the engine has: what is not among them need not be looked for there.
+    fn lists_all_models(&self) -> bool {
+        false
+    }
+
     /// The model files that this job loads, the heaviest first. A worker leaves out what has turned out to be damaged.
     fn models(&self, _job: &Job) -> Vec<String> {
         Vec::new()

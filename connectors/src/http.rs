@@ -203,6 +203,11 @@ impl Body {
         Self { parts: response.bytes_stream().boxed(), stalled, announced, read: 0 }
     }
 
+    /// How long it will be, if the server said so.
+    pub fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
     /// The next part; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
         let part = timeout(self.stalled, self.parts.next()).await.map_err(|_| Trouble::Silent)?;

@@ -2,6 +2,7 @@
 //! In: chunks. Out: objects that appear whole or not at all.
 
 use super::cloud;
+use super::largest::{LARGEST, admit};
 use super::name::Taken;
 use super::place::{self, Place};
 use super::refusal::{Trouble, Whose};
@@ -173,6 +174,7 @@ impl OutputStore for BucketStore {
             taken,
             kind: kind.to_owned(),
             url: self.base.as_ref().map(|base| place::url(base, &key)).unwrap_or_default(),
+            passed: 0,
         }))
     }
 }
@@ -184,6 +186,8 @@ struct BucketWriter {
     taken: Taken,
     kind: String,
     url: String,
+    /// Bytes so far.
+    passed: u64,
 }
 
 impl BucketWriter {
@@ -200,7 +204,13 @@ impl BucketWriter {
 
 #[async_trait]
 impl OutputWriter for BucketWriter {
+    async fn expect_bytes(&mut self, bytes: u64) -> Result<(), Failure> {
+        admit(self.taken.name(), bytes, LARGEST)
+    }
+
     async fn write(&mut self, chunk: Bytes) -> Result<(), Failure> {
+        self.passed += chunk.len() as u64;
+        admit(self.taken.name(), self.passed, LARGEST)?;
         self.send(Piece::Bytes(chunk)).await?;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Outputs in a local folder: `{OUTPUT_DIR}/{job}/{attempt}/{name}`.
 //! In: chunks. Out: files that appear whole or not at all.
 
+use super::largest::{LARGEST, admit};
 use super::name::{Names, Taken};
 use super::passed::Passed;
 use async_trait::async_trait;
@@ -23,12 +24,14 @@ pub struct LocalStore {
     /// What stands for the folder in results, if others can reach it.
     shown_at: Option<Url>,
     names: Names,
+    largest: u64,
 }
 
 impl LocalStore {
     /// Outputs of this attempt of this job; the folder is made with the first of them.
     pub fn new(root: &Path, job: &str, attempt: u64) -> Self {
-        Self { folder: root.join(job).join(attempt.to_string()), shown_at: None, names: Names::default() }
+        let folder = root.join(job).join(attempt.to_string());
+        Self { folder, shown_at: None, names: Names::default(), largest: LARGEST }
     }
 
     /// The same, named in results as what lies below this address.
@@ -92,6 +95,7 @@ impl OutputStore for LocalStore {
             kind: kind.to_owned(),
             claimed: claimed.map(str::to_owned),
             passed: Passed::default(),
+            largest: self.largest,
         }))
     }
 }
@@ -154,12 +158,29 @@ struct LocalWriter {
     kind: String,
     claimed: Option<String>,
     passed: Passed,
+    largest: u64,
 }
 
 #[async_trait]
 impl OutputWriter for LocalWriter {
+    async fn expect_bytes(&mut self, bytes: u64) -> Result<(), Failure> {
+        admit(self.taken.name(), bytes, self.largest)?;
+        let part = self.part.0.clone();
+        let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&part)).await;
+        // Some file systems do not tell; then the last byte will show.
+        let Ok(Ok(disk)) = asked else { return Ok(()) };
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if bytes > free {
+            let name = self.taken.name();
+            let said = format!("the output `{name}` has {bytes} bytes; the disk of OUTPUT_DIR has room for {free}");
+            return Err(Failure::of_host(Reason::DiskSpaceFull, said));
+        }
+        Ok(())
+    }
+
     async fn write(&mut self, chunk: Bytes) -> Result<(), Failure> {
         self.passed.take(&chunk);
+        admit(self.taken.name(), self.passed.bytes(), self.largest)?;
         match &mut self.file {
             Some(file) => file.write_all(&chunk).await.map_err(|error| failed(&error))?,
             None => return Ok(()),
@@ -201,6 +222,12 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
+    impl LocalStore {
+        async fn create_owned(self, name: &str) -> Box<dyn OutputWriter> {
+            self.create(name, "gifs", None).await.unwrap()
+        }
+    }
+
     #[test]
     fn a_run_stopped_while_an_output_is_created_leaves_nothing_behind() {
         let root = tempfile::tempdir().unwrap();
@@ -222,6 +249,28 @@ mod tests {
         });
         let files = std::fs::read_dir(root.path().join("job").join("1")).unwrap();
         assert_eq!(files.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_output_that_is_too_large_is_refused_before_its_first_byte_or_with_the_first_too_many() {
+        let root = tempfile::tempdir().unwrap();
+        let of_at_most =
+            |largest: u64| LocalStore { largest, ..LocalStore::new(root.path(), "job", 1) }.create_owned("film.mp4");
+        let refused =
+            LocalStore::new(root.path(), "job", 1).create_owned("film.mp4").await.expect_bytes(60 << 30).await;
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.reason, refused.hosts_fault), (Reason::UnsupportedOperation, false));
+        assert!(refused.message.contains("64424509440") && refused.message.contains("52428800000"), "{refused}");
+        let full = of_at_most(u64::MAX).await.expect_bytes(1 << 60).await.unwrap_err();
+        assert_eq!((full.reason, full.hosts_fault), (Reason::DiskSpaceFull, true));
+        assert!(full.message.contains("1152921504606846976") && full.message.contains("room for"), "{full}");
+        let mut unannounced = of_at_most(8).await;
+        unannounced.expect_bytes(8).await.unwrap();
+        unannounced.write(Bytes::from_static(b"12345678")).await.unwrap();
+        let refused = unannounced.write(Bytes::from_static(b"9")).await.unwrap_err();
+        assert!(refused.message.contains("9 bytes; at most 8"), "{refused}");
+        drop(unannounced);
+        assert_eq!(std::fs::read_dir(root.path().join("job/1")).unwrap().count(), 0);
     }
 
     #[tokio::test]

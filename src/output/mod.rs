@@ -5,6 +5,7 @@ mod bucket;
 mod clean;
 mod cloud;
 mod described;
+mod largest;
 mod local;
 mod media_type;
 mod name;

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-const MOST_PARTS: usize = 10_000;
+/// As many as S3 takes of one object.
+pub const MOST_PARTS: usize = 10_000;
 /// Parts on their way at once. With the one that fills, 15 MiB is what an output takes.
 const IN_FLIGHT: usize = 2;
 /// How often a request is repeated whose body may have been damaged on its way.

@@ -112,6 +112,9 @@ pub struct FailedAttempt {
     /// Other workers that need not try it either for as long as this one keeps off.
     #[serde(default)]
     pub keep_off: Vec<String>,
+    /// Another live worker is known to have what this one lacks.
+    #[serde(default)]
+    pub is_elsewhere: bool,
 }
 
 /// Longest pause before another attempt, in ms.
@@ -169,7 +172,8 @@ impl Space {
         for (key, json) in &failed.attestations {
             call = call.arg(key).arg(json);
         }
-        let reply = call.arg(&failed.final_copy).arg(failed.keep_off.join(" ")).send(con).await?;
+        let call = call.arg(&failed.final_copy).arg(failed.keep_off.join(" ")).arg(u8::from(failed.is_elsewhere));
+        let reply = call.send(con).await?;
         Settled::of(&reply)
     }
 

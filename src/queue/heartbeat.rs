@@ -27,8 +27,12 @@ pub struct Others {
     pub unasked: usize,
     /// Those whose GPU has no more memory than the one that asks, if there is one whose GPU has.
     pub no_larger: Vec<String>,
-    /// How many of them list every one of the models that were asked for.
+    /// How many of them list every one of the models that were asked for, and have not refused the job.
     pub have_models: usize,
+    /// The others of them.
+    pub lack_models: Vec<String>,
+    /// How many of them have not refused the job and list no models for the service: they may have any.
+    pub unlisting: usize,
 }
 
 /// Who else offers this service, and with these models. `refused`: ids, separated by spaces, of workers that lack what
@@ -58,8 +62,15 @@ pub async fn others_serve(
             let listed = &capabilities["models"][service];
             others.serve += 1;
             memories.push((worker.id.clone(), memory));
-            others.unasked += usize::from(!refused.split(' ').any(|id| id == worker.id));
-            others.have_models += usize::from(models.iter().all(|model| lists(listed, model) || lists(listed, "all")));
+            let is_unasked = !refused.split(' ').any(|id| id == worker.id);
+            others.unasked += usize::from(is_unasked);
+            let lists_none = listed.as_array().is_none_or(Vec::is_empty);
+            others.unlisting += usize::from(is_unasked && lists_none);
+            if is_unasked && models.iter().all(|model| lists(listed, model) || lists(listed, "all")) {
+                others.have_models += 1;
+            } else {
+                others.lack_models.push(worker.id.clone());
+            }
         }
     }
     if mine > 0.0 && memories.iter().any(|(_, memory)| *memory > mine) {

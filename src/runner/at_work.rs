@@ -20,7 +20,6 @@ use super::shared::Limits;
 use super::stuck::Watch;
 use super::tokens::Tokens;
 use crate::output::{PreviewFolder, forget_previews, without_credentials};
-use crate::queue::heartbeat::others_serve;
 use crate::queue::holds::Stop;
 use connectors::contract::{Job, Outcome, Preview, Progress, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
@@ -54,7 +53,8 @@ impl Run<'_> {
             && engine.is_suspected()
             && let Some(refused) = engine.refuses(&asked().models)
         {
-            return self.failed(&refused, Some(&fetched), began);
+            let onward = self.onward(refused, &fetched, &asked().models, false).await;
+            return self.failed(&onward.failure, Some(&fetched), began).handing_on(onward);
         }
         let outputs = match self.shared.outputs.of(&fetched.job) {
             Ok(outputs) => outputs,
@@ -168,8 +168,9 @@ impl Run<'_> {
                 }
                 let failure = of_the_job_if_again(failure, &fetched);
                 engine.failed(&failure, &asked());
-                let (failure, keep_off) = self.without_false_hope(failure, &fetched, &asked().models).await;
-                self.failed(&failure, Some(&fetched), began).keeping_off(keep_off)
+                let lists_all = engine.connector.lists_all_models();
+                let onward = self.onward(failure, &fetched, &asked().models, lists_all).await;
+                self.failed(&onward.failure, Some(&fetched), began).handing_on(onward)
             }
             Some(Ok(Err(RunError::Lost(_)))) if self.hold.why().is_none() => Ended::ThrownAway,
             Some(Err(_panic)) => {
@@ -186,46 +187,6 @@ impl Run<'_> {
             }
             Some(Ok(Err(_))) => self.stopped(Some(&fetched), began),
         }
-    }
-
-    /// A model or node class that is missing here is worth handing on only if there is somebody to hand it to: else its
-    /// submitter would wait for minutes to read what is known now. A model that no other worker lists is handed to each of the
-    /// others once (lists need not be complete), and charged from then on; a node class that is in no list, and a job that
-    /// needs too much memory, to each that has not refused it yet. Answers as well who else need not try it: workers with no
-    /// more memory than this one, while there is one with more.
-    async fn without_false_hope(
-        &self,
-        failure: Failure,
-        fetched: &Fetched,
-        models: &[String],
-    ) -> (Failure, Vec<String>) {
-        let (memory, model) = (failure.is_out_of_memory(), failure.reason == Reason::ModelNotFound);
-        let component = failure.reason == Reason::ComponentError;
-        if !failure.hosts_fault || !(memory || model || component) {
-            return (failure, Vec::new());
-        }
-        let handed_on = handed_on(fetched);
-        let (link, space) = (&self.shared.link, &self.shared.space);
-        let refused = fetched.fields.get("refused_by").map(String::as_str).unwrap_or_default();
-        let Ok(others) = others_serve(link, space, self.worker, &fetched.job.service, models, refused).await else {
-            return (failure, Vec::new());
-        };
-        let unlisted = model && others.have_models == 0;
-        let hopeless =
-            others.serve == 0 || unlisted && handed_on >= others.serve || (memory || component) && others.unasked == 0;
-        if !hopeless {
-            let keep_off = if memory { others.no_larger } else { Vec::new() };
-            return (failure, keep_off);
-        }
-        let message = match (memory, others.serve) {
-            (true, _) => failure.message.clone(),
-            (false, 0) => format!("{}; no other worker that is there now serves such jobs", failure.message),
-            (false, _) if component => {
-                format!("{}; every other worker that is there now has refused it, too", failure.message)
-            }
-            (false, _) => format!("{}; no other worker that is there now lists it either", failure.message),
-        };
-        (Failure { hosts_fault: false, message, ..failure }, Vec::new())
     }
 
     /// Whether the engine may be at work on something that nobody waits for any more.

@@ -40,6 +40,8 @@ fn blame(failure: &Failure) -> Blame {
         failure if failure.is_out_of_memory() => Blame::Memory,
         // What the engine lacks it lacks for this job alone, and says so before any work.
         Failure { reason: Reason::ModelNotFound | Reason::ComponentError, .. } => Blame::Nobody,
+        // It works, on as much as it takes.
+        Failure { reason: Reason::ConcurrentLimit, .. } => Blame::Nobody,
         _ => Blame::Engine,
     }
 }
@@ -113,10 +115,12 @@ impl Engine {
 
     /// Why this engine does not even try a job that loads these models, if it does not.
     pub fn refuses(&self, models: &[String]) -> Option<Failure> {
-        let breakers = locked(&self.breakers);
-        let (model, why) = models.iter().find_map(|model| Some((model, breakers.why(&Part::Model(model.clone()))?)))?;
+        let (breakers, now) = (locked(&self.breakers), Instant::now());
+        let rests = |model: &String| breakers.rests(&Part::Model(model.clone()), now);
+        let (model, (why, left)) = models.iter().find_map(|model| Some((model, rests(model)?)))?;
         let what = format!("this worker leaves out the model `{model}` for now: {why}");
-        Some(Failure::of_host(Reason::DependencyError, what))
+        let failure = Failure::of_host(Reason::DependencyError, what).about_model(Some(model.clone()));
+        Some(Failure { retry_after: Some(left), ..failure })
     }
 
     /// Whether anything is or was left out, so that a success is news.
@@ -185,6 +189,7 @@ mod tests {
             Failure::new(Reason::GpuMemoryFull, "as asked"),
             Failure::of_host(Reason::ModelNotFound, "lacks it"),
             Failure::of_host(Reason::ComponentError, "no such node class"),
+            Failure::of_host(Reason::ConcurrentLimit, "as many wait as may"),
         ] {
             (0..4).for_each(|_| assert!(!engine.failed(&failure, &asked(Some(1000)))));
         }

@@ -57,7 +57,7 @@ impl Part {
         match self {
             Self::Whole => "look into the engine's log and restart it",
             Self::Runs => "look into the engine's log; if it is well, the jobs are at fault",
-            Self::Model(_) => "replace the file if it is damaged",
+            Self::Model(_) => "replace the file if it is damaged; if it is refused, let the engine's key use it",
             Self::Memory(_) | Self::Class(_) => {
                 "look for other programs on the GPU; let such jobs ask for the memory they need"
             }
@@ -205,9 +205,11 @@ impl Breakers {
         self.by_part.get(part).is_some_and(|breaker| matches!(breaker.state, State::Open { .. }))
     }
 
-    /// Why this part is left out, if it is.
-    pub fn why(&self, part: &Part) -> Option<&str> {
-        self.by_part.get(part).filter(|_| self.is_open(part)).map(|breaker| &*breaker.why)
+    /// Why this part is left out, if it is, and for how much longer.
+    pub fn rests(&self, part: &Part, now: Instant) -> Option<(&str, Duration)> {
+        let breaker = self.by_part.get(part)?;
+        let State::Open { until } = breaker.state else { return None };
+        Some((&breaker.why, until.saturating_duration_since(now)))
     }
 
     /// The least amount of memory, in MB, from which on jobs are left out.

@@ -19,7 +19,7 @@ fn three_failures_in_a_row_open_and_a_success_between_them_begins_the_count_anew
     assert!(!breakers.is_open(&Part::Whole));
     assert_eq!(breakers.failed(Part::Whole, false, "j", "why", now), Some(5 * SECOND));
     assert!(breakers.is_open(&Part::Whole));
-    assert_eq!(breakers.why(&Part::Whole), Some("why"));
+    assert_eq!(breakers.rests(&Part::Whole, now), Some(("why", 5 * SECOND)));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use super::fetch::Fetched;
 use super::job::Run;
+use super::onward::Onward;
 use super::reference::{Record, job_result};
 use super::retry::verdict;
 use super::shape;
@@ -40,10 +41,10 @@ impl Ended {
         Self::HandIn { outcome, failure: None, outputs: Stored::default() }
     }
 
-    /// If it failed, these workers are to keep off the job, too.
-    pub(super) fn keeping_off(mut self, workers: Vec<String>) -> Self {
+    /// If it failed, this is known of those who may take it next.
+    pub(super) fn handing_on(mut self, onward: Onward) -> Self {
         if let Self::HandIn { outcome: settle::Outcome::Failed(attempt), .. } = &mut self {
-            attempt.keep_off = workers;
+            (attempt.keep_off, attempt.is_elsewhere) = (onward.keep_off, onward.is_elsewhere);
         }
         self
     }
@@ -138,6 +139,7 @@ impl Run<'_> {
             attestations,
             final_copy,
             keep_off: Vec::new(),
+            is_elsewhere: false,
         };
         Ended::HandIn {
             outcome: settle::Outcome::Failed(Box::new(attempt)),

@@ -62,7 +62,8 @@ pub fn page() -> String {
             format!(
                 "whatever the reason, where this machine is at fault (its engine is down, a model is missing or damaged \
                  here, its disk is full): an engine's own pause counts up to {longest} s, and no attempt is charged, up to \
-                 {HAND_ONS_MAX} times; of an engine that ends while it works on the job only if the job was never handed on before"
+                 {HAND_ONS_MAX} times; of an engine that ends while it works on the job only if the job was never handed on before; of a model that is missing \
+                 here not counted while another live worker lists it"
             ),
         ),
     ];

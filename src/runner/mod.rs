@@ -16,6 +16,7 @@ mod fetch;
 mod idle;
 mod job;
 mod ledger;
+mod onward;
 pub mod pace;
 pub mod previews;
 mod progress;

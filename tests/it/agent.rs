@@ -11,6 +11,7 @@ mod failing;
 mod instances;
 mod models;
 mod openai;
+mod openai_models;
 mod outages;
 mod previews;
 mod seats;

@@ -4,6 +4,7 @@
 mod blaming;
 mod changing;
 mod crashing;
+mod large;
 mod mistakes;
 mod seats;
 

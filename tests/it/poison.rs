@@ -41,7 +41,7 @@ async fn is_seen_and_replayed(server: &RedisServer, id: &str, last: &str, losses
     let queue = Queue::of(server);
     let job = queue.reaches(id, "completed").await;
     let lost = [job.get("stalled"), job.get("takeovers")];
-    assert_eq!((job["attempt"].as_str(), lost), ("1", [None, None]), "a life of its own");
+    assert_eq!(lost, [None, None], "a life of its own");
     queue.ended_once(id).await;
 }
 

@@ -139,9 +139,9 @@ impl Api {
         self.http.post("sdapi/v1/options", &Value::Object(options.clone()), limit).await
     }
 
-    /// Looks for new checkpoint files.
+    /// Looks for new checkpoint files. It waits its turn behind whatever is at work.
     pub async fn refresh_checkpoints(&self) -> Result<(), Trouble> {
-        self.http.post("sdapi/v1/refresh-checkpoints", &json!({}), self.timing.request).await.map(drop)
+        self.http.post("sdapi/v1/refresh-checkpoints", &json!({}), self.timing.load).await.map(drop)
     }
 
     /// Takes the model off the card, and puts it back: what was left beside it is gone then. `false`: no such route.

@@ -22,15 +22,31 @@ pub(super) async fn pin(api: &Api, overrides: &Map<String, Value>) -> Result<Bef
     }
     let options = api.options().await.map_err(|trouble| trouble.failure(ENGINE, "reading its options"))?;
     let mut before = Map::new();
-    for name in overrides.keys() {
+    for (name, wanted) in overrides {
         let Some(value) = options.get(name) else {
             let what = format!("`override_settings`: this server has no option `{}`", short(name));
             return Err(Failure::new(Reason::InvalidPayload, what));
         };
+        // It would be stored with 200, and fail this run and others in some other place.
+        if !value.is_null() && form(value) != form(wanted) {
+            let what = format!("`override_settings`: `{}` must be {}", short(name), form(value));
+            return Err(Failure::new(Reason::InvalidFormat, what));
+        }
         before.insert(name.clone(), value.clone());
     }
     set(api, &before).await?;
     Ok(Before(before))
+}
+
+/// What a value is, for people. To the server a truth value is a number.
+fn form(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) | Value::Number(_) => "a number or a truth value",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
 }
 
 async fn set(api: &Api, options: &Map<String, Value>) -> Result<(), Failure> {

@@ -153,6 +153,9 @@ async fn copy(
     let claim = content_type(&response);
     let mut output = store.create(name, &file.kind, claim.as_deref()).await.map_err(Miss::Store)?;
     let mut body = Body::of(response, timing.stalled_download);
+    if let Some(bytes) = body.announced() {
+        output.expect_bytes(bytes).await.map_err(Miss::Store)?;
+    }
     while let Some(part) = body.next().await.map_err(Miss::Server)? {
         output.write(part).await.map_err(Miss::Store)?;
     }

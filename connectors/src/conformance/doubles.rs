@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -191,6 +192,8 @@ pub struct StoredFile {
 pub struct MemoryStore {
     files: Arc<Mutex<Vec<StoredFile>>>,
     begun: Mutex<usize>,
+    taken: Arc<AtomicU64>,
+    most: Mutex<Option<u64>>,
 }
 
 impl MemoryStore {
@@ -202,6 +205,16 @@ impl MemoryStore {
     /// How many outputs were begun, sealed or not.
     pub fn begun(&self) -> usize {
         *locked(&self.begun)
+    }
+
+    /// How many bytes were written, sealed or not.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// From now on outputs that are announced to be longer are refused.
+    pub fn take_at_most(&self, bytes: u64) {
+        *locked(&self.most) = Some(bytes);
     }
 }
 
@@ -215,6 +228,8 @@ impl OutputStore for MemoryStore {
             kind: kind.to_owned(),
             media_type: claim.unwrap_or("application/octet-stream").to_owned(),
             bytes: BytesMut::new(),
+            taken: self.taken.clone(),
+            most: *locked(&self.most),
         }))
     }
 }
@@ -225,11 +240,23 @@ struct MemoryWriter {
     kind: String,
     media_type: String,
     bytes: BytesMut,
+    taken: Arc<AtomicU64>,
+    most: Option<u64>,
 }
 
 #[async_trait]
 impl OutputWriter for MemoryWriter {
+    async fn expect_bytes(&mut self, bytes: u64) -> Result<(), Failure> {
+        match self.most {
+            Some(most) if bytes > most => {
+                Err(Failure::new(Reason::UnsupportedOperation, format!("{bytes} bytes; {most} are allowed")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn write(&mut self, chunk: Bytes) -> Result<(), Failure> {
+        self.taken.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         self.bytes.extend_from_slice(&chunk);
         Ok(())
     }

@@ -131,6 +131,14 @@ pub trait OutputStore: Send + Sync {
 /// One output being written. Dropping it without `finish` leaves nothing behind.
 #[async_trait]
 pub trait OutputWriter: Send {
+    /// So many bytes are to come. Asked wherever the length is known beforehand, so that what cannot be stored is refused
+    /// before the first of them is copied.
+    ///
+    /// # Errors
+    /// More than is stored of one output, or than there is room for.
+    async fn expect_bytes(&mut self, _bytes: u64) -> Result<(), Failure> {
+        Ok(())
+    }
     /// Appends bytes.
     async fn write(&mut self, chunk: Bytes) -> Result<(), Failure>;
     /// Seals the output and says what was stored.

@@ -175,6 +175,10 @@ impl Connector for OpenAi {
         self.server.settings.concurrency
     }
 
+    fn lists_all_models(&self) -> bool {
+        true
+    }
+
     fn models(&self, job: &Job) -> Vec<String> {
         payload::model(&job.payload).map(str::to_owned).into_iter().collect()
     }

@@ -6,6 +6,7 @@ use super::http::{self, Http, Tree};
 use super::settings::Settings;
 use crate::contract::{Health, Probe};
 use crate::http::Trouble;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -63,7 +64,12 @@ async fn ask(server: &Http, settings: &Settings, known: &Known) -> Probe {
             let Some(list) = said.as_ref().and_then(|said| said["data"].as_array()) else {
                 return Probe::unhealthy(remedy(Trouble::Nonsense, at));
             };
-            list.iter().filter_map(|model| Some(model["id"].as_str()?.to_owned())).collect()
+            // llama.cpp with several models answers to other names, too.
+            let names = |model: &Value| {
+                let aliases = model["aliases"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                model["id"].as_str().into_iter().chain(aliases).map(str::to_owned).collect::<Vec<_>>()
+            };
+            list.iter().flat_map(names).collect()
         }
         401 | 403 if server.has_key() => return Probe::unhealthy(format!("{at} refuses us; check OPENAI_API_KEY")),
         401 | 403 => return Probe::unhealthy(format!("{at} asks for a key; set OPENAI_API_KEY")),

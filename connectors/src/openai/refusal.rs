@@ -4,7 +4,8 @@
 //! Sources: platform.openai.com/docs/guides/error-codes and the error object of its reference; vLLM's `ErrorResponse`
 //! (`type` is a class name, `code` the status); llama.cpp's `format_error_response` (`type` a word of its own); Ollama's
 //! docs (`{"error": "text"}` on its own routes); Azure's `innererror.content_filter_result`. Words decide, never free
-//! text: one thing alone is read off a text, that a server wants no `stream_options`, which costs one more request at most.
+//! text. Three things are read off a text: that a server wants no `stream_options`, which costs one more request at most, and
+//! llama.cpp's two constant sentences about routes and models that are not there, which have one type.
 
 use super::flavour::Flavour;
 use super::masked::masked;
@@ -34,13 +35,22 @@ struct Said<'a> {
     kind: &'a str,
     message: &'a str,
     whole: &'a Value,
+    /// It has a form that such servers give their errors.
+    is_of_the_api: bool,
 }
 
 fn said(body: &Value) -> Said<'_> {
     let error = &body["error"];
     let text = |name: &str| error[name].as_str().or_else(|| body[name].as_str()).unwrap_or_default();
     let message = error.as_str().or_else(|| body["detail"].as_str()).unwrap_or_else(|| text("message"));
-    Said { code: text("code"), kind: text("type"), message, whole: if error.is_object() { error } else { body } }
+    let whole = if error.is_object() { error } else { body };
+    Said {
+        code: text("code"),
+        kind: text("type"),
+        message,
+        whole,
+        is_of_the_api: error.is_object() || error.is_string(),
+    }
 }
 
 /// An answer that is no success.
@@ -113,6 +123,10 @@ fn of(status: u16, body: &Value, around: &Around<'_>) -> Failure {
     // The error's own words come first: they are finer than the status.
     match (said.code, said.kind) {
         ("model_not_found", _) => return lacks_model(),
+        // Who may not ask from there may not ask for any model.
+        ("unsupported_country_region_territory" | "ip_not_authorized", _) => {
+            return door(Reason::InsufficientPermissions, "it may not be used from here");
+        }
         (_, "NotFoundError") if around.flavour == Flavour::Vllm && said.whole["param"] == "model" => {
             return lacks_model();
         }
@@ -163,14 +177,24 @@ fn of(status: u16, body: &Value, around: &Around<'_>) -> Failure {
         300..=399 => host(Reason::ConfigError, "the server sends us elsewhere; correct OPENAI_URL"),
         401 | 407 => door(Reason::InvalidApiKey, "it is not valid, or missing"),
         402 => own(Reason::DailyQuotaExceeded, "the account's quota is used up"),
+        // What is refused in the API's own form is this model; a page of somebody in between refuses us as a whole.
+        403 if said.is_of_the_api => {
+            let model = around.model.filter(|_| !around.jobs_key).map(str::to_owned);
+            door(Reason::InsufficientPermissions, "it may not use this model").about_model(model)
+        }
         403 => door(Reason::InsufficientPermissions, "it may not do this"),
         404 if is_missing_model(&said, around) => lacks_model(),
         404 | 405 => host(Reason::ComponentError, "this server has no such route"),
         408 => own(Reason::NetworkTimeout, "the server did not get the request in time"),
         413 => own(Reason::InvalidPayload, "the request is larger than the server takes"),
         429 => own(Reason::RequestsPerMinute, "too many requests"),
+        400 if llama_lacks(&said, around) => lacks_model(),
         400..=499 if status != 409 => own(Reason::InvalidPayload, "the server refuses the request"),
         501 => host(Reason::ComponentError, "this server was started without this"),
+        // Its one 503 (`ErrMaxQueue` of its scheduler): as many requests wait in it as may.
+        503 if around.flavour == Flavour::Ollama && said.is_of_the_api => {
+            host(Reason::ConcurrentLimit, "the server has as many requests as it takes")
+        }
         502..=504 => host(Reason::ServiceUnavailable, "the server is not ready"),
         529 => own(Reason::DegradedPerformance, "the server has too much to do"),
         // The server's own 500 may well be caused by the request: charged to the job, so that it cannot go round for ever.
@@ -180,11 +204,21 @@ fn of(status: u16, body: &Value, around: &Around<'_>) -> Failure {
 
 /// On a route that is there, 404 says that the model is not. Only a server that says so in a form of its own counts.
 fn is_missing_model(said: &Said<'_>, around: &Around<'_>) -> bool {
+    let is_unlisted =
+        || around.model.is_some_and(|asked| !around.listed.is_empty() && !around.listed.iter().any(|one| one == asked));
     match around.flavour {
         Flavour::Ollama => said.kind == "not_found_error" || said.whole["error"].is_string(),
         Flavour::Vllm => said.kind == "NotFoundError",
-        _ => false,
+        // It has one type for routes and models, and one sentence for every route that it has not.
+        Flavour::LlamaCpp if said.message == "File Not Found" => false,
+        _ => matches!(said.kind, "not_found_error" | "NotFoundError") && is_unlisted(),
     }
+}
+
+/// llama.cpp with several models calls a model that it has not a bad request; one with a single model takes any name.
+fn llama_lacks(said: &Said<'_>, around: &Around<'_>) -> bool {
+    let is_it = |asked| said.message == format!("model '{asked}' not found");
+    around.flavour == Flavour::LlamaCpp && said.kind == "invalid_request_error" && around.model.is_some_and(is_it)
 }
 
 /// A refusal by what filters found, if it is one.

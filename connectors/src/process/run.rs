@@ -64,7 +64,7 @@ impl Run {
             let session = self.instance.up_after_rest(REST_LONGEST).await?;
             Ok::<_, Failure>((place, session))
         };
-        let (_place, session) = tokio::select! {
+        let (place, session) = tokio::select! {
             biased;
             () = asked.cancelled() => return Err(Cut::Stopped),
             ready = ready => ready?,
@@ -99,6 +99,8 @@ impl Run {
         if answer.unknown {
             return Ok(None);
         }
+        // The engine is done with it: another job need not wait until a large output is stored.
+        drop(place);
         let answered = Instant::now();
         let message = Some("storing the outputs".to_owned());
         self.progress.report(Progress { fraction: 1.0, message, stage: Stage::Fetching, ..Progress::default() });

@@ -16,8 +16,6 @@ use tokio::io::AsyncReadExt;
 
 /// Outputs of one run.
 const OUTPUTS_MAX: usize = 1000;
-/// Bytes of one output.
-const BYTES_MAX: u64 = 64 << 30;
 const CHUNK: usize = 64 << 10;
 
 /// A run's folder; removed when dropped.
@@ -124,7 +122,6 @@ enum Closed {
     Missing,
     Link,
     NoFile,
-    TooLarge(u64),
     Other(io::Error),
 }
 
@@ -138,10 +135,6 @@ impl Closed {
             }
             Self::Link => wrong(format!("the output `{name}` is, or lies behind, a symbolic link")),
             Self::NoFile => wrong(format!("the output `{name}` is no regular file")),
-            Self::TooLarge(bytes) => {
-                let said = format!("the output `{name}` has {bytes} bytes; {BYTES_MAX} are allowed");
-                Failure::new(Reason::DiskSpaceFull, said)
-            }
             Self::Other(error) => {
                 let said = format!("the output `{name}` cannot be read: {}", error.kind());
                 Failure::new(Reason::CorruptedData, said)
@@ -176,9 +169,6 @@ fn open_inside(folder: &Path, inside: &Path) -> Result<(File, u64), Closed> {
         return Err(Closed::NoFile);
     }
     let length = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-    if length > BYTES_MAX {
-        return Err(Closed::TooLarge(length));
-    }
     Ok((File::from(file), length))
 }
 
@@ -187,6 +177,7 @@ async fn stream(
     length: u64,
     mut to: Box<dyn crate::contract::OutputWriter>,
 ) -> Result<StoredOutput, Failure> {
+    to.expect_bytes(length).await?;
     // Exactly what was there when it was named: a file that still grows is not finished.
     let mut from = tokio::fs::File::from_std(file).take(length + 1);
     let (mut chunk, mut copied) = (vec![0; CHUNK], 0);

@@ -166,6 +166,9 @@ async fn copy(
     let claim = output.media_type.as_deref().or(claim.as_deref());
     let mut writer = store.create(if name.is_empty() { "output" } else { &name }, &output.kind, claim).await?;
     let mut body = Body::of(response, STALLED);
+    if let Some(bytes) = body.announced() {
+        writer.expect_bytes(bytes).await?;
+    }
     while let Some(part) = body.next().await? {
         writer.write(part).await?;
     }

@@ -36,3 +36,4 @@ mod rest;
 mod rest_engine;
 mod rest_outputs;
 mod simulation;
+mod storing;

@@ -68,8 +68,10 @@ end
 
 local function take(id, job)
   leave(id, job)
-  local submitted = job.attempts == 0 and redis.call('EXISTS', key('job:events:' .. id)) == 0
-  if submitted then event({ id = id, attempts = 0 }, 'job_submitted', { 'service', job.service_required or '' }) end
+  -- Of this life; the count of claims goes on from the earlier one.
+  local is_first = (job.claim or '') == '' and (job.done or '') == ''
+  local submitted = is_first and redis.call('EXISTS', key('job:events:' .. id)) == 0
+  if submitted then event({ id = id, attempts = job.attempts }, 'job_submitted', { 'service', job.service_required or '' }) end
   job.attempts = job.attempts + 1
   job.worker_id = worker
   redis.call('HSET', job_key(id), 'status', 'assigned', 'worker_id', worker, 'claim', token, 'attempt', int(job.attempts),

@@ -2,7 +2,8 @@
 -- ARGV: 6 id, 7 token, 8 never | retry | elsewhere | uncharged, 9 failure type, 10 reason, 11 message, 12 first pause ms,
 -- 13 a random number 0-1, 14 pause that the engine asked for in ms, 15 longest pause ms, 16 most hand-ons,
 -- 17 to 24 attestations: key and JSON if tried again, key and JSON if final, the same two pairs for the workflow,
--- 25 a second key for the one that is final, 26 other workers that are to keep off as long as this one, spaces between
+-- 25 a second key for the one that is final, 26 other workers that are to keep off as long as this one, spaces between,
+-- 27 '1': another live worker lists what this one lacks
 -- Answers: {'retry', due ms} | {'failed'} | {'cancelled'} | {'already', state} | {'lost', state}
 local id, token, verdict, kind, reason, message = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local job, answered = to_hand_back(id, token)
@@ -19,8 +20,13 @@ end
 local retries = math.max(0, number(job.retry_count) or 0)
 local attempts_allowed = math.max(1, math.min(1000, number(job.max_retries) or 3))
 local handed_on = number(job.handed_on) or 0
-local charged = verdict ~= 'uncharged' or handed_on >= tonumber(ARGV[16])
-if charged then retries = retries + 1 else handed_on = handed_on + 1 end
+local before, elsewhere = job.refused_by or '', ARGV[27] == '1'
+local lacks = reason == 'component_error' or reason == 'model_not_found'
+-- Who lacks what somebody else has only shows the way there, however long that one is busy. Each refuses a job once, so this
+-- has an end, too; not beyond those that can be remembered.
+local counts = not (lacks and elsewhere and #before < 4096)
+local charged = verdict ~= 'uncharged' or counts and handed_on >= tonumber(ARGV[16])
+if charged then retries = retries + 1 elseif counts then handed_on = handed_on + 1 end
 local fields = { 'error', message, 'failure_type', kind, 'failure_reason', reason, 'retry_count', int(retries),
   'last_failed_worker', worker }
 local last = verdict == 'never' or charged and retries >= attempts_allowed
@@ -44,12 +50,12 @@ local due = NOW + math.max(math.floor(pause * (0.5 + tonumber(ARGV[13]) / 2)), a
 -- Whoever failed keeps off one pause longer than the others; much longer if the fault is likely to be its own.
 local till = due + (verdict == 'elsewhere' and 4 * longest or pause)
 local avoid, memory = worker, reason == 'out_of_memory' or reason == 'gpu_memory_full'
-if not charged and (reason == 'component_error' or memory) then
+if not charged and elsewhere then till = due + 4 * longest end
+if not charged and (lacks or memory) then
   -- What a worker lacks it lacks in a minute, too: those that were not asked yet come first.
-  local before = job.refused_by or ''
   local known = string.find(' ' .. before .. ' ', ' ' .. worker .. ' ', 1, true)
   avoid = known and before or #before > 0 and #before < 4096 and before .. ' ' .. worker or worker
-  till = due + (memory and 4 or 1) * longest
+  till = due + ((memory or elsewhere) and 4 or 1) * longest
   fields[#fields + 1] = 'refused_by'
   fields[#fields + 1] = avoid
 end

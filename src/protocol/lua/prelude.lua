@@ -242,8 +242,9 @@ local function bear(class, definition, most)
   return true
 end
 
--- Ours of a job's fields that belong to one life alone.
-local OF_LIFE = { 'final', 'result', 'claim', 'done', 'attempt', 'stalled', 'takeovers', 'takeovers_at', 'handed_on',
+-- Ours of a job's fields that belong to one life alone. The count of claims goes on: a worker that was cut off may still be at
+-- an attempt of the earlier life, and what it stores and what it asks of its engine goes by that number.
+local OF_LIFE = { 'final', 'result', 'claim', 'done', 'stalled', 'takeovers', 'takeovers_at', 'handed_on',
   'avoid', 'refused_by', 'cancel_requested', 'service_job_id', 'progress', 'progress_message', 'progress_at', 'token_session', 'token_run',
   'token_next', 'token_end' }
 local OF_PAST = { 'error', 'failure_type', 'failure_reason', 'started_at', 'completed_at', 'failed_at', 'cancelled_at' }
@@ -254,7 +255,6 @@ local function begin_life(id, job)
   if (not job.life or job.life == job.created_at) and (not last or last == job.created_at) then return end
   redis.call('HDEL', job_key(id), unpack(OF_LIFE))
   for _, name in ipairs(OF_LIFE) do job[name] = nil end
-  job.attempts = 0
   redis.call('DEL', key('job:events:' .. id))
   redis.call('ZREM', key('jobs:finished'), id)
   redis.call('ZREM', key('jobs:dead'), id)

@@ -13,9 +13,10 @@ if created_at == job.created_at then
   at = at + 1
   created_at = iso(at)
 end
+-- The count of claims goes on: an engine or a store may still know an attempt of the earlier life by its number.
 redis.call('HDEL', job_key(id), 'final', 'result', 'claim', 'done', 'error', 'failure_type', 'failure_reason', 'stalled',
   'takeovers', 'takeovers_at',
-  'handed_on', 'attempt', 'avoid', 'refused_by', 'cancel_requested', 'order', 'life', 'progress', 'progress_message', 'progress_at',
+  'handed_on', 'avoid', 'refused_by', 'cancel_requested', 'order', 'life', 'progress', 'progress_message', 'progress_at',
   'service_job_id', 'started_at', 'failed_at', 'cancelled_at')
 redis.call('HSET', job_key(id), 'status', 'pending', 'created_at', created_at, 'worker_id', '', 'retry_count', '0')
 local before = number(job.order)

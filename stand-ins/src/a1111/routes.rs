@@ -228,7 +228,9 @@ async fn set_options(server: &Server, body: &[u8]) -> Response {
     Json(Value::Null).into_response()
 }
 
+/// Under the same lock as all work.
 async fn refresh(State(server): App) -> Json<Value> {
+    let _turn = server.lock.lock().await;
     let mut settings = server.settings();
     let unseen = std::mem::take(&mut settings.unseen);
     settings.checkpoints.extend(unseen);

@@ -30,7 +30,8 @@ pub(super) fn no_such_model(flavour: Flavour, name: &str) -> Response {
                              "param": "model", "code": 404}}),
         ),
         Flavour::LlamaCpp => {
-            of(400, json!({"error": {"code": 400, "message": "model not found", "type": "invalid_request_error"}}))
+            let message = format!("model '{name}' not found");
+            of(400, json!({"error": {"code": 400, "message": message, "type": "invalid_request_error"}}))
         }
         Flavour::Ollama => openai(404, &format!("model '{name}' not found"), "not_found_error", None, None),
     }

@@ -221,6 +221,32 @@ async fn a_job_that_needs_too_much_memory_keeps_off_all_that_had_it_and_those_th
     check(&scene).await;
 }
 
+#[tokio::test]
+async fn who_lacks_what_another_has_shows_the_way_and_it_is_not_counted() {
+    let scene = Scene::start().await;
+    let mut claim = scene.held("a", "w0").await;
+    let keep_off = vec!["poor".to_owned()];
+    // More workers than a job is handed on to without charge.
+    for n in 0..=HAND_ONS_MAX {
+        let reason = Reason::ModelNotFound.to_string();
+        let lacks = super::scene::failure(Verdict::Uncharged);
+        let lacks = FailedAttempt { reason, keep_off: keep_off.clone(), is_elsewhere: true, ..lacks };
+        let Settled::Retry { due_ms } = fail_as(&scene, &claim, &lacks).await else { panic!("no retry") };
+        let avoid = scene.field("a", "avoid").await.unwrap();
+        assert!(avoid.ends_with(&format!(" w{n} poor {}", due_ms + 4 * BACKOFF_MAX_MS)) || n == 0, "{avoid}");
+        scene.due("a").await;
+        assert!(scene.claim("poor").await.is_none() && scene.claim(&format!("w{n}")).await.is_none());
+        claim = scene.claim(&format!("w{}", n + 1)).await.unwrap();
+    }
+    let counts = [scene.field("a", "handed_on").await, scene.field("a", "retry_count").await];
+    assert_eq!(counts, [Some("0".to_owned()), Some("0".to_owned())]);
+    // What is not known to be elsewhere is counted as ever.
+    let reason = Reason::ModelNotFound.to_string();
+    fail_as(&scene, &claim, &FailedAttempt { reason, ..super::scene::failure(Verdict::Uncharged) }).await;
+    assert_eq!(scene.field("a", "handed_on").await.as_deref(), Some("1"));
+    check(&scene).await;
+}
+
 /// What the table says of each reason, where it leads in Redis: at once to the end, or to another attempt that is charged
 /// or not, and keeps off the worker that failed for a pause or for minutes.
 #[tokio::test]
@@ -273,7 +299,7 @@ async fn every_reason_leads_where_its_row_says_and_is_told_in_event_and_hash() {
                         4 * BACKOFF_MAX_MS
                     }
                     // What is lacking here others are asked for first.
-                    (false, Reason::ComponentError) if of_host => BACKOFF_MAX_MS,
+                    (false, Reason::ComponentError | Reason::ModelNotFound) if of_host => BACKOFF_MAX_MS,
                     _ => 1000,
                 };
                 assert_eq!((worker, kept_off), ("w1", expected), "{reason} {of_host}");

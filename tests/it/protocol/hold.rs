@@ -342,7 +342,7 @@ async fn a_job_submitted_anew_under_its_id_is_not_taken_back_with_the_work_of_it
     assert_eq!(adopting.unwrap(), Adoption::Lost);
     assert_eq!(scene.field("a", "status").await.as_deref(), Some("pending"));
     let (anew, _) = scene.claim_job("w2", &["simulation"]).await.expect("the new life waits for anybody");
-    assert_eq!((anew.attempt, anew.life.as_str()), (1, "2026-01-01T00:00:00.001Z"));
+    assert_eq!((anew.attempt, anew.life.as_str()), (2, "2026-01-01T00:00:00.001Z"));
     check(&scene).await;
 }
 

@@ -279,5 +279,6 @@ pub fn failure(verdict: Verdict) -> FailedAttempt {
         attestations: Default::default(),
         final_copy: String::new(),
         keep_off: Vec::new(),
+        is_elsewhere: false,
     }
 }

@@ -176,6 +176,39 @@ async fn overridden_options_do_not_leak_into_later_jobs() {
 }
 
 #[tokio::test]
+async fn an_option_of_the_wrong_type_is_refused_though_the_server_would_take_it() {
+    let server = stand_in().await;
+    for (name, wrong) in
+        [("eta_noise_seed_delta", json!("seven")), ("CLIP_stop_at_last_layers", json!([2])), ("sd_vae", json!(1))]
+    {
+        let failure = failure(run(&server, fox_with(json!({ "override_settings": { name: wrong } }))).await.0);
+        assert_eq!((failure.reason, failure.hosts_fault), (Reason::InvalidFormat, false), "{name}: {failure}");
+        assert!(failure.message.contains(name), "{failure}");
+    }
+    assert!(server.executions().is_empty());
+    assert_eq!(server.asked("POST /sdapi/v1/options"), 0, "nothing was stored");
+}
+
+#[tokio::test]
+async fn looking_for_new_checkpoints_waits_behind_the_run_at_work_and_the_server_is_not_at_fault() {
+    let server = stand_in().await;
+    let request = Duration::from_secs(2);
+    let a1111 = super::connector_with(&server.url(), connectors::a1111::Timing { request, ..timing() });
+    server.step_by_hand(true);
+    let theirs = other(&server, 4);
+    server.starving().await;
+    let bench = Bench::new();
+    let job = fox_job(json!({ "refiner_checkpoint": "no-such" }));
+    let mut ours = Box::pin(a1111.run(&job, &bench.ctx));
+    // Longer than a question may take.
+    assert!(tokio::time::timeout(request * 5 / 4, &mut ours).await.is_err(), "it waits");
+    server.step_by_hand(false);
+    let failure = failure(soon(ours).await);
+    assert_eq!(failure.reason, Reason::ModelNotFound, "{failure}");
+    soon(theirs).await.unwrap();
+}
+
+#[tokio::test]
 async fn options_that_decide_where_files_go_are_not_a_jobs_business() {
     let server = stand_in().await;
     for name in ["outdir_txt2img_samples", "samples_filename_pattern", "api_enable_requests"] {

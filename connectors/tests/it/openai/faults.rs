@@ -3,7 +3,7 @@
 
 use super::{failure, run_on, stand_in_with};
 use connectors::contract::Connector;
-use connectors::failure::Failure;
+use connectors::failure::{Failure, FailureType, Reason};
 use serde_json::{Value, json};
 use stand_ins::openai::{Answer, Flavour, Options, Then};
 
@@ -372,11 +372,105 @@ async fn each_server_has_its_own_words_for_a_model_that_it_lacks() {
             ("loading", llama(503, "unavailable_error"), "service_error/service_unavailable", true),
             ("not started for this", llama(501, "not_supported_error"), "validation_error/component_error", true),
             ("too long", llama(400, "exceed_context_size_error"), "validation_error/invalid_payload", false),
-            ("no route", llama(404, "not_found_error"), "validation_error/component_error", true),
             ("a key", llama(401, "authentication_error"), "auth_error/invalid_api_key", true),
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn llama_cpp_says_of_routes_and_of_models_that_they_are_not_found_and_they_are_told_apart() {
+    let llama = |code: u16, kind: &str, message: &str| {
+        Answer::json(code, &json!({"error": {"code": code, "message": message, "type": kind}}))
+    };
+    let server =
+        stand_in_with(Options { flavour: Flavour::LlamaCpp, models: vec!["there".to_owned()], ..Options::default() })
+            .await;
+    let openai = super::connector(&server.url());
+    assert!(openai.probe().await.is_healthy(), "from now on it knows what there is");
+    let (missing, no_route) = (Reason::ModelNotFound, Reason::ComponentError);
+    let rows = [
+        ("a route, whatever the model", "elsewhere", llama(404, "not_found_error", "File Not Found"), no_route, true),
+        ("a route", "there", llama(404, "not_found_error", "File Not Found"), no_route, true),
+        ("a model", "elsewhere", llama(404, "not_found_error", "model is not found"), missing, true),
+        ("not the model, which is listed", "there", llama(404, "not_found_error", "gone"), no_route, true),
+        (
+            "one of several",
+            "elsewhere",
+            llama(400, "invalid_request_error", "model 'elsewhere' not found"),
+            missing,
+            true,
+        ),
+        (
+            "a bad request",
+            "elsewhere",
+            llama(400, "invalid_request_error", "model 'x' not found in grammar"),
+            Reason::InvalidPayload,
+            false,
+        ),
+    ];
+    for (what, model, answer, reason, hosts) in rows {
+        server.answer(answer);
+        let (ended, _) = run_on(&openai, "openai_text", json!({ "prompt": "p", "model": model })).await;
+        let failed = failure(ended);
+        assert_eq!((failed.reason, failed.hosts_fault), (reason, hosts), "{what}: {failed}");
+        assert_eq!(
+            failed.message.contains("lacks the model `elsewhere`; it has `there`"),
+            reason == missing,
+            "{failed}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_403_is_about_the_model_that_was_asked_for_and_a_401_about_the_key() {
+    let server = super::stand_in().await;
+    let openai = super::connector(&server.url());
+    let region = "unsupported_country_region_territory";
+    let page = Answer { pieces: vec![b"<html>no</html>".to_vec()], ..Answer::json(403, &json!(null)) };
+    for (what, answer, own_key, model) in [
+        ("the model", refusal(403, "invalid_request_error", Value::Null), false, Some("m")),
+        ("the model, in a word of its own", refusal(403, "permission_error", json!("no_access")), false, Some("m")),
+        ("the place", refusal(403, "request_forbidden", json!(region)), false, None),
+        ("somebody in between", page, false, None),
+        ("the job's own key", refusal(403, "invalid_request_error", Value::Null), true, None),
+        ("the key", refusal(401, "invalid_request_error", Value::Null), false, None),
+    ] {
+        server.answer(answer);
+        let mut payload = payload();
+        if own_key {
+            payload["api_key"] = json!("sk-of-the-job");
+        }
+        let failed = failure(run_on(&openai, "openai_text", payload).await.0);
+        assert_eq!((failed.model.as_deref(), failed.hosts_fault), (model, !own_key), "{what}: {failed}");
+        assert_eq!(failed.kind(), FailureType::AuthError, "{what}: {failed}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_of_ollama_is_busy_and_not_broken_and_its_pause_is_kept() {
+    let server =
+        stand_in_with(Options { flavour: Flavour::Ollama, models: vec!["m".to_owned()], ..Options::default() });
+    let server = server.await;
+    let openai = super::connector(&server.url());
+    let said = "server busy, please try again.  maximum pending requests exceeded";
+    let common =
+        || Answer::json(503, &json!({"error": {"message": said, "type": "api_error", "param": null, "code": null}}));
+    let native = json!({ "prompt": "p", "model": "m", "num_ctx": 64 });
+    for (what, service, payload, answer, pause) in [
+        ("the common route", "openai_text", payload(), common(), None),
+        ("with a pause", "openai_text", payload(), common().with("retry-after", "7"), Some(7)),
+        ("its own route", "ollama", native, Answer::json(503, &json!({ "error": said })), None),
+    ] {
+        server.answer(answer);
+        let failed = failure(run_on(&openai, service, payload).await.0);
+        assert_eq!((failed.reason, failed.hosts_fault), (Reason::ConcurrentLimit, true), "{what}: {failed}");
+        assert_eq!(failed.retry_after.map(|pause| pause.as_secs()), pause, "{what}");
+    }
+    // What stands in front of it has no such word.
+    server.answer(Answer { pieces: vec![b"<html>sorry</html>".to_vec()], ..Answer::json(503, &json!(null)) });
+    let failed = failure(run_on(&openai, "openai_text", payload()).await.0);
+    assert_eq!(failed.reason, Reason::ServiceUnavailable, "{failed}");
 }
 
 #[tokio::test]
