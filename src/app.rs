@@ -108,6 +108,7 @@ impl Agent {
         }
         let observed = Parts {
             siblings,
+            id: config.identity.worker_id.clone(),
             shared: self.shared.clone(),
             slots: self.slots.clone(),
             hardware: built.hardware(),
