@@ -208,6 +208,10 @@ impl Link {
     fn note_back(&self, open: &Open) {
         let since = {
             let mut state = self.state();
+            // A late answer of an earlier connection says nothing about this one, or that there is one.
+            if state.open.as_ref().is_none_or(|known| known.generation != open.generation) {
+                return;
+            }
             let since = state.lost_since.take();
             state.since = if since.is_some() { Some(now_ms()) } else { state.since };
             since
