@@ -109,6 +109,7 @@ impl Agent {
         }
         let observed = Parts {
             siblings,
+            id: config.identity.worker_id.clone(),
             shared: self.shared.clone(),
             slots: self.slots.clone(),
             hardware: built.hardware(),

@@ -76,6 +76,11 @@ pub trait Connector: Send + Sync {
     /// Stops the engine's work of that id and no other. Asking twice, or for something finished, is harmless.
     async fn interrupt(&self, service_job_id: &str) -> Result<Interrupted, Failure>;
 
+    /// Whether it is worth asking for memory: no promise that there is any.
+    fn can_free_memory(&self) -> bool {
+        true
+    }
+
     /// Asks the engine to give GPU memory back, and waits a little for it. Engines that cannot say [`Freed::NotSupported`].
     async fn free_memory(&self) -> Result<Freed, Failure>;
 }

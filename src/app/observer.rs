@@ -53,6 +53,8 @@ pub(super) struct Parts {
     pub sampler: Sampler,
     pub loops: Loops,
     pub output_dir: PathBuf,
+    /// The id that the agent was given.
+    pub id: String,
     /// Other dashboards of this machine.
     pub siblings: Arc<Siblings>,
 }
@@ -77,6 +79,7 @@ pub(super) async fn answer(config: Config, parts: Parts, stop: CancellationToken
     tokio::join!(
         dashboard::keep(settings, observer.clone(), Arc::new(operator), found, stop.clone()),
         observer.keep_reading(ports, stop.clone()),
+        observer.keep_in_mind(stop.clone()),
         observer.queue.keep(&observer.parts, stop),
     );
 }

@@ -3,14 +3,16 @@
 //! each.
 
 use super::guard::Guard;
+use super::named::Named;
 use crate::telemetry::{Notice, tell};
 use async_trait::async_trait;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,6 +33,25 @@ pub enum Order {
     Retry(String),
     /// Have the engines on a GPU give its memory back.
     FreeVram(u32),
+}
+
+/// For people. Names in it are what somebody sent.
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let worker = |f: &mut fmt::Formatter<'_>, verb: &str, which: &Option<String>| match which {
+            Some(worker) => write!(f, "{verb} {}", worker.escape_debug()),
+            None => f.write_str(verb),
+        };
+        match self {
+            Self::Pause(which) => worker(f, "pause", which),
+            Self::Resume(which) => worker(f, "resume", which),
+            Self::Drain(which) => worker(f, "drain", which),
+            Self::Probe => f.write_str("probe all engines"),
+            Self::Cancel(id) => write!(f, "cancel job {}", id.escape_debug()),
+            Self::Retry(id) => write!(f, "retry job {}", id.escape_debug()),
+            Self::FreeVram(gpu) => write!(f, "free the memory of GPU {gpu}"),
+        }
+    }
 }
 
 /// Why an order was not carried out.
@@ -73,12 +94,12 @@ pub(super) fn routes(guard: Arc<Guard>, controls: Arc<dyn Controls>) -> Router {
         post(async move |State(desk): State<Desk>| desk.carry_out(order(None)).await)
     };
     let one = |order: fn(Option<String>) -> Order| {
-        post(async move |State(desk): State<Desk>, Path(worker): Path<String>| {
+        post(async move |State(desk): State<Desk>, Named(worker): Named<String>| {
             desk.carry_out(order(Some(worker))).await
         })
     };
     let job = |order: fn(String) -> Order| {
-        post(async move |State(desk): State<Desk>, Path(id): Path<String>| desk.carry_out(order(id)).await)
+        post(async move |State(desk): State<Desk>, Named(id): Named<String>| desk.carry_out(order(id)).await)
     };
     Router::new()
         .route("/api/control/pause", all(Order::Pause))
@@ -98,8 +119,7 @@ pub(super) fn routes(guard: Arc<Guard>, controls: Arc<dyn Controls>) -> Router {
 
 impl Desk {
     async fn carry_out(&self, order: Order) -> Response {
-        // Names in it are what somebody sent.
-        let what = format!("{order:?}");
+        let what = order.to_string();
         let answer = self.controls.carry_out(order).await;
         let told = answer.as_ref().unwrap_or_else(|refused| &refused.error);
         tell(Notice::Ordered { order: &what, done: answer.is_ok(), told });
@@ -121,7 +141,7 @@ impl IntoResponse for Refused {
     }
 }
 
-async fn free_vram(State(desk): State<Desk>, Path(gpu): Path<String>) -> Response {
+async fn free_vram(State(desk): State<Desk>, Named(gpu): Named<String>) -> Response {
     match gpu.parse() {
         // Other spellings of a number are not meant.
         Ok(index) if format!("{index}") == gpu => desk.carry_out(Order::FreeVram(index)).await,
@@ -143,7 +163,7 @@ async fn launch(State(desk): State<Desk>) -> Response {
 
 /// The secret leaves the address bar at once. Not by a redirect: a browser that was led here by another site's page (a
 /// terminal in a web page, say) would not send the cookie behind one.
-async fn enter(State(desk): State<Desk>, Path(code): Path<String>, request: axum::extract::Request) -> Response {
+async fn enter(State(desk): State<Desk>, Named(code): Named<String>, request: axum::extract::Request) -> Response {
     const GONE: &str = "<!doctype html><meta charset=utf-8><title>gpu-worker</title>\
         <p>This link has been used, or is too old. <code>gpu-worker dashboard</code> prints a new one.</p>";
     const WELCOME: &str =

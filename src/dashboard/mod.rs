@@ -17,11 +17,14 @@ mod frame;
 mod guard;
 mod listen;
 mod live;
+mod named;
 mod older;
 mod patient;
+mod pictures;
 mod place;
 mod reads;
 mod routes;
+mod small;
 mod source;
 pub mod view;
 

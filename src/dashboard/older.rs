@@ -45,7 +45,7 @@ fn with(ours: impl Serialize, theirs: Value) -> Json<Value> {
 async fn status(State(live): Asked) -> Json<Value> {
     let worker = live.source().worker();
     let theirs = json!({
-        "workerId": worker.ids.first(), "status": worker.state, "isRunning": worker.state != "draining",
+        "workerId": worker.ids.first(), "status": worker.state, "isRunning": !matches!(worker.state, "draining" | "drained"),
         "lastHeartbeat": worker.heartbeat.and_then(iso), "uptime": now_ms().saturating_sub(worker.started),
         "version": env!("CARGO_PKG_VERSION"), "read_only": live.source().read_only(),
     });

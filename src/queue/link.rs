@@ -27,6 +27,7 @@ pub use failure::is_passing;
 pub use own::Dedicated;
 pub use retry::{persist, unless};
 
+use super::announce::now_ms;
 use crate::telemetry::{Notice, tell};
 use dial::dial;
 use failure::{breaks_connection, timed_out};
@@ -69,6 +70,8 @@ struct Open {
 struct State {
     open: Option<Open>,
     lost_since: Option<Instant>,
+    /// When the connection came or went, in ms since 1970.
+    since: Option<i64>,
     failed: Option<(Instant, RedisError)>,
     /// `None` until the first connection; then what the last server said of itself, if it did.
     history: Option<Option<History>>,
@@ -84,6 +87,8 @@ pub struct Standing {
     pub is_up: bool,
     /// How long Redis has been away.
     pub away: Option<Duration>,
+    /// Since when it is as it is, in ms since 1970; `None`: it was never there, and not missed yet.
+    pub since: Option<i64>,
     /// How long the last tick took to be answered.
     pub round_trip: Option<Duration>,
     /// Host and port of the server, while there is a connection.
@@ -112,7 +117,8 @@ impl Link {
         let state = self.state();
         let away = state.lost_since.map(|since| since.elapsed());
         let at = state.open.as_ref().map(|open| open.place.clone());
-        Standing { is_up: state.open.is_some() && away.is_none(), away, round_trip: state.round_trip, at }
+        let (is_up, round_trip) = (state.open.is_some() && away.is_none(), state.round_trip);
+        Standing { is_up, away, since: state.since, round_trip, at }
     }
 
     /// How often Redis may have lost what it had confirmed.
@@ -187,6 +193,7 @@ impl Link {
         let first = state.history.is_none();
         let is_same = history.is_some() && state.history.as_ref() == Some(&history);
         state.history = Some(history);
+        state.since.get_or_insert_with(now_ms);
         if !first && !is_same {
             self.claims.shut();
             self.histories.send_modify(|count| *count += 1);
@@ -201,9 +208,13 @@ impl Link {
     fn note_back(&self, open: &Open) {
         let since = {
             let mut state = self.state();
-            // A late answer of an earlier connection says nothing about this moment, no more than a late error does.
-            let is_current = state.open.as_ref().is_some_and(|current| current.generation == open.generation);
-            if is_current { state.lost_since.take() } else { None }
+            // A late answer of an earlier connection says nothing about this one, or that there is one.
+            if state.open.as_ref().is_none_or(|known| known.generation != open.generation) {
+                return;
+            }
+            let since = state.lost_since.take();
+            state.since = if since.is_some() { Some(now_ms()) } else { state.since };
+            since
         };
         if let Some(since) = since {
             tell(Notice::RedisBack { after: since.elapsed(), at: &open.place });
@@ -215,6 +226,7 @@ impl Link {
             let mut state = self.state();
             let first = state.lost_since.is_none();
             state.lost_since.get_or_insert_with(Instant::now);
+            state.since = if first { Some(now_ms()) } else { state.since };
             first
         };
         if first {

@@ -1,13 +1,16 @@
 //! What each worker is at, for whoever shows it here.
-//! In: the stations of a run, its progress as the engine reports it. Out: one entry a worker, with a guess at what is left.
+//! In: the stations of a run, its progress as the engine reports it. Out: one entry a worker, with a guess at what is left: by its
+//! own steps while they go on, else by runs like it, else by what its steps were.
 //!
 //! ```text
 //!   begin ──▶ taken (service, engine) ──▶ started (the engine has it) ──▶ reports ──▶ end: learned from if it went well
 //! ```
 
 use super::expected::{Expected, Guess, Trail};
+use super::likeness;
+use super::steady::Steady;
 use crate::queue::announce::now_ms;
-use connectors::contract::Progress;
+use connectors::contract::{Job, Progress, Stage};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -32,7 +35,10 @@ pub struct AtWork {
     /// The latest report.
     pub progress: Option<Progress>,
     began: Option<Instant>,
+    /// The same for jobs like it, once it has been read.
+    kind: Option<u64>,
     trail: Trail,
+    steady: Steady,
 }
 
 /// What each worker is at.
@@ -45,6 +51,18 @@ struct Entries {
     expected: Expected,
 }
 
+impl Entries {
+    fn guess(&self, at_work: &AtWork) -> Option<Guess> {
+        let after = at_work.began?.elapsed();
+        let own = at_work.steady.left(after);
+        let by_pace = own.map(|own| Guess { left: own.left, runs: None });
+        if own.is_some_and(|own| own.stepping) {
+            return by_pace;
+        }
+        at_work.kind.and_then(|kind| self.expected.guess(kind, &at_work.trail, after)).or(by_pace)
+    }
+}
+
 impl Board {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -54,11 +72,7 @@ impl Board {
     pub fn of(&self, worker: &str) -> Option<(AtWork, Option<Guess>)> {
         let entries = self.lock();
         let at_work = entries.by_worker.get(worker)?;
-        let guess = at_work
-            .began
-            .zip(at_work.service.as_deref())
-            .and_then(|(began, service)| entries.expected.guess(service, &at_work.trail, began.elapsed()));
-        Some((at_work.clone(), guess))
+        Some((at_work.clone(), entries.guess(at_work)))
     }
 
     /// The worker holds a job.
@@ -73,7 +87,9 @@ impl Board {
             started: None,
             progress: None,
             began: None,
+            kind: None,
             trail: Trail::default(),
+            steady: Steady::default(),
         };
         self.lock().by_worker.insert(worker.to_owned(), at_work);
     }
@@ -85,9 +101,11 @@ impl Board {
     }
 
     /// It has been read, and an engine chosen.
-    pub(super) fn taken(&self, worker: &str, service: &str, customer: Option<&String>, engine: &str) {
+    pub(super) fn taken(&self, worker: &str, job: &Job, customer: Option<&String>, engine: &str) {
+        let kind = likeness::of(&job.service, &job.payload);
         self.change(worker, |at_work| {
-            at_work.service = Some(service.to_owned());
+            at_work.service = Some(job.service.clone());
+            at_work.kind = Some(kind);
             at_work.customer = customer.filter(|name| !name.is_empty()).cloned();
             at_work.engine = Some(engine.to_owned());
         });
@@ -98,6 +116,7 @@ impl Board {
         self.change(worker, |at_work| {
             at_work.started = Some(now_ms());
             at_work.began = Some(Instant::now());
+            (at_work.trail, at_work.steady) = Default::default();
         });
     }
 
@@ -105,9 +124,16 @@ impl Board {
     pub(super) fn report(&self, worker: &str, progress: &Progress) {
         self.change(worker, |at_work| {
             if let Some(began) = at_work.began {
-                at_work.trail.note(progress.fraction, began.elapsed());
+                let after = began.elapsed();
+                // A wait in the engine's queue is none of the work.
+                if progress.stage != Stage::Waiting {
+                    at_work.trail.note(progress.fraction, after);
+                }
+                at_work.steady.note(progress, after);
             }
-            at_work.progress = Some(progress.clone());
+            // The work may have begun anew within the attempt; as in Redis, what was told of it stands.
+            let before = at_work.progress.as_ref().map_or(0.0, |before| before.fraction);
+            at_work.progress = Some(Progress { fraction: progress.fraction.max(before), ..progress.clone() });
         });
     }
 
@@ -115,8 +141,8 @@ impl Board {
     pub(super) fn end(&self, worker: &str, went_well: bool) {
         let mut entries = self.lock();
         let Some(ended) = entries.by_worker.remove(worker) else { return };
-        if let (true, Some(began), Some(service)) = (went_well, ended.began, ended.service) {
-            entries.expected.learn(&service, ended.trail, began.elapsed());
+        if let (true, Some(began), Some(kind)) = (went_well, ended.began, ended.kind) {
+            entries.expected.learn(kind, ended.trail, began.elapsed());
         }
     }
 }
@@ -124,24 +150,33 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    fn job(steps: u64) -> Job {
+        let payload = serde_json::json!({ "steps": steps });
+        Job { id: "j".into(), attempt: 1, service: "s".into(), payload, ctx: serde_json::Value::Null }
+    }
+
+    fn at(fraction: f64) -> Progress {
+        Progress { fraction, ..Progress::default() }
+    }
 
     #[test]
     fn a_run_is_learned_from_if_it_went_well_and_was_seen_to_start() {
         let board = Board::default();
-        let at = |fraction| Progress { fraction, ..Progress::default() };
         let live = |starts: bool, went_well| {
             board.begin("w", "j", 1);
-            board.taken("w", "s", None, "e");
+            board.taken("w", &job(20), None, "e");
             if starts {
                 board.started("w");
             }
-            board.report("w", &at(0.5));
+            board.report("w", &at(0.0));
             board.end("w", went_well);
         };
         live(false, true);
         live(true, false);
         board.begin("w", "k", 2);
-        board.taken("w", "s", Some(&"anna".to_owned()), "e");
+        board.taken("w", &job(20), Some(&"anna".to_owned()), "e");
         board.started("w");
         board.report("w", &at(0.2));
         let (at_work, guess) = board.of("w").unwrap();
@@ -152,10 +187,45 @@ mod tests {
         assert!(board.of("w").is_none());
         board.report("w", &at(0.9));
         assert!(board.of("w").is_none(), "a late report brings nothing back");
-        board.begin("w", "l", 1);
-        board.taken("w", "s", None, "e");
-        assert_eq!(board.of("w").unwrap().1, None, "what has not begun is not guessed at");
+    }
+
+    #[test]
+    fn runs_like_it_tell_what_is_left_and_others_do_not() {
+        let board = Board::default();
+        let learned = {
+            let mut trail = Trail::default();
+            trail.note(0.0, Duration::ZERO);
+            trail
+        };
+        let kind = likeness::of("s", &job(20).payload);
+        board.lock().expected.learn(kind, learned, Duration::from_secs(3600));
+        let guess = |steps: u64, report: Option<Progress>| {
+            board.begin("w", "l", 1);
+            board.taken("w", &job(steps), None, "e");
+            assert_eq!(board.of("w").unwrap().1, None, "what has not begun is not guessed at");
+            board.started("w");
+            report.iter().for_each(|report| board.report("w", report));
+            board.of("w").unwrap().1.map(|guess| guess.runs)
+        };
+        assert_eq!(guess(20, Some(at(0.0))), Some(Some(1)));
+        assert_eq!(guess(200, Some(at(0.0))), None);
+        assert_eq!(guess(20, Some(Progress { stage: Stage::Waiting, ..at(0.0) })), None, "it waits for its turn");
+    }
+
+    #[test]
+    fn within_an_attempt_the_share_never_falls() {
+        let board = Board::default();
+        board.begin("w", "j", 1);
         board.started("w");
-        assert_eq!(board.of("w").unwrap().1.unwrap().runs, 1);
+        let share = |fraction| {
+            board.report("w", &at(fraction));
+            board.of("w").unwrap().0.progress.unwrap().fraction
+        };
+        assert_eq!((share(0.4), share(0.1), share(0.5)), (0.4, 0.4, 0.5));
+        board.started("w");
+        assert_eq!(share(0.2), 0.5, "though memory ran out and the work began anew");
+        board.begin("w", "j", 2);
+        board.started("w");
+        assert_eq!(share(0.2), 0.2, "another attempt");
     }
 }

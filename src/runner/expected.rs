@@ -1,15 +1,20 @@
-//! How long runs take from a given progress on, learned from those that ended well.
+//! How long runs take from a given progress on, learned from those like them that ended well.
 //! In: when each run passed which share of its work. Out: the median of what was left then, and of how many runs; pure.
+//!
+//! Runs that were alike and yet took times that have little to do with each other say nothing, and neither do they of one that
+//! takes longer than any of them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Marks on the way: each twentieth of the work.
 const MARKS: usize = 20;
-/// Runs of a service that count; older ones were perhaps of another kind.
+/// Runs that are alike that count; older ones were perhaps of another kind.
 const RUNS: usize = 32;
-/// Services of which runs are kept.
-const SERVICES: usize = 50;
+/// Kinds of runs that are kept: those that were met last.
+const KINDS: usize = 200;
+/// What three of four runs had left at most may be so many times what one of four had, and this much more.
+const SPREAD: (u32, Duration) = (2, Duration::from_secs(2));
 
 /// When a run passed which mark, counted from its start.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,38 +46,58 @@ fn mark(fraction: f64) -> usize {
 pub struct Guess {
     /// From now on; zero where it takes longer than it usually does.
     pub left: Duration,
-    /// Runs that it was learned from.
-    pub runs: usize,
+    /// Runs that it was learned from; `None`: the run's own pace.
+    pub runs: Option<usize>,
 }
 
 /// What was learned.
 #[derive(Debug, Default)]
-pub struct Expected(BTreeMap<String, VecDeque<(Trail, Duration)>>);
+pub struct Expected {
+    kinds: BTreeMap<u64, Kind>,
+    learned: u64,
+}
+
+#[derive(Debug, Default)]
+struct Kind {
+    runs: VecDeque<(Trail, Duration)>,
+    touched: u64,
+}
 
 impl Expected {
-    /// Learns from a run that ended well after this long.
-    pub fn learn(&mut self, service: &str, trail: Trail, took: Duration) {
-        if !self.0.contains_key(service) && self.0.len() >= SERVICES {
-            return;
+    /// Learns from a run of this kind that ended well after this long.
+    pub fn learn(&mut self, kind: u64, trail: Trail, took: Duration) {
+        if !self.kinds.contains_key(&kind) && self.kinds.len() >= KINDS {
+            let oldest = self.kinds.iter().min_by_key(|(_, known)| known.touched).map(|(kind, _)| *kind);
+            oldest.map(|oldest| self.kinds.remove(&oldest));
         }
-        let runs = self.0.entry(service.to_owned()).or_default();
-        if runs.len() >= RUNS {
-            runs.pop_front();
+        self.learned += 1;
+        let known = self.kinds.entry(kind).or_default();
+        known.touched = self.learned;
+        if known.runs.len() >= RUNS {
+            known.runs.pop_front();
         }
-        runs.push_back((trail, took));
+        known.runs.push_back((trail, took));
     }
 
-    /// What is left of a run of this service after this long; nothing before there are runs to learn from.
-    pub fn guess(&self, service: &str, trail: &Trail, now: Duration) -> Option<Guess> {
-        let runs = self.0.get(service)?;
-        let left = |(past, took): &(Trail, Duration)| {
-            // A run that told no progress tells how long it took as a whole.
-            Some(took.saturating_sub(past.passed[trail.mark].or((trail.mark == 0).then_some(Duration::ZERO))?))
+    /// What is left of a run of this kind after this long; nothing before there are runs to learn from.
+    pub fn guess(&self, kind: u64, trail: &Trail, now: Duration) -> Option<Guess> {
+        let known = self.kinds.get(&kind)?;
+        let left = |(past, took): &(Trail, Duration)| match (trail.passed[0], past.passed[trail.mark]) {
+            (Some(_), Some(passed)) => Some(took.saturating_sub(passed)),
+            // Runs that tell no progress tell how long they took as a whole.
+            (None, None) => Some(*took),
+            // This one may wait in the engine's queue still.
+            _ => None,
         };
-        let mut left: Vec<Duration> = runs.iter().filter_map(left).collect();
+        let mut left: Vec<Duration> = known.runs.iter().filter_map(left).collect();
         left.sort();
-        let median = *left.get(left.len() / 2)?;
-        Some(Guess { left: median.saturating_sub(now.saturating_sub(trail.since)), runs: left.len() })
+        let (median, longest) = (*left.get(left.len() / 2)?, *left.last()?);
+        let (few, most) = (*left.get(left.len() / 4)?, *left.get(left.len() * 3 / 4)?);
+        let since = now.saturating_sub(trail.since);
+        if most > few.saturating_mul(SPREAD.0).saturating_add(SPREAD.1) || since > longest {
+            return None;
+        }
+        Some(Guess { left: median.saturating_sub(since), runs: Some(left.len()) })
     }
 }
 
@@ -96,25 +121,40 @@ mod tests {
         let mut expected = Expected::default();
         let mut trail = Trail::default();
         trail.note(0.5, seconds(4.0));
-        assert_eq!(expected.guess("s", &trail, seconds(4.0)), None, "nothing is known yet");
-        for whole in [10.0, 20.0, 90.0] {
-            expected.learn("s", run(whole), seconds(whole));
+        assert_eq!(expected.guess(7, &trail, seconds(4.0)), None, "nothing is known yet");
+        for whole in [16.0, 20.0, 24.0] {
+            expected.learn(7, run(whole), seconds(whole));
         }
-        let guess = expected.guess("s", &trail, seconds(5.0)).unwrap();
-        assert_eq!((guess.left, guess.runs), (seconds(9.0), 3), "ten seconds were left a second ago");
-        assert_eq!(expected.guess("s", &trail, seconds(100.0)).unwrap().left, Duration::ZERO);
-        assert_eq!(expected.guess("other", &trail, seconds(5.0)), None);
-        let guess = expected.guess("s", &Trail::default(), seconds(1.0)).unwrap();
-        assert_eq!(guess.left, seconds(19.0), "before the first report the whole of it is left");
+        let guess = expected.guess(7, &trail, seconds(5.0)).unwrap();
+        assert_eq!((guess.left, guess.runs), (seconds(9.0), Some(3)), "ten seconds were left a second ago");
+        assert_eq!(expected.guess(7, &trail, seconds(15.0)).unwrap().left, Duration::ZERO, "longer than usual");
+        assert_eq!(expected.guess(7, &trail, seconds(17.0)), None, "longer than ever");
+        assert_eq!(expected.guess(8, &trail, seconds(5.0)), None);
+        let mut begun = Trail::default();
+        begun.note(0.0, seconds(30.0));
+        let guess = expected.guess(7, &begun, seconds(31.0)).unwrap();
+        assert_eq!(guess.left, seconds(19.0), "the wait in the engine's queue does not count");
+        assert_eq!(expected.guess(7, &Trail::default(), seconds(1.0)), None, "nor is it known how long it is");
+    }
+
+    #[test]
+    fn runs_that_have_little_in_common_say_nothing() {
+        let mut expected = Expected::default();
+        for whole in [10.0, 20.0, 90.0, 95.0] {
+            expected.learn(7, run(whole), seconds(whole));
+        }
+        let mut trail = Trail::default();
+        trail.note(0.1, seconds(1.0));
+        assert_eq!(expected.guess(7, &trail, seconds(1.0)), None);
     }
 
     #[test]
     fn runs_that_tell_no_progress_teach_their_length_alone() {
         let mut expected = Expected::default();
-        expected.learn("s", Trail::default(), seconds(8.0));
-        let guess = expected.guess("s", &Trail::default(), seconds(3.0)).unwrap();
-        assert_eq!((guess.left, guess.runs), (seconds(5.0), 1));
-        assert_eq!(expected.guess("s", &run(1.0), seconds(3.0)), None);
+        expected.learn(7, Trail::default(), seconds(8.0));
+        let guess = expected.guess(7, &Trail::default(), seconds(3.0)).unwrap();
+        assert_eq!((guess.left, guess.runs), (seconds(5.0), Some(1)));
+        assert_eq!(expected.guess(7, &run(1.0), seconds(3.0)), None);
     }
 
     #[test]
@@ -130,12 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn little_is_kept() {
+    fn little_is_kept_and_the_newest_stays() {
         let mut expected = Expected::default();
-        for n in 0..1000 {
-            expected.learn(&format!("s-{n}"), Trail::default(), seconds(1.0));
-            expected.learn("s-0", Trail::default(), seconds(1.0));
+        for n in 1..1000 {
+            expected.learn(n, Trail::default(), seconds(1.0));
+            expected.learn(0, Trail::default(), seconds(1.0));
         }
-        assert_eq!((expected.0.len(), expected.0["s-0"].len()), (SERVICES, RUNS));
+        assert_eq!((expected.kinds.len(), expected.kinds[&0].runs.len()), (KINDS, RUNS));
+        assert!(expected.kinds.contains_key(&999) && !expected.kinds.contains_key(&1));
     }
 }

@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
             return Ended::released(false, "no engine of this worker can take it now");
         };
         let customer = fetched.fields.get("customer_id");
-        self.shared.board.taken(self.worker, service, customer, &engine.label);
+        self.shared.board.taken(self.worker, &fetched.job, customer, &engine.label);
         self.seats().settle(engine);
         let _at_work = engine.enter();
         self.run(engine, fetched, earlier.and_then(|earlier| earlier.service_job_id.clone())).await

@@ -88,10 +88,10 @@ impl History {
         kept.ends.iter().filter(|end| end.number > after && end.number <= up_to).cloned().collect()
     }
 
-    /// Where the `n`th output of the job's newest end lies, if it is a file of this machine.
-    pub fn file(&self, job: &str, n: usize) -> Option<PathBuf> {
+    /// Where the `n`th output lies of the job's end of this number, if it is a file of this machine.
+    pub fn file(&self, job: &str, number: u64, n: usize) -> Option<PathBuf> {
         let kept = self.lock();
-        let end = kept.ends.iter().rev().find(|end| end.job == job && !end.outputs.is_empty())?;
+        let end = kept.ends.iter().find(|end| end.number == number && end.job == job)?;
         end.outputs.get(n)?.file.clone()
     }
 
@@ -263,14 +263,31 @@ mod tests {
         assert!(ends[0].failure.as_ref().unwrap().retry_at.unwrap() > ends[0].ended + 50_000);
         assert_eq!(ends[0].claimed, Some(ends[0].ended - 2000));
         assert_eq!((ends[2].took, ends[2].claimed), (None, None), "nothing is made up");
-        assert_eq!(history.file("a", 0), made.file);
-        assert_eq!((history.file("a", 1), history.file("b", 0)), (None, None));
+        assert_eq!(history.file("a", 2, 0), made.file);
+        assert_eq!((history.file("a", 2, 1), history.file("b", 2, 0), history.file("a", 1, 0)), (None, None, None));
         assert_eq!(history.between(2, 3).len(), 1);
         let tally = history.tally();
         assert_eq!((tally.all.completed, tally.all.retried, tally.all.failed, tally.all.lost), (1, 1, 0, 1));
         assert_eq!(tally.by_reason[&("timeout".to_owned(), "job_timeout".to_owned())], 1);
         assert_eq!((tally.last_hour, tally.by_service["unknown"].lost), (1, 1));
         assert_eq!(tally.all.durations.quantile(0.5), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn each_end_of_a_job_has_its_own_files() {
+        let history = History::default();
+        for at in ["/outputs/a/1/x.png", "/outputs/a/2/x.png"] {
+            let made = Made {
+                name: "x.png".into(),
+                kind: "images".into(),
+                media_type: "image/png".into(),
+                bytes: 9,
+                file: Some(PathBuf::from(at)),
+            };
+            history.hear(&completed("a", &[made]));
+        }
+        let file = |number| history.file("a", number, 0).unwrap();
+        assert_eq!((file(1), file(2)), ("/outputs/a/1/x.png".into(), "/outputs/a/2/x.png".into()));
     }
 
     #[test]

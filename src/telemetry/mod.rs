@@ -9,5 +9,6 @@ pub mod metrics;
 pub mod notice;
 pub mod recent;
 pub mod tally;
+pub mod told;
 
 pub use notice::{Notice, tell};

@@ -2,7 +2,7 @@
 //! In: facts. Out: one log line each, with fields that programs can read, and the numbers that are counted of it.
 
 use super::history::Made;
-use super::{history, metrics};
+use super::{history, metrics, told};
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
@@ -133,6 +133,7 @@ pub fn tell(notice: Notice<'_>) {
     use Notice::*;
     metrics::of_process().hear(&notice);
     history::of_process().hear(&notice);
+    told::of_process().sign(jiff::Timestamp::now().as_millisecond());
     match notice {
         Started { workers, machine, version } => {
             info!(workers = workers.join(","), machine, version, "gpu-worker started");

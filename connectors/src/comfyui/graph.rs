@@ -5,7 +5,7 @@ use super::node::{EXPORT, check_node};
 use super::refusal::is_model_file;
 use crate::failure::{Failure, Reason};
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An API-format graph: node id → `{class_type, inputs, _meta?}`.
 #[derive(Debug, Clone)]
@@ -18,6 +18,10 @@ pub(super) struct Graph {
 
 /// An input that no node knows.
 const MARK_INPUT: &str = "gpu_worker";
+/// Nobody counts further.
+const STEPS_MAX: u64 = 10_000;
+/// How far the steps of a sampler are looked for: sigmas may be split and bent on their way.
+const SIGMAS_MAX: usize = 8;
 /// A graph that names more is no graph of a person.
 const MODELS_MAX: usize = 64;
 
@@ -96,12 +100,38 @@ impl Graph {
         Value::Object(self.nodes.clone())
     }
 
-    pub fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
     pub fn contains(&self, id: &str) -> bool {
         self.nodes.contains_key(id)
+    }
+
+    /// What part of the work each node is, in steps: samplers take nearly all the time, and their steps are in the graph. What
+    /// names none counts as one.
+    pub fn weights(&self) -> BTreeMap<String, f64> {
+        self.nodes.keys().map(|id| (id.clone(), self.steps(id).unwrap_or(1).clamp(1, STEPS_MAX) as f64)).collect()
+    }
+
+    /// Steps that a node names itself, or the scheduler behind its sigmas; schedulers themselves take no time.
+    fn steps(&self, id: &str) -> Option<u64> {
+        let named = |id: &str| self.nodes.get(id)?.get("inputs")?.as_object();
+        let inputs = named(id)?;
+        let hands_on = self.class(id).is_some_and(|class| class.contains("Scheduler") || class.contains("Sigmas"));
+        if hands_on {
+            return None;
+        }
+        if let Some(steps) = inputs.get("steps").and_then(Value::as_u64) {
+            // A part of the steps may be another sampler's.
+            let at = |name: &str| inputs.get(name).and_then(Value::as_u64);
+            let end = at("end_at_step").unwrap_or(steps).min(steps);
+            return Some(end.saturating_sub(at("start_at_step").unwrap_or(0)));
+        }
+        let mut behind = inputs;
+        for _ in 0..SIGMAS_MAX {
+            behind = named(behind.get("sigmas")?.as_array()?.first()?.as_str()?)?;
+            if let Some(steps) = behind.get("steps").and_then(Value::as_u64) {
+                return Some(steps);
+            }
+        }
+        None
     }
 
     pub fn class(&self, id: &str) -> Option<&str> {
@@ -200,6 +230,24 @@ mod tests {
         assert_eq!(graph.models_of("1").collect::<Vec<_>>(), ["a.safetensors"]);
         assert_eq!(graph.kind_of_work("4"), "KSampler xl.safetensors 1024x768x2");
         assert_eq!(graph.kind_of_work("4.0.1"), graph.kind_of_work("4"), "an expansion counts with its maker");
+    }
+
+    #[test]
+    fn a_sampler_weighs_as_much_as_it_has_steps_wherever_the_graph_says_so() {
+        let graph = Graph::read(&serde_json::json!({
+            "1": { "class_type": "CheckpointLoaderSimple", "inputs": { "ckpt_name": "xl.safetensors" } },
+            "2": { "class_type": "KSampler", "inputs": { "steps": 60, "model": ["1", 0] } },
+            "3": { "class_type": "KSamplerAdvanced", "inputs": { "steps": 20, "start_at_step": 15, "end_at_step": 10000 } },
+            "4": { "class_type": "BasicScheduler", "inputs": { "steps": 25 } },
+            "5": { "class_type": "SplitSigmas", "inputs": { "step": 5, "sigmas": ["4", 0] } },
+            "6": { "class_type": "SamplerCustomAdvanced", "inputs": { "sigmas": ["5", 1] } },
+            "7": { "class_type": "KSampler", "inputs": { "steps": ["1", 0] } },
+            "8": { "class_type": "SamplerCustom", "inputs": { "sigmas": ["8", 0] } },
+            "9": { "class_type": "KSampler", "inputs": { "steps": 0 } },
+        }))
+        .unwrap();
+        let weights: Vec<f64> = graph.weights().into_values().collect();
+        assert_eq!(weights, [1.0, 60.0, 5.0, 1.0, 1.0, 25.0, 1.0, 1.0, 1.0]);
     }
 
     #[test]

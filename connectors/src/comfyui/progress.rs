@@ -1,8 +1,9 @@
 //! Real progress across the nodes of a graph.
 //! In: messages about our prompt. Out: reports whose fraction never falls.
 //!
-//! Fraction = (finished + fraction of those at work) / (nodes of the graph − cached nodes). Nodes that appear during
-//! the run (expansions) count with the node that made them.
+//! Fraction = (finished + fraction of those at work) / (nodes of the graph − cached nodes), each node counted by its steps as
+//! the graph names them, so that a sampler at step 55 of 60 is not shown as half of a job of two nodes. Nodes that appear
+//! during the run (expansions) count with the node that made them.
 
 use super::graph::Graph;
 use super::message::{Message, NodeState};
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 pub(super) struct Tracker<'a> {
     graph: &'a Graph,
     sink: &'a dyn ProgressSink,
+    /// How much of the work each node is.
+    weights: BTreeMap<String, f64>,
     cached: BTreeSet<String>,
     /// Nodes begun: how much of each is done, 0 to 1.
     begun: BTreeMap<String, f64>,
@@ -37,6 +40,7 @@ impl<'a> Tracker<'a> {
         Self {
             graph,
             sink,
+            weights: graph.weights(),
             cached: BTreeSet::new(),
             begun: BTreeMap::new(),
             at: None,
@@ -159,11 +163,14 @@ impl<'a> Tracker<'a> {
     }
 
     fn report(&mut self) {
-        let cached = self.cached.iter().filter(|node| self.graph.contains(node)).count();
-        let to_do = self.graph.len() - cached;
-        let done: f64 = self.begun.iter().filter(|(node, _)| !self.cached.contains(*node)).map(|(_, done)| done).sum();
-        if to_do > 0 {
-            self.best = self.best.max((done / to_do as f64).clamp(0.0, 1.0));
+        let to_do = self.weights.iter().filter(|(node, _)| !self.cached.contains(*node));
+        let (mut all, mut done) = (0.0, 0.0);
+        for (node, weight) in to_do {
+            all += weight;
+            done += weight * self.begun.get(node).copied().unwrap_or(0.0);
+        }
+        if all > 0.0 {
+            self.best = self.best.max((done / all).clamp(0.0, 1.0));
         }
         let progress = Progress {
             fraction: self.best,

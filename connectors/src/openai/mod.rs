@@ -251,6 +251,10 @@ impl Connector for OpenAi {
         Ok(Interrupted::NothingToStop)
     }
 
+    fn can_free_memory(&self) -> bool {
+        self.server.flavour() == Flavour::Ollama
+    }
+
     async fn free_memory(&self) -> Result<Freed, Failure> {
         if self.server.ask_flavour().await? != Flavour::Ollama {
             return Ok(Freed::NotSupported);

@@ -254,8 +254,12 @@ impl Connector for Process {
         }
     }
 
+    fn can_free_memory(&self) -> bool {
+        self.described().is_some_and(|described| described.free_memory)
+    }
+
     async fn free_memory(&self) -> Result<Freed, Failure> {
-        if !self.described().is_some_and(|described| described.free_memory) {
+        if !self.can_free_memory() {
             return Ok(Freed::NotSupported);
         }
         let session = self.instance.up().await?;

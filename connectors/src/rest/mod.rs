@@ -200,6 +200,10 @@ impl Connector for Rest {
         timeout(server.stop, server.stop(&fill)).await.unwrap_or(Ok(Interrupted::StillRunning))
     }
 
+    fn can_free_memory(&self) -> bool {
+        self.server.definition.free.is_some()
+    }
+
     async fn free_memory(&self) -> Result<Freed, Failure> {
         let Some(free) = &self.server.definition.free else { return Ok(Freed::NotSupported) };
         let (job, definition) = (nobody(), &self.server.definition);

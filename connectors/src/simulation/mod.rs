@@ -92,6 +92,10 @@ impl Connector for Simulation {
         Ok(self.live.stop(service_job_id, STOP_WITHIN).await)
     }
 
+    fn can_free_memory(&self) -> bool {
+        false
+    }
+
     async fn free_memory(&self) -> Result<Freed, Failure> {
         Ok(Freed::NotSupported)
     }

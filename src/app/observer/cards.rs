@@ -6,6 +6,7 @@ use crate::dashboard::view::gpus::{Gpu as Shown, Memory, Mig};
 use crate::dashboard::view::series::{Point, STEP};
 use crate::dashboard::view::tenths;
 use crate::hardware::{DriverState, Gpu, Inventory, Metrics, Source, Throttled, Vendor};
+use crate::runner::engine::Engine;
 use crate::telemetry::metrics::GpuSeen;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -73,13 +74,18 @@ impl Observer {
             temperature_c: now.temperature_c.and_then(|celsius| u16::try_from(celsius).ok()),
             power_w: now.power_w.map(|watts| watts as f32),
             clock_mhz: now.clock_mhz,
-            throttled: now.throttled.map(Throttled::word),
         }
     }
 
     /// What the engines of this agent hold of a card's memory, if that is known.
     fn engines_hold(&self, gpu: &Gpu) -> Option<u64> {
         locked(&self.held).get(&gpu.index).copied()
+    }
+
+    /// Whether an engine on it can be asked to let its memory go.
+    fn can_free(&self, gpu: &Gpu) -> bool {
+        let on_it = |engine: &Arc<Engine>| engine.fence().is_some_and(|fence| fence.gpu == gpu.index);
+        self.engines().iter().any(|engine| on_it(engine) && engine.connector.can_free_memory())
     }
 
     /// For the page.
@@ -121,7 +127,7 @@ impl Observer {
             reason,
             remedy,
             utilisation: now.utilisation_percent,
-            memory: Memory::of(gpu.memory_total_bytes, now.memory_free_bytes, self.engines_hold(gpu)),
+            memory: Memory::of(total(gpu), now.memory_free_bytes, self.engines_hold(gpu)),
             temperature_c: now.temperature_c,
             temperature_limit_c: now.temperature_limit_c,
             power_w: now.power_w.map(tenths),
@@ -131,6 +137,7 @@ impl Observer {
             fan_percent: now.fan_percent,
             throttled: now.throttled.map(Throttled::word),
             ecc_errors: gpu.ecc.uncorrected,
+            can_free: self.can_free(gpu),
             mig: gpu.mig.iter().map(mig).collect(),
             workers: workers.map(|slot| slot.worker.clone()).collect(),
         }
@@ -149,10 +156,15 @@ impl Observer {
             is_healthy: gpu.health.is_usable(),
             is_fenced,
             utilisation: now.utilisation_percent.map(|percent| f64::from(percent) / 100.0),
-            memory_total: gpu.memory_total_bytes,
+            memory_total: total(gpu),
             memory_free: now.memory_free_bytes,
             temperature: now.temperature_c,
             power: now.power_w,
         }
     }
+}
+
+/// As the driver tells it; else as somebody declared it, of whom nobody knows how much is in use.
+fn total(gpu: &Gpu) -> Option<u64> {
+    gpu.memory_total_bytes.or_else(|| gpu.memory_gb.map(|gb| (gb * f64::from(1 << 30)) as u64))
 }

@@ -19,7 +19,7 @@ const isRead = (gpu, series) =>
     [gpu.utilisation, gpu.memory?.used_bytes, gpu.temperature_c, gpu.power_w].some(known) || Object.values(series).some((column) => Array.isArray(column) && column.some(known));
 
 function charts(gpu, series) {
-    const { utilisation = [], memory_bytes: used = [], memory_job_bytes: byJob, temperature_c: heat = [], power_w: power = [] } = series;
+    const { utilisation = [], memory_bytes: used = [], memory_job_bytes: byJob, temperature_c: heat = [], power_w: power = [], clock_mhz: clock = [] } = series;
     const { total_bytes: total, used_bytes: inUse, job_bytes: job } = gpu.memory ?? {};
     const now = { utilisation: read(utilisation, gpu.utilisation), heat: read(heat, gpu.temperature_c), power: read(power, gpu.power_w) };
     const usedNow = read(used, inUse);
@@ -35,6 +35,7 @@ function charts(gpu, series) {
         chart({ label: "Memory", reading: unit(memory(usedNow), total ? `of ${memory(total)} GB` : "GB"), values: used, part: byJob?.some(known) ? byJob : null, top: space * 1.08, limit: total, say: (value) => `${memory(value)} GB`, below: [bar(gpu.memory, `Memory of GPU ${gpu.index}`), split] }),
         chart({ label: "Temperature", reading: unit(number(now.heat), gpu.temperature_limit_c ? `of ${number(gpu.temperature_limit_c)} °C` : "°C"), values: heat, top: hottest * 1.08, limit: gpu.temperature_limit_c, say: few("°C") }),
         chart({ label: "Power", reading: unit(number(now.power), gpu.power_limit_w ? `of ${number(gpu.power_limit_w)} W` : "W"), values: power, top: strongest * 1.08, limit: gpu.power_limit_w, say: few("W") }),
+        clock.some(known) && chart({ label: "Clock", reading: unit(number(read(clock, gpu.clock_mhz)), gpu.clock_max_mhz ? `of ${number(gpu.clock_max_mhz)} MHz` : "MHz"), values: clock, top: (gpu.clock_max_mhz ?? Math.max(...clock.filter(known))) * 1.08, limit: gpu.clock_max_mhz, say: few("MHz") }),
         lookBack(`Look back in the charts of GPU ${gpu.index}`, said));
 }
 
@@ -57,7 +58,7 @@ function strip(gpu, series) {
             sign(tone, word),
             gpu.throttled && sign("warn", gpu.throttled === "thermal" ? "slowed by heat" : `slowed: ${gpu.throttled}`),
             facts([["Worker", gpu.workers?.length ? h("span", { class: "mono" }, list(gpu.workers, 3)) : "none"], clocks && ["Clock", clocks], known(gpu.fan_percent) && ["Fan", `${number(gpu.fan_percent)} %`], known(gpu.ecc_errors) && ["ECC errors", number(gpu.ecc_errors)]], "facts inline")),
-            button("Free memory", { action: "free-vram", id: gpu.index }, { name: "small", label: `Free the memory of GPU ${gpu.index}` })),
+            gpu.can_free && button("Free memory", { action: "free-vram", id: gpu.index }, { name: "small", label: `Free the memory of GPU ${gpu.index}` })),
         gpu.reason && h("div", { class: "reason", key: "reason" }, h("p", null, sentence(gpu.reason)), remedy(gpu.remedy)),
         isRead(gpu, series) ? charts(gpu, series) : h("p", { class: "empty", key: "unread" }, "Nobody has read this card: it is declared in the configuration, or its driver tells nothing."),
         mig.length > 0 && table({

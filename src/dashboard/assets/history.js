@@ -80,6 +80,7 @@ function filter(history) {
 
 panel(["jobs", "link", "pending"], ({ data }) => {
     const history = data?.jobs?.history ?? [];
+    const newest = new Map(history.toReversed().map((job) => [job.id, job]));
     const chosen = view.only === "failed" ? history.filter((job) => job.state === "failed") : history;
     const shown = view.all ? chosen : chosen.slice(0, SHOWN);
     render(document.getElementById("jobs-note"), history.length > 0 && filter(history));
@@ -95,7 +96,7 @@ panel(["jobs", "link", "pending"], ({ data }) => {
             rows: shown.map((job) => ({
                 key: keyOf(job), name: job.state,
                 cells: [thumbs(job), [h("p", null, h("strong", null, job.service ?? "unread"), h("span", { class: "faint" }, ` ${[job.worker, job.attempt > 1 && `attempt ${job.attempt}`].filter(Boolean).join(" · ")}`)), h("p", { class: "mono faint id" }, job.id)], result(job), duration(job.duration_ms), time(job.ended),
-                    job.state === "failed" && job.failure?.final !== false ? button("Retry", { action: "retry-job", id: job.id }, { name: "small", label: `Run job ${job.id} again` }) : null],
+                    job.can_retry && newest.get(job.id) === job ? button("Retry", { action: "retry-job", id: job.id }, { name: "small", label: `Run job ${job.id} again` }) : null],
             })),
         }) : empty("No job of the last ", plural(history.length, "one"), " failed."),
         chosen.length > SHOWN && h("button", { type: "button", class: "button small", key: "more", "aria-expanded": String(view.all), onclick: () => { view.all = !view.all; touch("jobs"); } }, view.all ? "Show fewer" : `Show all ${chosen.length}`));

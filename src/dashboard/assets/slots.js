@@ -15,14 +15,14 @@ function progress(job) {
     const value = known(job.progress) ? Math.round(job.progress) : null;
     return h("div", { class: "progress", key: "progress" },
         h("div", { class: "bar", role: "progressbar", "aria-label": `Progress of job ${job.id}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": value }, h("span", { style: { "--share": String((value ?? 0) / 100) } })),
-        h("span", { class: "value" }, value === null ? "–" : `${value} %`),
+        h("span", { class: "value", title: "of the whole job" }, value === null ? "–" : `${value} %`, value !== null && h("span", { class: "unseen" }, " of the whole job")),
         of > 1 && h("div", { class: "steps", "aria-hidden": "true", key: "steps", style: { "--steps": String(Math.min(of, 60)), "--done": String(done / of) } }, h("span")));
 }
 
 function left(job) {
     if (job.cancelling) return "being cancelled";
-    if (!known(job.eta_ms)) return job.started ? "not known before the first of its kind has ended" : null;
-    return `${about(job.eta_ms)}${job.eta_from_runs ? `, from ${plural(job.eta_from_runs, "run")}` : ""}`;
+    if (!known(job.eta_ms)) return job.started ? "not known yet" : null;
+    return `${about(job.eta_ms)}${job.eta_from_runs ? `, from ${plural(job.eta_from_runs, "run")} like it` : job.eta_from === "pace" ? ", at this pace" : ""}`;
 }
 
 /** The picture of a job that has just ended is gone: no sign of a broken one in its place. */

@@ -77,7 +77,7 @@ export function takeEvent(name, value) {
     }
 }
 
-const COLUMNS = ["utilisation", "memory_bytes", "memory_job_bytes", "temperature_c", "power_w"];
+const COLUMNS = ["utilisation", "memory_bytes", "memory_job_bytes", "temperature_c", "power_w", "clock_mhz"];
 const CHART_POINTS = 450;
 
 function takePoint(data, point) {

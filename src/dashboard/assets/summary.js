@@ -8,7 +8,7 @@ import { clock, duration, known, number, percent, plural } from "./words.js";
 import { concerns } from "./concerns.js";
 
 const STATES = {
-    working: ["busy", "Working"], idle: ["calm", "Idle"], paused: ["hold", "Paused"], draining: ["hold", "Draining"], no_engine: ["bad", "Cannot work"], no_store: ["bad", "Cannot store"],
+    working: ["busy", "Working"], idle: ["calm", "Idle"], paused: ["hold", "Paused"], draining: ["hold", "Draining"], drained: ["hold", "Drained"], no_engine: ["bad", "Cannot work"], no_store: ["bad", "Cannot store"],
     redis_away: ["bad", "Redis is away"], fenced: ["bad", "GPU fenced"], starting: ["hold", "Starting"],
 };
 
@@ -58,7 +58,7 @@ function drawHead() {
 
 /** The sentence without the word that stands before it anyway. */
 function plain(sentence = "") {
-    const rest = sentence.replace(/^(Starting|Paused|Told to stop): |^Redis cannot be reached; |^Ready and idle(?=[,.])/, (found) => (found.startsWith("Ready") ? "Ready" : ""));
+    const rest = sentence.replace(/^(Starting|Paused|Draining|Told to stop): |^Redis cannot be reached; |^Ready and idle(?=[,.])/, (found) => (found.startsWith("Ready") ? "Ready" : ""));
     return rest.charAt(0).toUpperCase() + rest.slice(1);
 }
 
@@ -91,7 +91,7 @@ function drawFigures() {
     const figure = (title, value, note) => h("div", { class: "figure", key: title }, h("dt", null, title), h("dd", null, h("span", { class: "value" }, value), h("span", { class: "note" }, note)));
     render(place("figures"),
         known(busy) && figure("GPUs busy", percent(busy), "mean of the last 15 min"),
-        figure("Jobs an hour", number(stats?.per_hour, 1), known(stats?.per_hour) ? "completed in the last hour" : "not known yet"),
+        figure("Jobs an hour", number(stats?.per_hour, 1), known(stats?.per_hour) && known(stats.completed_last_hour) ? `${number(stats.completed_last_hour)} completed in the last hour` : "not known yet"),
         figure("Success", percent(stats?.success_rate, 1), known(stats?.completed) ? `${number(stats.completed)} done, ${number(stats.failed)} failed${stats.cancelled ? `, ${number(stats.cancelled)} cancelled` : ""}` : "no job has ended yet"),
         figure("Usual time", duration(stats?.p50_ms), "half take less (p50)"),
         figure("Slow ones", duration(stats?.p95_ms), "one in 20 takes more (p95)"),

@@ -44,6 +44,8 @@ pub struct Gpu {
     pub throttled: Option<&'static str>,
     /// Memory errors that could not be corrected, since the driver was loaded.
     pub ecc_errors: Option<u64>,
+    /// An engine that works on it can be asked to let its memory go.
+    pub can_free: bool,
     /// The instances of a divided card.
     pub mig: Vec<Mig>,
     /// Who works on it.

@@ -1,6 +1,7 @@
 //! The jobs that have ended here.
 //! In: what telemetry keeps of them. Out: the section `jobs`, and each end as it comes.
 
+use super::super::small::has_tile;
 use super::in_ms;
 use crate::telemetry::history::{ENDS, Ended};
 use serde::Serialize;
@@ -17,6 +18,8 @@ pub struct Jobs {
 /// An attempt that has ended.
 #[derive(Debug, Clone, Serialize)]
 pub struct Job {
+    /// Counts the ends since the agent started.
+    pub number: u64,
     /// The job.
     pub id: String,
     /// What it asked for; `None`: it was never read.
@@ -33,6 +36,8 @@ pub struct Job {
     pub ended: i64,
     /// Between the two.
     pub duration_ms: Option<u64>,
+    /// The job has ended as one that `retry-job` takes: failed for good, or cancelled. A later end may have come since.
+    pub can_retry: bool,
     /// Why it failed.
     pub failure: Option<Failure>,
     /// Why it was given back or lost.
@@ -73,9 +78,9 @@ pub struct Output {
     pub media_type: String,
     /// Length.
     pub bytes: u64,
-    /// Where to see it, if it is a picture on this machine.
+    /// Where to see it small, if it is a picture on this machine and there is a way to make it small.
     pub thumb: Option<String>,
-    /// Where the whole of it is; the same for now.
+    /// Where the whole of it is, if it is a picture on this machine.
     pub url: Option<String>,
 }
 
@@ -86,12 +91,13 @@ pub fn section(ends: Vec<Ended>) -> Jobs {
 
 /// One end.
 pub fn job(end: Ended) -> Job {
-    let id = end.job;
+    let (id, number) = (end.job, end.number);
     let output = |(n, made): (usize, crate::telemetry::history::Made)| {
         let is_shown = made.file.is_some() && PICTURES.contains(&made.media_type.as_str());
-        let url = is_shown.then(|| format!("/api/outputs/{id}/{n}"));
+        let url = is_shown.then(|| format!("/api/outputs/{id}/{number}/{n}"));
+        let has_tile = has_tile(&made.media_type, made.bytes);
         Output {
-            thumb: url.clone(),
+            thumb: url.as_ref().filter(|_| has_tile).map(|url| format!("{url}/small")),
             url,
             name: made.name,
             kind: made.kind,
@@ -108,7 +114,13 @@ pub fn job(end: Ended) -> Job {
         retry_at: why.retry_at,
         is_final: why.retry_at.is_none(),
     });
+    let can_retry = match end.state {
+        "failed" => failure.as_ref().is_some_and(|failure: &Failure| failure.is_final),
+        state => state == "cancelled",
+    };
     Job {
+        number,
+        can_retry,
         service: Some(end.service).filter(|service| !service.is_empty()),
         worker: end.worker,
         attempt: end.attempt,

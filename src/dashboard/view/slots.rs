@@ -34,19 +34,21 @@ pub struct Job {
     pub claimed: i64,
     /// When the engine got it; of a run of an earlier process nobody knows.
     pub started: Option<i64>,
-    /// 0 to 100; `None` before the first report.
+    /// Of the whole job, 0 to 100, never less than before within an attempt; `None` before the first report.
     pub progress: Option<f64>,
     /// What the engine is doing.
     pub message: Option<String>,
     /// The graph node at work.
     pub node: Option<String>,
-    /// Step, and how many there are.
+    /// Step, and how many there are: of the node, or of the job where the engine knows no nodes.
     pub step: Option<(u64, u64)>,
     /// `waiting` (in the engine's queue), `working`, `fetching` (files are on their way), `unseen` (no progress is told).
     pub stage: &'static str,
-    /// What is probably left, in whole seconds; `None` before runs of the service have been seen.
+    /// What is probably left, in whole seconds; `None`: nobody can tell.
     pub eta_ms: Option<u64>,
-    /// Runs that this was learned from.
+    /// `pace` (its own steps) or `runs` (of jobs like it).
+    pub eta_from: Option<&'static str>,
+    /// How many runs.
     pub eta_from_runs: Option<usize>,
     /// Where the newest picture is.
     pub preview: Option<String>,

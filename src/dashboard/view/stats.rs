@@ -24,7 +24,9 @@ pub struct Stats {
     pub lost: u64,
     /// Completed among completed and failed, 0 to 1.
     pub success_rate: Option<f64>,
-    /// Completed within the last hour; `None` within the first minute.
+    /// Completed within the last hour, or since the start if that is less.
+    pub completed_last_hour: usize,
+    /// The same as a rate, which within the first hour is a guess; `None` within the first minute.
     pub per_hour: Option<f64>,
     /// Half of the newest 512 completed jobs took at most this long.
     pub p50_ms: Option<u64>,
@@ -96,6 +98,7 @@ pub fn section(tally: &Tally) -> Stats {
         released: tally.all.released,
         lost: tally.all.lost,
         success_rate: (ended > 0).then(|| (tally.all.completed as f64 / ended as f64 * 1e4).round() / 1e4),
+        completed_last_hour: tally.last_hour,
         per_hour: (hours * 60.0 >= 1.0).then(|| super::tenths(tally.last_hour as f64 / hours)),
         p50_ms: quantile(&tally.all, 0.5),
         p95_ms: quantile(&tally.all, 0.95),
@@ -130,6 +133,7 @@ mod tests {
         }
         let told = section(&tally);
         assert_eq!((told.success_rate, told.per_hour, told.p95_ms), (Some(0.75), Some(6.0), Some(1500)));
+        assert_eq!(told.completed_last_hour, 3, "a count, whatever the rate");
         assert_eq!(told.by_reason[0].reason, "b");
     }
 }

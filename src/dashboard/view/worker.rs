@@ -7,11 +7,15 @@ use std::time::Duration;
 /// The section.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Worker {
+    /// The agent, by the id that it was given; its workers' ids begin with it.
+    pub id: String,
+    /// The machine's name.
+    pub host: Option<String>,
     /// The machine's id.
     pub machine_id: String,
     /// The workers of this agent.
     pub ids: Vec<String>,
-    /// `starting`, `redis_away`, `draining`, `fenced`, `paused`, `no_store`, `no_engine`, `working`, `idle`.
+    /// `starting`, `redis_away`, `draining`, `drained`, `fenced`, `paused`, `no_store`, `no_engine`, `working`, `idle`.
     pub state: &'static str,
     /// The same for people.
     pub sentence: String,
@@ -123,11 +127,10 @@ impl Facts {
             return ("fenced", "No GPU of this box may work now; no job is claimed.".to_owned());
         }
         if self.slots > 0 && self.drained == self.slots {
-            let told = match self.running {
-                0 => "Drained: nothing runs and nothing is claimed; it can be stopped.".to_owned(),
-                _ => format!("Draining: {goes_on}, and no further job is claimed."),
+            return match self.running {
+                0 => ("drained", "Nothing runs and no job is claimed; it can be stopped.".to_owned()),
+                _ => ("draining", format!("Draining: {goes_on}, and no further job is claimed.")),
             };
-            return ("draining", told);
         }
         if self.slots > 0 && self.paused + self.drained == self.slots {
             return ("paused", format!("Paused: {goes_on}, and no further job is claimed."));
@@ -163,7 +166,7 @@ mod tests {
             (Facts { redis_up: false, redis_away: Some(Duration::ZERO), ..busy.clone() }, "redis_away", "2 jobs go on"),
             (Facts { stopping: true, paused: 2, ..busy.clone() }, "draining", "2 jobs go on"),
             (Facts { drained: 2, ..busy.clone() }, "draining", "2 jobs go on"),
-            (Facts { drained: 2, ..well.clone() }, "draining", "can be stopped"),
+            (Facts { drained: 2, ..well.clone() }, "drained", "can be stopped"),
             (Facts { drained: 1, paused: 1, ..well.clone() }, "paused", "nothing runs"),
             (Facts { paused: 1, ..busy.clone() }, "working", "Two"),
             (Facts { paused: 2, running: 1, ..busy.clone() }, "paused", "one job goes on"),

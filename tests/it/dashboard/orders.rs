@@ -258,7 +258,7 @@ async fn paths_that_only_look_like_orders_are_none() {
         ("/api/control/cancel-job", 404),
         ("/api/control/cancel-job/", 404),
         ("/api/control/cancel-job/a/b", 404),
-        ("/api/control/cancel-job/%ff", 400),
+        ("/api/control/cancel-job/%ff", 404),
         ("/api/control/free-vram/all", 404),
         ("/api/control/free-vram/-1", 404),
         ("/api/control/free-vram/+1", 404),

@@ -62,29 +62,75 @@ async fn an_output_is_shown_if_it_is_a_picture_of_ours_and_nothing_else_is() {
         (history[0]["id"] == id.as_str()).then_some(history)
     })
     .await;
-    assert_eq!(history[0]["outputs"][1]["thumb"], format!("/api/outputs/{id}/1"));
-    assert_eq!(get(at, &format!("/api/outputs/{id}/1")).await.status, 200);
+    let end = format!("/api/outputs/{id}/{}", history[0]["number"]);
+    assert_eq!(history[0]["outputs"][1]["url"], format!("{end}/1"));
+    assert_eq!(get(at, &format!("{end}/1")).await.status, 200);
     let log = agent.folder.path().join("log");
     assert!(log.exists(), "something to steal");
     for path in [
-        format!("/api/outputs/{id}/2"),
-        format!("/api/outputs/{id}/-1"),
-        format!("/api/outputs/{id}/"),
-        format!("/api/outputs/{id}/..%2f..%2f..%2flog"),
-        format!("/api/outputs/..%2f{id}/0"),
+        format!("{end}/2"),
+        format!("{end}/-1"),
+        format!("{end}/"),
+        format!("{end}/+1"),
+        format!("{end}/..%2f..%2f..%2flog"),
+        format!("/api/outputs/..%2f{id}/1/0"),
         format!("/api/outputs/{id}%2f1/0"),
-        "/api/outputs/%2e%2e/0".to_owned(),
-        "/api/outputs/no-such-job/0".to_owned(),
-        format!("/api/outputs/{id}/99999999999999999999999"),
+        format!("/api/outputs/{id}%2f1/1/0"),
+        "/api/outputs/%2e%2e/1/0".to_owned(),
+        "/api/outputs/no-such-job/1/0".to_owned(),
+        format!("{end}/99999999999999999999999"),
     ] {
-        let status = get(at, &path).await.status;
-        assert!([400, 404].contains(&status), "{path}: {status}");
+        assert_eq!(get(at, &path).await.status, 404, "{path}");
     }
     // What lies there now counts, not what was noted.
     let file = agent.folder.path().join("outputs").join(&id).join("1").join("simulation-1.png");
     std::fs::write(&file, "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>").unwrap();
-    assert_eq!(get(at, &format!("/api/outputs/{id}/0")).await.status, 404);
+    assert_eq!(get(at, &format!("{end}/0")).await.status, 404);
     std::fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink(&log, &file).unwrap();
-    assert_eq!(get(at, &format!("/api/outputs/{id}/0")).await.status, 404);
+    assert_eq!(get(at, &format!("{end}/0")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_tile_is_given_a_small_picture_and_each_end_its_own() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let (agent, at) = agent(&server, "w", &[]).await;
+    let large = json!({"steps": 1, "step_ms": 1, "outputs": 1, "width": 900, "height": 700});
+    let id = queue.submit(json!({"type": "simulation", "payload": large})).await;
+    let end = until("its end", || async {
+        let history = json(at, "/api/jobs/history").await;
+        (history[0]["id"] == id.as_str()).then(|| history[0].clone())
+    })
+    .await;
+    let output = &end["outputs"][0];
+    let (thumb, url) = (output["thumb"].as_str().unwrap(), output["url"].as_str().unwrap());
+    let number = end["number"].as_u64().unwrap();
+    assert_eq!((url, thumb), (&*format!("/api/outputs/{id}/{number}/0"), &*format!("{url}/small")));
+    let whole = get(at, url).await;
+    assert_eq!((whole.status, whole.headers["content-length"].parse().ok()), (200, output["bytes"].as_u64()));
+    let small = get(at, thumb).await;
+    assert_eq!((small.status, small.headers["content-type"].as_str()), (200, "image/webp"), "{}", agent.log());
+    let length: u64 = small.headers["content-length"].parse().unwrap();
+    assert!(length < 20_000 && length * 4 < output["bytes"].as_u64().unwrap(), "{length} bytes of {output}");
+    let stranger =
+        queue.submit(json!({"type": "simulation", "payload": {"steps": 1, "step_ms": 1, "outputs": 0}})).await;
+    queue.reaches(&stranger, "completed").await;
+    for path in [
+        format!("/api/outputs/{id}/{}/0", number + 1),
+        format!("/api/outputs/{stranger}/{number}/0"),
+        format!("/api/outputs/{stranger}/{number}/0/small"),
+        format!("/api/outputs/{id}/0/0/small"),
+    ] {
+        assert_eq!(get(at, &path).await.status, 404, "{path}");
+    }
+    // A file that says that it is a picture and is none.
+    let file = agent.folder.path().join("outputs").join(&id).join("1").join("simulation-1.png");
+    let mut broken = std::fs::read(&file).unwrap();
+    let middle = broken.len() / 2;
+    broken[middle..].fill(7);
+    broken.extend(vec![7; 200_000]);
+    std::fs::write(&file, broken).unwrap();
+    assert_eq!(get(at, thumb).await.status, 404);
+    assert_eq!(get(at, "/healthz").await.status, 200);
 }
