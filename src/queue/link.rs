@@ -75,6 +75,8 @@ struct State {
     refusals: Refusals,
     /// Of the last watched call.
     round_trip: Option<Duration>,
+    /// Since when a watched call waits for its answer.
+    asked: Option<Instant>,
 }
 
 /// How the way to Redis is now.
@@ -84,9 +86,12 @@ pub struct Standing {
     pub is_up: bool,
     /// How long Redis has been away.
     pub away: Option<Duration>,
+    /// For how long a call has waited that is answered at once as a rule: the connection may be as good as it was, but nobody
+    /// answers.
+    pub silent: Option<Duration>,
     /// How long the last tick took to be answered.
     pub round_trip: Option<Duration>,
-    /// Host and port of the server, while there is a connection.
+    /// Host and port of the server, while there is a connection; else where it is looked for.
     pub at: Option<String>,
 }
 
@@ -111,8 +116,9 @@ impl Link {
     pub fn standing(&self) -> Standing {
         let state = self.state();
         let away = state.lost_since.map(|since| since.elapsed());
-        let at = state.open.as_ref().map(|open| open.place.clone());
-        Standing { is_up: state.open.is_some() && away.is_none(), away, round_trip: state.round_trip, at }
+        let at = state.open.as_ref().map_or_else(|| self.route.shown(), |open| Some(open.place.clone()));
+        let silent = state.asked.map(|asked| asked.elapsed()).filter(|waited| *waited >= doubt::SILENCE);
+        Standing { is_up: state.open.is_some() && away.is_none(), away, silent, round_trip: state.round_trip, at }
     }
 
     /// How often Redis may have lost what it had confirmed.

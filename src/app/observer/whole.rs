@@ -39,6 +39,7 @@ impl Observer {
         let facts = Facts {
             redis_up: redis.is_up,
             redis_away: redis.away,
+            redis_silent: redis.silent,
             registered: beats.iter().all(|beat| *beat > 0),
             stopping,
             drained,
@@ -57,8 +58,10 @@ impl Observer {
         if memory.state.0 != state {
             memory.state = (state, now);
         }
-        if memory.redis.0 != redis.is_up {
-            memory.redis = (redis.is_up, redis.away.map_or(now, |away| now.saturating_sub_unsigned(in_ms(away))));
+        let answers = redis.is_up && redis.silent.is_none();
+        if memory.redis.0 != answers {
+            let away = redis.away.or(redis.silent);
+            memory.redis = (answers, away.map_or(now, |away| now.saturating_sub_unsigned(in_ms(away))));
         }
         Worker {
             machine_id: shared.machine.clone(),
@@ -69,7 +72,7 @@ impl Observer {
             started: memory.started,
             heartbeat: beats.into_iter().min().filter(|beat| *beat > 0),
             redis: Redis {
-                connected: redis.is_up,
+                connected: answers,
                 since: memory.redis.1,
                 round_trip_ms: redis.round_trip.map(|took| (took.as_secs_f64() * 1e5).round() / 1e2),
                 address: redis.at,
