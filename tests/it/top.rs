@@ -227,9 +227,19 @@ async fn progress_is_seen_moving_and_keys_pause_resume_drain_and_cancel_after_a_
     terminal.master.write_all(b"r").unwrap();
     terminal.shows("may claim jobs again").await;
     // Narrow, tiny, huge: it goes on, and asks there too.
-    for (columns, rows, seen) in [(40, 12, "step"), (20, 5, "too small"), (200, 60, "nothing waits")] {
+    for (columns, rows, seen) in
+        [(40, 12, &["1 in 1 slot", " % "][..]), (20, 5, &["too small"]), (200, 60, &["nothing waits", "healthy"])]
+    {
         size(&terminal.slave, columns, rows);
-        terminal.shows(seen).await;
+        let is_fitted = |shown: &str| {
+            let frame = shown.lines().find(|line| line.starts_with('┌')).map(|line| line.trim_end().chars().count());
+            frame == Some(usize::from(columns)) || columns < 40
+        };
+        let seen = async || {
+            let shown = screen(&terminal.raw());
+            (is_fitted(&shown) && seen.iter().all(|text| shown.contains(text))).then_some(())
+        };
+        until(&format!("{columns} x {rows} is filled"), seen).await;
     }
     terminal.master.write_all(b"c").unwrap();
     terminal.shows(&format!("Cancel job {id}?")).await;

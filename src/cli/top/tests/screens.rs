@@ -84,6 +84,24 @@ fn a_wide_screen_has_every_panel_and_plain_text_everything() {
 }
 
 #[test]
+fn on_forty_columns_the_numbers_are_still_there() {
+    let shown = screen(&state(recorded("busy")), (40, 24), FULL);
+    for words in [" 87 %", " 62 %", "KSampler: step 12", "64 °C"] {
+        assert!(shown.contains(words), "{words:?} is missing:\n{shown}");
+    }
+}
+
+#[test]
+fn where_there_is_room_for_one_panel_it_is_the_one_that_has_the_keys() {
+    let mut state = state(recorded("busy"));
+    state.look_at(Panel::Jobs);
+    let shown = screen(&state, (40, 12), FULL);
+    assert!(shown.contains(" 62 %") && !shown.contains("History"), "{shown}");
+    state.look_at(Panel::Gpus);
+    assert!(screen(&state, (40, 12), FULL).contains(" 87 %"));
+}
+
+#[test]
 fn any_size_is_drawn() {
     let odd = [(40, 10), (41, 11), (80, 12), (500, 200), (120, 30), (119, 29), (39, 80), (300, 9)];
     for name in ["failing", "four_gpus"] {
