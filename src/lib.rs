@@ -1,6 +1,8 @@
 //! The agent of a GPU server, its queue protocol and its commands.
 
 #![forbid(unsafe_code)]
+// They panic when the reader has gone: see `cli::out`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod app;
 pub mod capabilities;

@@ -1,6 +1,8 @@
 //! gpu-worker: arguments, then the command that they name, then its exit code.
 
 #![forbid(unsafe_code)]
+// They panic when the reader has gone.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 use clap::Parser;
 use gpu_worker::cli::{self, Cli, Exit};
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("gpu-worker: {error}");
+            cli::note(format_args!("gpu-worker: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -29,9 +31,15 @@ fn main() -> ExitCode {
     // A thread that hangs in a driver or on a disk does not keep the process.
     runtime.shutdown_background();
     match result {
-        Ok(exit) => ExitCode::from(exit as u8),
+        Ok(exit) => {
+            let lost = cli::lost();
+            if let Some(why) = &lost {
+                cli::note(format_args!("gpu-worker: {why}"));
+            }
+            ExitCode::from(if lost.is_some() && exit == Exit::Done { Exit::Failed } else { exit } as u8)
+        }
         Err(failed) => {
-            eprintln!("gpu-worker: {failed}");
+            cli::note(format_args!("gpu-worker: {failed}"));
             ExitCode::from(failed.exit as u8)
         }
     }

@@ -34,9 +34,9 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
         Cancelled::Unknown => return Err(Failed::new(Exit::Failed, format!("there is no job {id}"))),
     };
     if args.json {
-        println!("{}", serde_json::json!({"job_id": id, "status": state}));
+        say!("{}", serde_json::json!({"job_id": id, "status": state}));
     } else {
-        println!("{text}");
+        say!("{text}");
     }
     Ok(exit)
 }

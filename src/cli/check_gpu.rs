@@ -6,6 +6,6 @@ use crate::hardware::check_allocation;
 
 #[allow(clippy::unnecessary_wraps, reason = "all commands answer alike")]
 pub(super) fn run() -> Result<Exit, Failed> {
-    println!("{}", serde_json::json!(check_allocation()));
+    say!("{}", serde_json::json!(check_allocation()));
     Ok(Exit::Done)
 }

@@ -29,7 +29,7 @@ pub(super) fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
             let text = config::check_text(&result);
             match result {
                 Ok(_) => {
-                    println!("{}", text.trim_end());
+                    say!("{}", text.trim_end());
                     Ok(Exit::Done)
                 }
                 Err(_) => Err(Failed::usage(text.trim_end().to_owned())),
@@ -38,9 +38,9 @@ pub(super) fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
         Action::Show { json } => {
             let loaded = chosen.load()?;
             if json {
-                println!("{:#}", config::show_json(&loaded));
+                say!("{:#}", config::show_json(&loaded));
             } else {
-                println!("{}", config::show_text(&loaded).trim_end());
+                say!("{}", config::show_text(&loaded).trim_end());
             }
             Ok(Exit::Done)
         }

@@ -108,14 +108,14 @@ fn init(folder: &Path) -> Result<Exit, Failed> {
     for (name, text, executable) in STARTER {
         let path = folder.join(name);
         if path.exists() {
-            println!("{} is there already and stays as it is", path.display());
+            say!("{} is there already and stays as it is", path.display());
             continue;
         }
         std::fs::write(&path, text)?;
         if *executable {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
         }
-        println!("wrote {}", path.display());
+        say!("wrote {}", path.display());
     }
     Ok(Exit::Done)
 }
@@ -144,16 +144,16 @@ async fn list(chosen: &Chosen, as_json: bool) -> Result<Exit, Failed> {
         }
     }
     if as_json {
-        println!("{:#}", Value::Array(rows));
+        say!("{:#}", Value::Array(rows));
         return Ok(Exit::Done);
     }
     for row in &rows {
         let text = |name: &str| plain(row[name].as_str().unwrap_or_default());
         let services: Vec<&str> = row["services"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        println!("{:<16} {:<9} {:<24} {}", text("name"), text("kind"), plain(&services.join(",")), text("about"));
+        say!("{:<16} {:<9} {:<24} {}", text("name"), text("kind"), plain(&services.join(",")), text("about"));
     }
     if config.engines.files.dir.is_none() {
-        println!("\nCONNECTORS_DIR is not set: it names a folder with engines of your own.");
+        say!("\nCONNECTORS_DIR is not set: it names a folder with engines of your own.");
     }
     Ok(Exit::Done)
 }
@@ -217,9 +217,9 @@ async fn healthy(loaded: &Loaded) -> Result<One, Failed> {
 async fn check(chosen: &Chosen, file: &Path) -> Result<Exit, Failed> {
     let (entry, loaded, _scratch) = load(chosen, file).await?;
     for warning in &loaded.warnings {
-        eprintln!("{}:{warning}", file.display());
+        remark!("{}:{warning}", file.display());
     }
     let gpu = if loaded.needs_gpu { ", one for each GPU" } else { "" };
-    println!("{}: good; it offers {}{gpu}", entry.name, plain(&loaded.services.join(", ")));
+    say!("{}: good; it offers {}{gpu}", entry.name, plain(&loaded.services.join(", ")));
     Ok(Exit::Done)
 }

@@ -81,7 +81,7 @@ pub(super) async fn drain(chosen: &Chosen, DrainArgs { args, no_wait }: DrainArg
         for worker in left {
             let job = field(worker, "current_job_id").to_owned();
             if !args.json && !job.is_empty() && shown.insert(worker.id.clone(), job.clone()).as_ref() != Some(&job) {
-                println!("{}: {job} still runs", super::render::plain(&worker.id));
+                say!("{}: {job} still runs", super::render::plain(&worker.id));
             }
         }
         tokio::time::sleep(LOOK).await;
@@ -90,9 +90,9 @@ pub(super) async fn drain(chosen: &Chosen, DrainArgs { args, no_wait }: DrainArg
 
 fn tell(json: bool, message: &str) {
     if json {
-        println!("{}", serde_json::json!({"ok": true, "message": message}));
+        say!("{}", serde_json::json!({"ok": true, "message": message}));
     } else {
-        println!("{message}");
+        say!("{message}");
     }
 }
 

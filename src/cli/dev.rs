@@ -77,10 +77,10 @@ async fn with_redis(
         tell(Notice::Config { warning: warning.to_string() });
     }
     match (&stand_in, &config.engines.comfyui) {
-        (Some(_), _) => println!("engine  stand-in ComfyUI (set COMFYUI_URL to use a real one)"),
+        (Some(_), _) => say!("engine  stand-in ComfyUI (set COMFYUI_URL to use a real one)"),
         (None, Some(engine)) => {
             let urls: Vec<&str> = engine.urls.iter().map(url::Url::as_str).collect();
-            println!("engine  ComfyUI at {}", urls.join(", "));
+            say!("engine  ComfyUI at {}", urls.join(", "));
         }
         (None, None) => {}
     }
@@ -97,13 +97,13 @@ async fn with_redis(
             () = shutdown.drain.cancelled() => Ok(Exit::Cancelled),
         },
         None => {
-            println!("redis   {redis_url}");
-            println!("\nIn another terminal:\n");
-            println!("  export HUB_REDIS_URL={redis_url}");
+            say!("redis   {redis_url}");
+            say!("\nIn another terminal:\n");
+            say!("  export HUB_REDIS_URL={redis_url}");
             let me =
                 std::env::current_exe().map_or_else(|_| "gpu-worker".to_owned(), |path| path.display().to_string());
-            println!("  {me} submit examples/comfyui-workflow.json --watch");
-            println!("  {me} workers\n\nCtrl-C ends it and leaves nothing behind.");
+            say!("  {me} submit examples/comfyui-workflow.json --watch");
+            say!("  {me} workers\n\nCtrl-C ends it and leaves nothing behind.");
             shutdown.drain.cancelled().await;
             Ok(Exit::Done)
         }
@@ -129,15 +129,15 @@ async fn demo(chosen: &Chosen, config: &Config, file: &Path, is_stand_in: bool) 
     let id = client::submit(&session.link, &session.space, &request, config.jobs.max_payload_bytes)
         .await
         .map_err(|error| submit::explain(&error))?;
-    println!("job     {id}\n");
+    say!("job     {id}\n");
     let exit = watch::follow(&session, &id, false).await?;
     if exit == Exit::Done {
-        println!("\nWhat to try next:\n");
+        say!("\nWhat to try next:\n");
         let me = std::env::current_exe().map_or_else(|_| "gpu-worker".to_owned(), |path| path.display().to_string());
-        println!("  {me} dev      a queue of your own to play with");
-        println!("  {me} probe    what this machine has");
-        println!("  COMFYUI_URL=http://127.0.0.1:8188 make demo    the same on your ComfyUI");
-        println!("  cp .env.worker.example .env.worker             then edit it, and start {me}");
+        say!("  {me} dev      a queue of your own to play with");
+        say!("  {me} probe    what this machine has");
+        say!("  COMFYUI_URL=http://127.0.0.1:8188 make demo    the same on your ComfyUI");
+        say!("  cp .env.worker.example .env.worker             then edit it, and start {me}");
     }
     Ok(exit)
 }
@@ -163,7 +163,7 @@ async fn use_present_checkpoint(body: &mut Value, config: &Config) -> Result<(),
             let message = "this ComfyUI has no checkpoint; put one into its folder models/checkpoints and try again";
             return Err(Failed::new(Exit::Failed, message));
         };
-        println!("model   {first} (the example's own is not there)");
+        say!("model   {first} (the example's own is not there)");
         *wanted = Value::String(first.clone());
     }
     Ok(())

@@ -53,12 +53,12 @@ async fn list(session: &Session, args: &Args) -> Result<Exit, Failed> {
     let jobs = client::jobs(&session.link, &session.space, args.limit.max(1)).await.map_err(|e| redis_failed(&e))?;
     if args.json {
         for job in &jobs {
-            println!("{}", serde_json::json!(job));
+            say!("{}", serde_json::json!(job));
         }
         return Ok(Exit::Done);
     }
     if jobs.is_empty() {
-        println!("no jobs");
+        say!("no jobs");
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<String>> = jobs
@@ -72,7 +72,7 @@ async fn list(session: &Session, args: &Args) -> Result<Exit, Failed> {
                 .to_vec()
         })
         .collect();
-    print!(
+    put!(
         "{}",
         table(&["JOB", "STATUS", "SERVICE", "PRIORITY", "ATTEMPT", "PROGRESS", "WORKER", "REASON", "ERROR"], &rows)
     );
@@ -87,14 +87,14 @@ async fn show(session: &Session, id: &str, json: bool) -> Result<Exit, Failed> {
     let events = client::events(&session.link, &session.space, id).await.map_err(|error| redis_failed(&error))?;
     if json {
         let events: Vec<_> = events.iter().map(Event::to_json).collect();
-        println!("{}", serde_json::json!({"job": job, "events": events}));
+        say!("{}", serde_json::json!({"job": job, "events": events}));
         return Ok(Exit::Done);
     }
     for (name, value) in &job {
-        println!("{name:<20} {}", plain(value));
+        say!("{name:<20} {}", plain(value));
     }
     if let Some(remedy) = job.get("failure_reason").and_then(|reason| remedy(reason)) {
-        println!("{:<20} {remedy}", "what to do");
+        say!("{:<20} {remedy}", "what to do");
     }
     let rows: Vec<Vec<String>> = events
         .iter()
@@ -104,8 +104,8 @@ async fn show(session: &Session, id: &str, json: bool) -> Result<Exit, Failed> {
                 .to_vec()
         })
         .collect();
-    println!();
-    print!("{}", table(&["TIME", "EVENT", "WORKER", "PROGRESS", "MESSAGE"], &rows));
+    say!("");
+    put!("{}", table(&["TIME", "EVENT", "WORKER", "PROGRESS", "MESSAGE"], &rows));
     Ok(Exit::Done)
 }
 
@@ -113,9 +113,9 @@ async fn replay(session: &Session, id: &str, json: bool) -> Result<Exit, Failed>
     let replayed = session.link.call(async |con| session.space.replay(con, id).await).await;
     match replayed.map_err(|error| redis_failed(&error))? {
         Replayed::Waiting { created_at } if json => {
-            println!("{}", serde_json::json!({"job_id": id, "status": "pending", "created_at": created_at}));
+            say!("{}", serde_json::json!({"job_id": id, "status": "pending", "created_at": created_at}));
         }
-        Replayed::Waiting { .. } => println!("{id} waits again"),
+        Replayed::Waiting { .. } => say!("{id} waits again"),
         Replayed::NotEnded { status } => {
             let why = format!("only failed and cancelled jobs can be replayed; {id} is {status}");
             return Err(Failed::new(Exit::Failed, why));

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where the agent of a package keeps its state: a person's own folder is another one.
-const OF_SERVICE: &str = "/var/lib/gpu-worker";
+pub(super) const OF_SERVICE: &str = "/var/lib/gpu-worker";
 
 /// It asks Redis and engines in turn.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -43,7 +43,8 @@ impl Said {
             (error, "") => error.to_owned(),
             (error, remedy) => format!("{error}\n{remedy}"),
         };
-        Err(Failed::new(Exit::Failed, why))
+        // What it needs for this does not answer it: Redis, as a rule.
+        Err(Failed::new(if self.status == 503 { Exit::Unreachable } else { Exit::Failed }, why))
     }
 }
 
@@ -74,14 +75,15 @@ impl LocalAgent {
             [] => return Ok(None),
             all if all.iter().any(|name| name == own.name()) => own,
             [only] => Place::of(folder, only),
-            several => {
-                let why = format!("several agents run here: choose one with --set WORKER_ID=…: {}", several.join(", "));
-                return Ok(Some(Err(Failed::usage(why))));
-            }
+            several => return Ok(Some(Err(Failed::usage(choose(folder, several)?)))),
         };
         let Some(found) = place.find()? else { return Ok(None) };
         let Some(token) = found.token.or_else(|| config.dashboard.token.clone()) else {
-            let why = "the agent was started with a WORKER_DASHBOARD_TOKEN: this command needs it too";
+            let why = format!(
+                "the agent at {} was started with a WORKER_DASHBOARD_TOKEN: this command needs it too,\n\
+                 from the environment or by --env-file with the agent's configuration",
+                found.url
+            );
             return Ok(Some(Err(Failed::usage(why))));
         };
         Ok(Some(Ok(Self { name: place.name().to_owned(), url: found.url, token })))
@@ -123,4 +125,15 @@ impl LocalAgent {
         let told = answer.bytes().await.map_err(failed)?;
         Ok(Some(Said { status, told: serde_json::from_slice(&told).unwrap_or_default() }))
     }
+}
+
+/// Of several agents one has to be named.
+fn choose(folder: &Path, names: &[String]) -> io::Result<String> {
+    let mut why = "several agents run here; say which one:".to_owned();
+    for name in names {
+        if let Some(found) = Place::of(folder, name).find()? {
+            why += &format!("\n  --set WORKER_ID={name}   {}", found.url);
+        }
+    }
+    Ok(why)
 }

@@ -1,6 +1,9 @@
 //! The commands: what a person or a script types.
 //! In: arguments. Out: answers on stdout, an exit code.
 
+#[macro_use]
+mod out;
+
 mod agent;
 mod cancel;
 mod check_gpu;
@@ -24,6 +27,7 @@ mod top;
 mod watch;
 mod workers;
 
+pub use out::{lost, note};
 pub use outcome::{Exit, Failed};
 
 use crate::protocol::control::Desired;

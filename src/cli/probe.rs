@@ -44,18 +44,18 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
         };
         document["engines"] = engines.map(engine).collect();
         document["outputs"] = json!({ "place": outputs.shown(), "refused": refused });
-        println!("{document:#}");
+        say!("{document:#}");
     } else {
-        print!("{}", hardware::text(&inventory));
+        put!("{}", hardware::text(&inventory));
         for (name, probe) in engines {
-            println!("{:<11} {}", "Engine", line(name, &probe));
+            say!("{:<11} {}", "Engine", line(name, &probe));
         }
         let line = match refused {
             None if config.outputs.bucket.is_some() => format!("{} takes them", outputs.shown()),
             None => format!("go to {}", outputs.shown()),
             Some(why) => format!("cannot be stored: {}", plain(&why)),
         };
-        println!("{:<11} {line}", "Outputs");
+        say!("{:<11} {line}", "Outputs");
     }
     Ok(Exit::Done)
 }

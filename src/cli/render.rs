@@ -5,7 +5,7 @@ use crate::protocol::event::Event;
 use crate::runner::retry::row;
 use connectors::failure::Reason;
 use serde_json::Value;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 /// Columns of the bar.
 const BAR: usize = 30;
@@ -84,7 +84,7 @@ impl Screen {
     pub(super) fn note(&mut self, text: &str) {
         if self.last_note.as_deref() != Some(text) {
             self.clear();
-            eprintln!("{text}");
+            remark!("{text}");
             self.last_note = Some(text.to_owned());
         }
     }
@@ -99,21 +99,19 @@ impl Screen {
         let percent: f64 = event.get("progress").and_then(|text| text.parse().ok()).unwrap_or(0.0);
         let full = ((percent / 100.0) * BAR as f64).round().clamp(0.0, BAR as f64) as usize;
         let message: String = message.chars().take(40).collect();
-        print!("\r\x1b[2K{}{} {percent:>5.1} %  {message}", "█".repeat(full), "░".repeat(BAR - full));
-        let _ = std::io::stdout().flush();
+        put!("\r\x1b[2K{}{} {percent:>5.1} %  {message}", "█".repeat(full), "░".repeat(BAR - full));
         self.bar_shown = true;
     }
 
     fn clear(&mut self) {
         if std::mem::take(&mut self.bar_shown) {
-            print!("\r\x1b[2K");
+            put!("\r\x1b[2K");
         }
     }
 
     fn line(&mut self, text: &str) {
         self.clear();
-        // A reader that has gone is no reason to panic.
-        let _ = writeln!(std::io::stdout(), "{text}");
+        say!("{text}");
     }
 }
 

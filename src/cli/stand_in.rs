@@ -68,7 +68,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failed> {
     let listener = TcpListener::bind(("127.0.0.1", port))
         .await
         .map_err(|error| Failed::new(Exit::Failed, format!("port {port}: {error}")))?;
-    println!("stand-in {name} at http://{}", listener.local_addr()?);
+    say!("stand-in {name} at http://{}", listener.local_addr()?);
     let shutdown = Shutdown::default();
     tokio::spawn(follow_signals(shutdown.clone()));
     let step_time = Duration::from_millis(step_ms);

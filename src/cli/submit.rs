@@ -43,11 +43,11 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
         .await
         .map_err(|error| explain(&error))?;
     if args.json {
-        println!("{}", serde_json::json!({"job_id": id}));
+        say!("{}", serde_json::json!({"job_id": id}));
     } else if args.watch {
-        println!("job {id}");
+        say!("job {id}");
     } else {
-        println!("{id}");
+        say!("{id}");
     }
     if args.watch { watch::follow(&session, &id, args.json).await } else { Ok(Exit::Done) }
 }

@@ -56,6 +56,10 @@ pub(super) async fn follow(session: &Session, id: &str, json: bool) -> Result<Ex
                     if let Some(state) = event.terminal() {
                         return Ok(exit_of(state));
                     }
+                    // How it ends nobody will see here.
+                    if super::out::is_unread() {
+                        return Ok(Exit::Failed);
+                    }
                 }
             }
             Err(error) if is_passing(&error) => {

@@ -18,7 +18,7 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
     let session = Session::open(chosen).await?;
     let workers = client::workers(&session.link, &session.space).await.map_err(|error| redis_failed(&error))?;
     if workers.is_empty() && !args.json {
-        println!("no workers are registered");
+        say!("no workers are registered");
         return Ok(Exit::Done);
     }
     let (mut rows, mut remedies) = (Vec::new(), Vec::new());
@@ -28,7 +28,7 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
         if args.json {
             let mut record = serde_json::json!(worker.record);
             record["capabilities"] = capabilities;
-            println!("{}", serde_json::json!({"id": worker.id, "alive": worker.alive, "record": record}));
+            say!("{}", serde_json::json!({"id": worker.id, "alive": worker.alive, "record": record}));
             continue;
         }
         let services: Vec<&str> =
@@ -70,9 +70,9 @@ pub(super) async fn run(chosen: &Chosen, args: Args) -> Result<Exit, Failed> {
         );
     }
     if !args.json {
-        print!("{}", table(&["WORKER", "STATE", "SERVICES", "GPU", "JOB", "LAST HEARTBEAT"], &rows));
+        put!("{}", table(&["WORKER", "STATE", "SERVICES", "GPU", "JOB", "LAST HEARTBEAT"], &rows));
         for remedy in remedies {
-            println!("{remedy}");
+            say!("{remedy}");
         }
     }
     Ok(Exit::Done)

@@ -4,6 +4,7 @@
 use super::guard::Guard;
 use super::live::Live;
 use super::patient::Patient;
+use super::places::{Place, Places, noted};
 use super::{Controls, Source, routes};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -13,14 +14,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What one side may ask of the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time; further ones are told 503.
+    /// Connections at a time; for a further one, another goes that is not being answered; if all are, it is told 503.
     pub connections: usize,
     /// Viewers of the event stream at a time; further ones are told 503, and when to come again.
     pub viewers: usize,
@@ -75,26 +75,23 @@ pub async fn serve(
     let showing = live.clone();
     let showing = tokio::spawn(async move { showing.run().await });
     let router = routes::router(guard, live, controls);
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let places = Places::new(limits.connections);
     let open = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let Ok(place) = room.clone().try_acquire_owned() else {
+        let Some(place) = places.take(peer.ip()) else {
             let _ = stream.try_write(TOO_MANY);
             continue;
         };
         let (router, stop) = (router.clone(), stop.clone());
-        open.spawn(async move {
-            connection(stream, router, limits, stop).await;
-            drop(place);
-        });
+        open.spawn(connection(stream, router, place, limits, stop));
     }
     drop(listener);
     open.close();
@@ -103,10 +100,10 @@ pub async fn serve(
     let _ = showing.await;
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {
+async fn connection(stream: TcpStream, router: Router, place: Arc<Place>, limits: Limits, stop: CancellationToken) {
     let Ok(local) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router.layer(Extension(Local(local))));
+    let service = TowerToHyperService::new(noted(router, &place).layer(Extension(Local(local))));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_headers(HEADERS_MAX).max_buf_size(HEAD_BYTES);
     let talking = http.serve_connection(TokioIo::new(Patient::new(stream, limits.write)), service);
@@ -114,6 +111,7 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: Can
     tokio::select! {
         // How a connection ends concerns nobody here.
         _ = talking.as_mut() => return,
+        () = place.leave.cancelled() => return,
         () = stop.cancelled() => {}
     }
     talking.as_mut().graceful_shutdown();

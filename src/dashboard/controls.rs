@@ -2,19 +2,17 @@
 //! In: requests that the guard has let through. Out: orders for whoever can carry them out, and a sentence on what became of
 //! each.
 
-use super::guard::Guard;
 use super::named::Named;
 use crate::telemetry::{Notice, tell};
 use async_trait::async_trait;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::json;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,11 +83,10 @@ pub trait Controls: Send + Sync + 'static {
 
 #[derive(Clone)]
 struct Desk {
-    guard: Arc<Guard>,
     controls: Arc<dyn Controls>,
 }
 
-pub(super) fn routes(guard: Arc<Guard>, controls: Arc<dyn Controls>) -> Router {
+pub(super) fn routes(controls: Arc<dyn Controls>) -> Router {
     let all = |order: fn(Option<String>) -> Order| {
         post(async move |State(desk): State<Desk>| desk.carry_out(order(None)).await)
     };
@@ -112,9 +109,7 @@ pub(super) fn routes(guard: Arc<Guard>, controls: Arc<dyn Controls>) -> Router {
         .route("/api/control/cancel-job/{id}", job(Order::Cancel))
         .route("/api/control/retry-job/{id}", job(Order::Retry))
         .route("/api/control/free-vram/{gpu}", post(free_vram))
-        .route("/api/launch", post(launch))
-        .route("/launch/{code}", get(enter))
-        .with_state(Desk { guard, controls })
+        .with_state(Desk { controls })
 }
 
 impl Desk {
@@ -151,41 +146,5 @@ async fn free_vram(State(desk): State<Desk>, Named(gpu): Named<String>) -> Respo
             remedy: "`gpu-worker probe` lists them".to_owned(),
         }
         .into_response(),
-    }
-}
-
-/// A code that opens the page once.
-async fn launch(State(desk): State<Desk>) -> Response {
-    let code = desk.guard.access.launch(Instant::now());
-    let lasts = super::access::LAUNCH_LASTS.as_secs();
-    Json(json!({"ok": true, "path": format!("/launch/{code}"), "expires_s": lasts})).into_response()
-}
-
-/// The secret leaves the address bar at once. Not by a redirect: a browser that was led here by another site's page (a
-/// terminal in a web page, say) would not send the cookie behind one.
-async fn enter(State(desk): State<Desk>, Named(code): Named<String>, request: axum::extract::Request) -> Response {
-    const GONE: &str = "<!doctype html><meta charset=utf-8><title>gpu-worker</title>\
-        <p>This link has been used, or is too old. <code>gpu-worker dashboard</code> prints a new one.</p>";
-    const WELCOME: &str =
-        "<!doctype html><meta charset=utf-8><title>gpu-worker</title><p><a href=\"/\">Dashboard</a></p>";
-    // Looking ahead (HEAD, an image, a preview of the link) must not use it up.
-    let is_visit = request.headers().get("sec-fetch-dest").is_none_or(|kind| kind == "document");
-    if request.method() != axum::http::Method::GET || !is_visit {
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    if !desk.guard.access.use_launch(&code, Instant::now()) {
-        return (StatusCode::GONE, Html(GONE)).into_response();
-    }
-    let mut response = Html(WELCOME).into_response();
-    response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("0;url=/"));
-    give_cookie(&desk.guard, request.headers(), &mut response);
-    response
-}
-
-/// Gives the browser what our page needs to give orders.
-pub(super) fn give_cookie(guard: &Guard, asked: &axum::http::HeaderMap, response: &mut Response) {
-    let is_secure = asked.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
-    if let Ok(cookie) = HeaderValue::try_from(guard.access.set_cookie(is_secure)) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
 }

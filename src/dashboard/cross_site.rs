@@ -44,6 +44,15 @@ pub(super) fn check_form(request: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A browser fetches it ahead, for somebody who may never come.
+pub(super) fn is_ahead(headers: &HeaderMap) -> bool {
+    let says = |name: &str| {
+        let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.any(|value| value.to_ascii_lowercase().contains("prefetch"))
+    };
+    ["sec-purpose", "purpose", "x-moz", "x-purpose"].into_iter().any(says)
+}
+
 /// What changes something comes from our own page, or from a program that is no browser. `needs_origin`: it brings a cookie,
 /// so a browser sends it, and a browser says from where.
 pub(super) fn check_origin(

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use secrecy::SecretString;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Below this, `POST` changes something.
 pub(super) const CONTROLS: &str = "/api/control/";
@@ -32,6 +32,8 @@ pub struct Guard {
     /// Reads need it, too.
     is_closed: bool,
     is_read_only: bool,
+    /// The address under which other machines reach this server.
+    pub(super) elsewhere: Option<SocketAddr>,
 }
 
 /// Why a request is not answered.
@@ -86,6 +88,7 @@ impl Guard {
             access: Access::new(token, port),
             is_closed: matches!(key, Key::Set(_)),
             is_read_only,
+            elsewhere: None,
         }
     }
 
@@ -101,12 +104,18 @@ impl Guard {
             return Err(refusal(StatusCode::BAD_REQUEST, "a target with a host in it is for proxies; this is none"));
         }
         let host = self.check_host(&request.headers, local)?;
-        let is_order = request.method == Method::POST && takes_orders(request.uri.path());
-        if !is_order && request.method != Method::GET && request.method != Method::HEAD {
+        let is_post = request.method == Method::POST;
+        let (is_order, is_entry) = (is_post && takes_orders(request.uri.path()), is_post && is_launch(request));
+        if !is_order && !is_entry && request.method != Method::GET && request.method != Method::HEAD {
             return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here"));
         }
         cross_site::check_form(request)?;
-        if is_order { self.check_order(request, &host) } else { self.check_read(request) }
+        match (is_order, is_entry) {
+            (true, _) => self.check_order(request, &host),
+            // The link is the key, and our own page hands it in.
+            (_, true) => cross_site::check_origin(&request.headers, &host, self.allowed.contains(&host), true),
+            _ => self.check_read(request),
+        }
     }
 
     fn check_read(&self, request: &Parts) -> Result<(), Refusal> {
@@ -119,10 +128,8 @@ impl Guard {
         if said("sec-fetch-site", "cross-site") && !said("sec-fetch-mode", "navigate") {
             return Err(refusal(StatusCode::FORBIDDEN, "other sites' pages may lead here, and read nothing"));
         }
-        // The link is the key.
-        let is_launch = request.uri.path().starts_with(LAUNCHES);
         match self.access.shown(&request.headers) {
-            _ if is_launch || !self.is_closed => Ok(()),
+            _ if is_launch(request) || !self.is_closed => Ok(()),
             Shown::Token | Shown::Cookie => Ok(()),
             _ => Err(Refusal {
                 remedy: Some(GET_A_LINK),
@@ -162,9 +169,11 @@ impl Guard {
         if host.is_empty() {
             return Err(MISSING);
         }
-        // No name leads to an address that is written out: nothing can be rebound to it.
+        // No name leads to an address that is written out: nothing can be rebound to it. Where a token is needed for everything,
+        // any will do: it may be that of a router, or of the machine around a container, and the port another one there.
         let own = SocketAddr::new(local.ip().to_canonical(), self.port).to_string();
-        if self.hosts.contains(&host) || self.allowed.contains(&host) || host == own {
+        let is_known = self.hosts.contains(&host) || self.allowed.contains(&host) || host == own;
+        if is_known || self.is_closed && is_address(&host) {
             return Ok(host);
         }
         Err(refusal(
@@ -172,6 +181,21 @@ impl Guard {
             "this Host is not known here; if it is meant, add it to WORKER_DASHBOARD_ALLOWED_HOSTS",
         ))
     }
+}
+
+/// The page of a launch link, its script, and the link handed in.
+fn is_launch(request: &Parts) -> bool {
+    request.uri.path().starts_with(LAUNCHES)
+}
+
+/// An address, in the one way that browsers write it, with a port or without.
+fn is_address(host: &str) -> bool {
+    let bare = || match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?.parse().ok().map(IpAddr::V6).map(|ip| (ip, format!("[{ip}]"))),
+        None => host.parse().ok().map(IpAddr::V4).map(|ip| (ip, ip.to_string())),
+    };
+    let with_port = host.parse::<SocketAddr>().ok().map(|at| (at.ip(), at.to_string()));
+    with_port.or_else(bare).is_some_and(|(ip, text)| !ip.is_unspecified() && text == host)
 }
 
 fn takes_orders(path: &str) -> bool {

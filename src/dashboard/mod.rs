@@ -15,6 +15,7 @@ mod controls;
 mod cross_site;
 mod frame;
 mod guard;
+mod launch;
 mod listen;
 mod live;
 mod named;
@@ -22,6 +23,7 @@ mod older;
 mod patient;
 mod pictures;
 mod place;
+mod places;
 mod reads;
 mod routes;
 mod small;
@@ -38,7 +40,7 @@ pub use view::worker::Sibling;
 
 use crate::telemetry::{Notice, tell};
 use secrecy::SecretString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -93,25 +95,30 @@ pub async fn keep(
         Key::Made(token) => Some(token),
         Key::Set(_) => None,
     };
-    let url = format!("http://{}/", nearby(address));
+    let url = format!("http://{}/", listen::nearby(address));
     let held = settings.place.take(&url, made);
     if let Err(error) = &held {
         tell(Notice::DashboardUnknown { error: error.to_string() });
     }
-    tell(Notice::DashboardAt { url: format!("http://{address}/") });
+    let elsewhere = listen::from_elsewhere(address);
+    tell(Notice::DashboardAt { url: &url, elsewhere: &elsewhere_shown(address, elsewhere, &settings.allowed_hosts) });
     found.send_replace(Some(url.clone()));
-    let guard = Guard::new(address.port(), &key, &settings.allowed_hosts, settings.read_only);
+    let mut guard = Guard::new(address.port(), &key, &settings.allowed_hosts, settings.read_only);
+    guard.elsewhere = elsewhere;
     serve(listener, guard, source, controls, Limits::default(), stop).await;
     settings.place.leave(&url);
     drop(held);
 }
 
-/// The address under which this machine reaches it.
-fn nearby(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
+/// Where other machines find it, for people: by address, and by the names that are allowed.
+fn elsewhere_shown(bound: SocketAddr, elsewhere: Option<SocketAddr>, allowed: &[String]) -> String {
+    if bound.ip().is_loopback() {
+        return String::new();
     }
-    address
+    let with_port = |name: &String| match name.rsplit(']').next().unwrap_or_default().contains(':') {
+        true => name.clone(),
+        false => format!("{name}:{}", bound.port()),
+    };
+    let places = elsewhere.map(|at| at.to_string()).into_iter().chain(allowed.iter().map(with_port));
+    places.map(|place| format!("http://{place}/")).collect::<Vec<_>>().join(", ")
 }

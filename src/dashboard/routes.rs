@@ -4,7 +4,7 @@
 use super::connections::Local;
 use super::guard::{Guard, Refusal, refusal};
 use super::live::Live;
-use super::{Controls, assets, controls, older, reads};
+use super::{Controls, assets, controls, launch, older, reads};
 use crate::telemetry::metrics;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -52,7 +52,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 
 pub(super) fn router(guard: Guard, live: Arc<Live>, controls: Arc<dyn Controls>) -> Router {
     let guard = Arc::new(guard);
-    let orders = controls::routes(guard.clone(), controls);
+    let orders = controls::routes(controls).merge(launch::routes(guard.clone()));
     let guarding = from_fn(move |Extension(Local(local)): Extension<Local>, request: Request, next: Next| {
         let guard = guard.clone();
         async move {
@@ -63,7 +63,7 @@ pub(super) fn router(guard: Guard, live: Arc<Live>, controls: Arc<dyn Controls>)
                     let mut response = next.run(Request::from_parts(head, body)).await;
                     // Our page may give orders. Other sites' pages can have this cookie set, and neither read nor use it.
                     if let Some(asked) = page.as_ref().filter(|_| guard.gives_cookie()) {
-                        controls::give_cookie(&guard, asked, &mut response);
+                        launch::give_cookie(&guard, asked, &mut response);
                     }
                     response
                 }

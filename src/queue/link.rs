@@ -78,6 +78,8 @@ struct State {
     refusals: Refusals,
     /// Of the last watched call.
     round_trip: Option<Duration>,
+    /// Since when a watched call waits for its answer.
+    asked: Option<Instant>,
 }
 
 /// How the way to Redis is now.
@@ -89,9 +91,12 @@ pub struct Standing {
     pub away: Option<Duration>,
     /// Since when it is as it is, in ms since 1970; `None`: it was never there, and not missed yet.
     pub since: Option<i64>,
+    /// For how long a call has waited that is answered at once as a rule: the connection may be as good as it was, but nobody
+    /// answers.
+    pub silent: Option<Duration>,
     /// How long the last tick took to be answered.
     pub round_trip: Option<Duration>,
-    /// Host and port of the server, while there is a connection.
+    /// Host and port of the server, while there is a connection; else where it is looked for.
     pub at: Option<String>,
 }
 
@@ -116,9 +121,10 @@ impl Link {
     pub fn standing(&self) -> Standing {
         let state = self.state();
         let away = state.lost_since.map(|since| since.elapsed());
-        let at = state.open.as_ref().map(|open| open.place.clone());
+        let at = state.open.as_ref().map_or_else(|| self.route.shown(), |open| Some(open.place.clone()));
+        let silent = state.asked.map(|asked| asked.elapsed()).filter(|waited| *waited >= doubt::SILENCE);
         let (is_up, round_trip) = (state.open.is_some() && away.is_none(), state.round_trip);
-        Standing { is_up, away, since: state.since, round_trip, at }
+        Standing { is_up, away, since: state.since, silent, round_trip, at }
     }
 
     /// How often Redis may have lost what it had confirmed.

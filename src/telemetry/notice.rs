@@ -116,8 +116,8 @@ pub enum Notice<'a> {
     GpuCheckFailed { gpu: u32, why: &'a str },
     /// A GPU reported an error of a program that runs on it, or one that is not known here.
     GpuReports { gpu: u32, what: String, remedy: &'a str },
-    /// The dashboard answers there.
-    DashboardAt { url: String },
+    /// The dashboard answers there: for this machine, and for others if it is open to them.
+    DashboardAt { url: &'a str, elsewhere: &'a str },
     /// The dashboard was given an order; `told` is what it answered.
     Ordered { order: &'a str, done: bool, told: &'a str },
     /// Commands of this machine cannot find the dashboard: where it is could not be written down.
@@ -231,7 +231,11 @@ pub fn tell(notice: Notice<'_>) {
         }
         GpuCheckFailed { gpu, why } => warn!(gpu, why, "GPU stays fenced: it failed the check"),
         GpuReports { gpu, what, remedy } => warn!(gpu, what, remedy, "GPU reports an error; jobs go on"),
-        DashboardAt { url } => info!(url, "dashboard"),
+        DashboardAt { url, elsewhere: "" } => info!(url, "dashboard"),
+        DashboardAt { url, elsewhere } => {
+            let other_names = "are refused unless WORKER_DASHBOARD_ALLOWED_HOSTS has them";
+            info!(url, elsewhere, other_names, "dashboard");
+        }
         Ordered { order, done: true, told } => info!(order, told, "order carried out"),
         Ordered { order, done: false, told } => info!(order, told, "order refused"),
         DashboardUnknown { error } => {

@@ -87,6 +87,10 @@ struct Terminal {
 
 impl Terminal {
     fn open(server: &RedisServer, at: SocketAddr) -> Self {
+        Self::with(server, at, &[])
+    }
+
+    fn with(server: &RedisServer, at: SocketAddr, more: &[(&str, &str)]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -96,7 +100,7 @@ impl Terminal {
         size(&slave, 80, 24);
         let before = settings(&slave);
         let folder = tempfile::tempdir().unwrap();
-        let env = [("TERM", "xterm-256color"), ("LANG", "C.UTF-8")];
+        let env = [&[("TERM", "xterm-256color"), ("LANG", "C.UTF-8")], more].concat();
         let program = command(&server.url, folder.path(), &env);
         // A session of its own, so that this terminal is the one that it hears of.
         let mut child = Command::new("setsid");
@@ -190,6 +194,90 @@ async fn a_real_agent_is_seen_live_and_q_leaves_the_terminal_as_it_was() {
     terminal.shows("nothing waits").await;
     terminal.master.write_all(b"q").unwrap();
     assert_eq!(terminal.ended().await, (Some(0), true));
+}
+
+/// A job that goes on and on, in steps that can be seen.
+const LONG_JOB: &str = r#"{"service_required":"simulation","payload":{"steps":100000,"step_ms":20,"outputs":0}}"#;
+
+#[tokio::test]
+async fn progress_is_seen_moving_and_keys_pause_resume_drain_and_cancel_after_a_question() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let (agent, at) = agent(&server, "w1", &[]).await;
+    // As the agent's user, who may read the token that it made.
+    let mut terminal = Terminal::with(&server, at, &[("HOME", agent.folder.path().to_str().unwrap())]);
+    terminal.shows("Ready and idle").await;
+    let id = submitted(&server, LONG_JOB).await;
+    let step = || {
+        let shown = screen(&terminal.raw());
+        let (before, _) = shown.split_once(" of 100000")?;
+        before.rsplit_once("step ")?.1.parse::<u64>().ok()
+    };
+    let first = until("a step is seen", || async { step() }).await;
+    until("a later step is seen", || async { step().filter(|now| *now > first) }).await;
+    terminal.master.write_all(b"p").unwrap();
+    terminal.shows("may claim no more jobs; one job still runs").await;
+    assert_eq!(server.hget("worker:w1:control", "state").await.as_deref(), Some("paused"));
+    terminal.master.write_all(b"r").unwrap();
+    terminal.shows("may claim jobs again").await;
+    assert_eq!(server.hget("worker:w1:control", "state").await.as_deref(), Some("running"));
+    terminal.master.write_all(b"d").unwrap();
+    terminal.shows("drains: one job still runs").await;
+    assert_eq!(server.hget("worker:w1:control", "state").await.as_deref(), Some("draining"));
+    terminal.master.write_all(b"r").unwrap();
+    terminal.shows("may claim jobs again").await;
+    // Narrow, tiny, huge: it goes on, and asks there too.
+    for (columns, rows, seen) in
+        [(40, 12, &["1 in 1 slot", " % "][..]), (20, 5, &["too small"]), (200, 60, &["nothing waits", "healthy"])]
+    {
+        size(&terminal.slave, columns, rows);
+        let is_fitted = |shown: &str| {
+            let frame = shown.lines().find(|line| line.starts_with('┌')).map(|line| line.trim_end().chars().count());
+            frame == Some(usize::from(columns)) || columns < 40
+        };
+        let seen = async || {
+            let shown = screen(&terminal.raw());
+            (is_fitted(&shown) && seen.iter().all(|text| shown.contains(text))).then_some(())
+        };
+        until(&format!("{columns} x {rows} is filled"), seen).await;
+    }
+    terminal.master.write_all(b"c").unwrap();
+    terminal.shows(&format!("Cancel job {id}?")).await;
+    terminal.master.write_all(b"n").unwrap();
+    terminal.shows("nothing was done").await;
+    assert_eq!(queue.field(&id, "status").await, "in_progress");
+    terminal.master.write_all(b"c").unwrap();
+    terminal.shows(&format!("Cancel job {id}?")).await;
+    terminal.master.write_all(b"y").unwrap();
+    queue.reaches(&id, "cancelled").await;
+    terminal.shows("cancelled").await;
+    terminal.master.write_all(b"q").unwrap();
+    assert_eq!(terminal.ended().await, (Some(0), true));
+}
+
+#[tokio::test]
+async fn a_locked_agent_is_told_from_one_that_does_not_answer() {
+    let server = RedisServer::start().await;
+    let (_agent, at) = agent(&server, "w1", &[("WORKER_DASHBOARD_TOKEN", "0123456789abcdef0123")]).await;
+    let mut terminal = Terminal::open(&server, at);
+    terminal.shows("locked").await;
+    terminal.shows("--token-file").await;
+    assert!(!screen(&terminal.raw()).contains("no answer"), "{}", screen(&terminal.raw()));
+    terminal.master.write_all(b"q").unwrap();
+    assert_eq!(terminal.ended().await, (Some(0), true));
+}
+
+#[tokio::test]
+async fn one_picture_into_a_pipe_that_is_closed_ends_quietly() {
+    let server = RedisServer::start().await;
+    let (_agent, at) = agent(&server, "w1", &[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut top = tokio::process::Command::from(command(&server.url, folder.path(), &[]));
+    top.args(["top", &format!("http://{at}")]).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+    let output = top.kill_on_drop(true).spawn().unwrap().wait_with_output().await.unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 
 use super::{Observer, locked};
 use crate::dashboard::Source;
-use crate::dashboard::view::now_ms;
+use crate::dashboard::view::{in_ms, now_ms};
 use crate::dashboard::view::worker::{Facts, Redis, Worker};
 use crate::protocol::control::Desired;
 use crate::telemetry::told;
@@ -77,6 +77,7 @@ impl Observer {
         Facts {
             redis_up: redis.is_up,
             redis_away: redis.away,
+            redis_silent: redis.silent,
             registered: slots.iter().all(|slot| slot.beaten.load(Ordering::Relaxed) > 0),
             stopping: shared.shutdown.drain.is_cancelled(),
             drained: wanting(Desired::Draining),
@@ -98,6 +99,8 @@ impl Observer {
         let facts = self.facts(self.queue().fitting);
         let (state, sentence) = facts.state();
         let mut memory = locked(&self.memory);
+        let answers = redis.is_up && redis.silent.is_none();
+        let silent_since = redis.silent.map(|silent| now_ms().saturating_sub_unsigned(in_ms(silent)));
         let since = memory.is_in(state, told::of_process().take());
         let beats = slots.iter().map(|slot| slot.beaten.load(Ordering::Relaxed));
         Worker {
@@ -111,8 +114,8 @@ impl Observer {
             started: memory.started,
             heartbeat: beats.min().filter(|beat| *beat > 0),
             redis: Redis {
-                connected: redis.is_up,
-                since: redis.since.unwrap_or(memory.started),
+                connected: answers,
+                since: silent_since.or(redis.since).unwrap_or(memory.started),
                 round_trip_ms: redis.round_trip.map(|took| (took.as_secs_f64() * 1e5).round() / 1e2),
                 address: redis.at,
             },

@@ -21,14 +21,14 @@ pub(super) async fn run(chosen: &Chosen, path: &Path) -> Result<Exit, Failed> {
     let verdicts = conformance::run(&EngineFile::new(one, service, payloads), &Bounds::default()).await;
     for verdict in &verdicts {
         match (&verdict.fault, &verdict.not_judged) {
-            (None, None) => println!("ok          {}", verdict.check),
-            (None, Some(why)) => println!("not judged  {}\n            {}", verdict.check, plain(why)),
-            (Some(fault), _) => println!("FAULT       {}\n            {}", verdict.check, plain(fault)),
+            (None, None) => say!("ok          {}", verdict.check),
+            (None, Some(why)) => say!("not judged  {}\n            {}", verdict.check, plain(why)),
+            (Some(fault), _) => say!("FAULT       {}\n            {}", verdict.check, plain(fault)),
         }
     }
     let bad = verdicts.iter().filter(|verdict| verdict.fault.is_some()).count();
     let open = verdicts.iter().filter(|verdict| verdict.not_judged.is_some()).count();
     let left = if open > 0 { format!(", {open} could not be judged") } else { String::new() };
-    println!("\n{} of {} checks passed{left}", verdicts.len() - bad - open, verdicts.len());
+    say!("\n{} of {} checks passed{left}", verdicts.len() - bad - open, verdicts.len());
     Ok(if bad == 0 { Exit::Done } else { Exit::Failed })
 }

@@ -21,7 +21,7 @@ struct Told;
 
 impl ProgressSink for Told {
     fn report(&self, progress: Progress) {
-        println!("{:>5.1} %  {}", progress.fraction * 100.0, plain(&progress.message.unwrap_or_default()));
+        say!("{:>5.1} %  {}", progress.fraction * 100.0, plain(&progress.message.unwrap_or_default()));
     }
 }
 
@@ -30,7 +30,7 @@ struct Written;
 
 impl TokenSink for Written {
     fn token(&self, text: &str, kind: &'static str) {
-        println!("{kind:>9}  {}", plain(text));
+        say!("{kind:>9}  {}", plain(text));
     }
 }
 
@@ -87,10 +87,10 @@ pub(super) async fn run(chosen: &Chosen, file: &Path, job: &Path, outputs: Optio
     let kept = place.tidy();
     match ended {
         Ok(outcome) => {
-            println!("{:#}", json!({ "outputs": outcome.outputs, "data": outcome.data, "timings": outcome.timings }));
+            say!("{:#}", json!({ "outputs": outcome.outputs, "data": outcome.data, "timings": outcome.timings }));
             match kept {
-                Some(folder) => eprintln!("its files are in {}", folder.display()),
-                None => eprintln!("it made no files"),
+                Some(folder) => remark!("its files are in {}", folder.display()),
+                None => remark!("it made no files"),
             }
             Ok(Exit::Done)
         }

@@ -1,7 +1,7 @@
 //! Bars and small charts.
 //! In: shares, memory, points of 15 minutes. Out: text of exactly the asked width.
 
-use super::figures::gb;
+use super::figures::gib;
 use super::look::{BAD, FAINT, GOOD, JOB, OTHER, WARN};
 use super::picture::{Memory, POINTS};
 use ratatui::style::Style;
@@ -18,16 +18,21 @@ pub(super) fn load(percent: f64) -> Style {
     if percent >= 97.0 { WARN } else { GOOD }
 }
 
-/// Memory of jobs, of others, and what is free, of the line of the whole.
+/// Memory of jobs, of others, and what is free, of the line of the whole; where that is not known it is not drawn as free.
 pub(super) fn stacked(memory: &Memory, width: usize) -> Vec<Span<'static>> {
     let total = memory.total_bytes.filter(|total| *total > 0.0);
+    if total.zip(used(memory)).is_none() {
+        return vec![Span::styled("?".repeat(width), FAINT)];
+    }
     let share = |bytes: Option<f64>| total.zip(bytes).map_or(0, |(total, bytes)| columns(bytes / total, width));
     let job = share(memory.job_bytes);
     let used = share(used(memory)).max(job);
+    // Used, but nobody knows by whom.
+    let by = if memory.job_bytes.is_none() && memory.other_bytes.is_none() { "▓" } else { "▒" };
     let crowded = total.zip(self::used(memory)).is_some_and(|(total, used)| used > total * 0.97);
     vec![
         Span::styled("█".repeat(job), JOB),
-        Span::styled("▒".repeat(used - job), if crowded { BAD } else { OTHER }),
+        Span::styled(by.repeat(used - job), if crowded { BAD } else { OTHER }),
         Span::styled("░".repeat(width - used), FAINT),
     ]
 }
@@ -38,14 +43,14 @@ fn used(memory: &Memory) -> Option<f64> {
     memory.used_bytes.or(sum)
 }
 
-/// The same in numbers: `34 jobs + 8.1 others of 80 GB`, `short` without the words; without it where nobody knows whose it is.
+/// The same in numbers: `34 jobs + 8.1 others of 80 GiB`, `short` without the words; without it where nobody knows whose it is.
 pub(super) fn memory(memory: &Memory, short: bool) -> Option<String> {
-    let total = memory.total_bytes.map_or_else(String::new, |total| format!(" of {}", gb(total)));
+    let total = memory.total_bytes.map_or_else(String::new, |total| format!(" of {}", gib(total)));
     match (memory.job_bytes, memory.other_bytes, used(memory)) {
-        (Some(job), Some(other), _) if short => Some(format!("{}+{}{total} GB", gb(job), gb(other))),
-        (Some(job), Some(other), _) => Some(format!("{} jobs + {} others{total} GB", gb(job), gb(other))),
-        (_, _, Some(used)) => Some(format!("{}{total} GB", gb(used))),
-        _ => memory.total_bytes.map(|total| format!("{} GB", gb(total))),
+        (Some(job), Some(other), _) if short => Some(format!("{}+{}{total} GiB", gib(job), gib(other))),
+        (Some(job), Some(other), _) => Some(format!("{} jobs + {} others{total} GiB", gib(job), gib(other))),
+        (_, _, Some(used)) => Some(format!("{}{total} GiB", gib(used))),
+        _ => memory.total_bytes.map(|total| format!("unknown of {} GiB", gib(total))),
     }
 }
 
@@ -110,13 +115,20 @@ mod tests {
             job_bytes: job,
             other_bytes: other,
         };
-        let gb = 1_073_741_824.0;
+        let gib = 1_073_741_824.0;
         assert_eq!(
-            memory(&of(Some(80.0 * gb), None, Some(gb), Some(gb)), false).as_deref(),
-            Some("1.0 jobs + 1.0 others of 80 GB")
+            memory(&of(Some(80.0 * gib), None, Some(gib), Some(gib)), false).as_deref(),
+            Some("1.0 jobs + 1.0 others of 80 GiB")
         );
-        assert_eq!(memory(&of(Some(80.0 * gb), Some(3.0 * gb), None, None), false).as_deref(), Some("3.0 of 80 GB"));
-        assert_eq!(memory(&of(Some(80.0 * gb), None, None, None), false).as_deref(), Some("80 GB"));
+        assert_eq!(memory(&of(Some(80.0 * gib), Some(3.0 * gib), None, None), false).as_deref(), Some("3.0 of 80 GiB"));
+        let unknown = of(Some(80.0 * gib), None, None, None);
+        assert_eq!(memory(&unknown, false).as_deref(), Some("unknown of 80 GiB"));
+        let drawn =
+            |memory: &Memory| stacked(memory, 4).iter().map(|span| span.content.to_string()).collect::<String>();
+        assert_eq!(drawn(&unknown), "????", "free is what is known to be free");
+        assert_eq!(drawn(&of(None, Some(gib), None, None)), "????");
+        assert_eq!(drawn(&of(Some(80.0 * gib), Some(0.0), None, None)), "░░░░");
+        assert_eq!(drawn(&of(Some(80.0 * gib), Some(40.0 * gib), None, None)), "▓▓░░", "whose it is is not known");
         assert_eq!(memory(&Memory::default(), false), None);
     }
 }

@@ -10,9 +10,8 @@ use serde_json::Value;
 use std::time::Duration;
 use url::Url;
 
-/// What helps where an agent wants a token.
-pub(super) const NEEDS_TOKEN: &str =
-    "name its address, and give its token with --token-file FILE or WORKER_DASHBOARD_TOKEN";
+/// How the news begins that an agent answers, and wants a token first.
+pub(super) const LOCKED: &str = "it is locked by a token";
 
 /// More than any picture.
 const LONGEST: usize = 16 << 20;
@@ -26,7 +25,7 @@ pub(super) struct Patience {
     pub order: Duration,
     /// The stream's first picture, before the agent is asked in turns.
     pub first: Duration,
-    /// Without a sign of life on the stream; beats come every 5 s.
+    /// Without a sign of life on the stream; beats come every 2 s.
     pub silence: Duration,
     /// Between two snapshots while the stream does not get through.
     pub poll: Duration,
@@ -101,7 +100,7 @@ impl Client {
             return Ok(None);
         }
         let etag = answer.headers().get(ETAG).cloned();
-        let answer = well(answer).await?;
+        let answer = self.well(answer).await?;
         let value = serde_json::from_slice(&body(answer).await?).map_err(|_| "what answers is no agent".to_owned())?;
         Ok(Some((value, etag)))
     }
@@ -118,7 +117,7 @@ impl Client {
         if answer.status().is_success() && !kind.starts_with("text/event-stream") {
             return Err("what answers is no stream".to_owned());
         }
-        well(answer).await
+        self.well(answer).await
     }
 
     /// Gives an order; answers what became of it.
@@ -130,13 +129,37 @@ impl Client {
         let parts: Vec<&str> = ["api", "control"].into_iter().chain(path.iter().map(String::as_str)).collect();
         let request = self.with_token(self.http.post(self.url(&parts))).timeout(self.patience.order);
         let request = request.header(CONTENT_LENGTH, "0");
-        let answer = well(request.send().await.map_err(|error| reason(&error))?).await?;
+        let answer = self.well_taken(request.send().await.map_err(|error| reason(&error))?).await?;
         let told: Value = serde_json::from_slice(&body(answer).await?).unwrap_or_default();
         Ok(clean::text(told["message"].as_str().unwrap_or("done")))
     }
+
+    /// An answer that is none of refusal.
+    async fn well(&self, answer: Response) -> Result<Response, String> {
+        match answer.status() {
+            StatusCode::UNAUTHORIZED => Err(self.needs_token(LOCKED)),
+            _ => well(answer).await,
+        }
+    }
+
+    /// The same of an order: it needs a token also where looking does not.
+    async fn well_taken(&self, answer: Response) -> Result<Response, String> {
+        match answer.status() {
+            StatusCode::UNAUTHORIZED => Err(self.needs_token("orders need its token")),
+            _ => well(answer).await,
+        }
+    }
+
+    fn needs_token(&self, why: &str) -> String {
+        let given = if self.token.is_some() { ", which is another than the one given" } else { "" };
+        let address = self.shown();
+        format!(
+            "{why}{given}: gpu-worker top {address} --token-file FILE, or WORKER_DASHBOARD_TOKEN in the environment, \
+             or sudo gpu-worker top"
+        )
+    }
 }
 
-/// An answer that is none of refusal.
 async fn well(answer: Response) -> Result<Response, String> {
     let status = answer.status();
     if status.is_success() {
@@ -147,9 +170,6 @@ async fn well(answer: Response) -> Result<Response, String> {
         ["error", "remedy"].iter().filter_map(|name| told[*name].as_str()).map(clean::text).collect();
     if words.is_empty() {
         words.push(format!("the answer is {status}"));
-    }
-    if status == StatusCode::UNAUTHORIZED {
-        words.push(format!("{NEEDS_TOKEN}, or ask as the user of the agent"));
     }
     Err(words.join(" - "))
 }

@@ -54,6 +54,10 @@ fn screen(state: &State, area: Rect, buffer: &mut Buffer) {
 }
 
 fn small(state: &State, body: Rect, buffer: &mut Buffer) {
+    // Room for one: the panel that has the keys.
+    if body.height < 10 {
+        return panel_at(state, state.focus, body, true, &[state.focus], buffer);
+    }
     // The lower panel keeps five lines, and more if the others need little.
     let most = body.height.saturating_sub(5);
     let inner = body.width.into();

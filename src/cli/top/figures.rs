@@ -1,7 +1,7 @@
 //! How numbers are written: spans, moments, sizes, rates.
 //! In: milliseconds, bytes, shares as JSON has them. Out: short text for people.
 
-const GB: f64 = 1_073_741_824.0;
+const GIB: f64 = 1_073_741_824.0;
 
 /// How long something takes or took.
 pub(super) fn span(ms: f64) -> String {
@@ -34,10 +34,16 @@ pub(super) fn clock(ms: f64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// Memory in GB as drivers count it, without the unit.
-pub(super) fn gb(bytes: f64) -> String {
-    let gb = bytes / GB;
-    if gb >= 9.95 || gb == 0.0 { format!("{gb:.0}") } else { format!("{gb:.1}") }
+/// Memory in GiB, as drivers count it, without the unit.
+pub(super) fn gib(bytes: f64) -> String {
+    let gib = bytes / GIB;
+    if gib >= 9.95 || gib == 0.0 { format!("{gib:.0}") } else { format!("{gib:.1}") }
+}
+
+/// A process's memory with its unit.
+pub(super) fn memory_size(bytes: f64) -> String {
+    let mib = bytes.max(0.0) / 1_048_576.0;
+    if mib < 1000.0 { format!("{mib:.0} MiB") } else { format!("{} GiB", gib(bytes)) }
 }
 
 /// A size with its unit.
@@ -84,7 +90,8 @@ mod tests {
         }
         assert_eq!([age(119_000.0), age(f64::NAN), age(-5.0)], ["119 s", "0 s", "0 s"]);
         assert_eq!(clock(1_760_000_000_000.0), "08:53:20");
-        assert_eq!([gb(0.0), gb(GB * 0.5), gb(GB * 79.6)], ["0", "0.5", "80"]);
+        assert_eq!([gib(0.0), gib(GIB * 0.5), gib(GIB * 79.6)], ["0", "0.5", "80"]);
+        assert_eq!([memory_size(21_400_000.0), memory_size(GIB * 1.5)], ["20 MiB", "1.5 GiB"]);
         assert_eq!([number(3.0), number(3.25), number(412.7)], ["3", "3.2", "413"]);
     }
 

@@ -4,19 +4,17 @@
 //! A token goes to the address that the agent itself wrote down beside it, or to the one that a person names with it; what
 //! merely answers on a port of this machine gets none, be it the one of an agent that was killed.
 
-use super::client::{Client, NEEDS_TOKEN, Patience};
+use super::client::{Client, LOCKED, Patience};
 use super::picture::Picture;
+use crate::cli::local::OF_SERVICE;
 use crate::cli::{Chosen, Exit, Failed};
 use crate::dashboard::{DEFAULT_PORTS, Place};
 use secrecy::SecretString;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use url::Url;
-
-/// Where the agent of a package keeps its state; a person's own folder is another one.
-const OF_SERVICE: &str = "/var/lib/gpu-worker";
 
 /// For an answer of this machine.
 const GLANCE: Duration = Duration::from_secs(2);
@@ -33,30 +31,26 @@ pub(super) async fn agents(
     let given = given_token(token_file)?;
     // What stands there is broken? An agent can be looked at all the same.
     let config = chosen.load().map(|loaded| loaded.config).ok();
+    let own = config.as_ref().map(|config| config.identity.worker_id.as_str());
     let folders = config.iter().map(|config| config.state_dir.as_path()).chain([Path::new(OF_SERVICE)]);
-    let (alive, dead): (Vec<_>, Vec<_>) = folders.flat_map(written).partition(|written| written.alive);
-    let mut found: BTreeMap<String, (Url, Option<SecretString>)> = BTreeMap::new();
+    let written: Vec<Written> = folders.flat_map(|folder| written(folder, own)).collect();
+    let mut found: Vec<(Url, Option<SecretString>)> = Vec::new();
     if let Some(url) = url {
         let url = parse(url)?;
-        let known = alive.into_iter().find(|written| written.url == url).and_then(|written| written.token);
-        found.insert(url.to_string(), (url, given.clone().or(known)));
+        let known = written.into_iter().find(|written| written.url == url).and_then(|written| written.token);
+        found.push((url, given.clone().or(known)));
     } else {
         let configured = config.as_ref().and_then(|config| config.dashboard.token.clone());
-        // The newest comes first: an address of a dead agent may be another one's by now.
-        for Written { url, token, .. } in alive {
+        for Written { url, token } in written {
             let token = given.clone().or(token).or_else(|| configured.clone());
-            found.entry(url.to_string()).or_insert((url, token));
+            found.push((url, token));
         }
-        for Written { url, .. } in dead {
-            found.entry(url.to_string()).or_insert((url, None));
+        for port in answering().await {
+            let url = Url::parse(&format!("http://127.0.0.1:{port}/")).ok();
+            found.extend(url.map(|url| (url, None)));
         }
-        let answering = answering().await;
-        for port in &answering {
-            if let Ok(url) = Url::parse(&format!("http://127.0.0.1:{port}/")) {
-                found.entry(url.to_string()).or_insert((url, None));
-            }
-        }
-        leave_dead_ones_out(&mut found).await;
+        let mut seen = BTreeSet::new();
+        found.retain(|(url, _)| seen.insert(url.to_string()));
     }
     if found.is_empty() {
         let ports = format!("{} to {}", DEFAULT_PORTS.start(), DEFAULT_PORTS.end());
@@ -66,7 +60,7 @@ pub(super) async fn agents(
     }
     let client =
         |(url, token)| Client::new(url, token, Patience::default()).map_err(|why| Failed::new(Exit::Failed, why));
-    found.into_values().map(client).collect()
+    found.into_iter().map(client).collect()
 }
 
 /// The token that a person gives: never an argument, which everybody on the machine could read.
@@ -98,51 +92,22 @@ fn parse(text: &str) -> Result<Url, Failed> {
     Ok(url)
 }
 
-/// What an agent has written down.
+/// What an agent that lives has written down.
 struct Written {
     url: Url,
     token: Option<SecretString>,
-    /// Else it was killed, and its port may be another's by now.
-    alive: bool,
 }
 
-/// What agents have written down in a state folder, newest first.
-fn written(state_dir: &Path) -> Vec<Written> {
-    let entries = std::fs::read_dir(state_dir.join("dashboard")).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries
-        .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "url"))
-        .map(|entry| (entry.metadata().and_then(|about| about.modified()).ok(), entry.path()))
-        .collect();
-    files.sort_by(|one, other| other.cmp(one));
-    let read = |(_, path): (_, PathBuf)| {
-        let alive = !Place::is_abandoned(&path);
-        let mut url = parse(std::fs::read_to_string(&path).ok()?.trim()).ok()?;
-        // Listening everywhere is no place to call.
-        if matches!(url.host_str(), Some("0.0.0.0" | "[::]")) {
-            url.set_host(Some("127.0.0.1")).ok()?;
-        }
-        let token = std::fs::read_to_string(path.with_extension("token")).ok();
-        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-        Some(Written { url, token: token.map(Into::into), alive })
+/// The agents of a state folder, the one that is meant before the others. What may not be read is not there for this user.
+fn written(state_dir: &Path, own: Option<&str>) -> Vec<Written> {
+    let own = own.map(|own| Place::of(state_dir, own).name().to_owned());
+    let mut names = Place::names(state_dir).unwrap_or_default();
+    names.sort_by_key(|name| own.as_ref() != Some(name));
+    let read = |name: String| {
+        let found = Place::of(state_dir, &name).find().ok()??;
+        Some(Written { url: parse(found.url.trim()).ok()?, token: found.token })
     };
-    files.into_iter().filter_map(read).collect()
-}
-
-/// An agent that was killed leaves its address behind. If none answers, one is starting anew perhaps: then all stay.
-async fn leave_dead_ones_out(found: &mut BTreeMap<String, (Url, Option<SecretString>)>) {
-    let mut alive = BTreeSet::new();
-    for (name, (url, _)) in &*found {
-        let place =
-            url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()).zip(url.port_or_known_default());
-        let Some(place) = place else { continue };
-        let connecting = tokio::time::timeout(GLANCE, tokio::net::TcpStream::connect(place));
-        if matches!(connecting.await, Ok(Ok(_))) {
-            alive.insert(name.clone());
-        }
-    }
-    if !alive.is_empty() {
-        found.retain(|name, _| alive.contains(name));
-    }
+    names.into_iter().filter_map(read).collect()
 }
 
 /// Ports of this machine on which something shows the picture of an agent.
@@ -156,7 +121,7 @@ async fn answering() -> Vec<u16> {
             match Client::new(url, None, patience).ok()?.snapshot(None).await {
                 Ok(Some((value, _))) => Picture::of(value).is_one().then_some(port),
                 // One that asks for a token: a person may know it.
-                Err(why) => why.contains(NEEDS_TOKEN).then_some(port),
+                Err(why) => why.starts_with(LOCKED).then_some(port),
                 Ok(None) => None,
             }
         });
@@ -183,28 +148,27 @@ mod tests {
     }
 
     #[test]
-    fn what_agents_wrote_is_found_with_the_token_of_the_newest() {
+    fn living_agents_are_found_with_their_tokens_the_one_that_is_meant_first() {
         let state = tempfile::tempdir().unwrap();
-        assert!(written(state.path()).is_empty());
-        let folder = state.path().join("dashboard");
-        std::fs::create_dir(&folder).unwrap();
-        let old = std::time::SystemTime::UNIX_EPOCH;
-        for (name, text) in [
-            ("a.url", "http://127.0.0.1:1511/"),
-            ("a.token", "dead"),
-            ("b.url", "http://0.0.0.0:1511/"),
-            ("b.token", "alive\n"),
-            ("c.url", "nonsense://"),
-        ] {
-            std::fs::write(folder.join(name), text).unwrap();
-        }
-        std::fs::File::options().write(true).open(folder.join("a.url")).unwrap().set_modified(old).unwrap();
-        let agent = std::fs::File::open(folder.join("b.url")).unwrap();
-        agent.try_lock().unwrap();
-        let found = written(state.path());
-        let said = |one: &Written| (one.token.as_ref().map(|token| token.expose_secret().to_owned()), one.alive);
-        let said: Vec<_> = found.iter().map(said).collect();
-        assert_eq!(said, [(Some("alive".to_owned()), true), (Some("dead".to_owned()), false)]);
-        assert!(found.iter().all(|one| one.url.as_str() == "http://127.0.0.1:1511/"));
+        assert!(written(state.path(), Some("b")).is_empty());
+        let take = |name: &str, url: &str, token: Option<&str>| {
+            let token = token.map(|token| SecretString::from(token.to_owned()));
+            Place::of(state.path(), name).take(url, token.as_ref()).unwrap()
+        };
+        let _living = [
+            take("a", "http://127.0.0.1:1511/", Some("of-a")),
+            take("b/1", "http://127.0.0.1:1512/", None),
+            take("c", "nonsense://", None),
+        ];
+        // As after SIGKILL.
+        drop(take("dead", "http://127.0.0.1:1510/", Some("of-the-dead")));
+        let said = |one: &Written| {
+            (one.url.port().unwrap_or_default(), one.token.as_ref().map(|token| token.expose_secret().to_owned()))
+        };
+        let found = |own| written(state.path(), own).iter().map(said).collect::<Vec<_>>();
+        let (a, b) = ((1511, Some("of-a".to_owned())), (1512, None));
+        assert_eq!(found(Some("a")), [a.clone(), b.clone()]);
+        assert_eq!(found(Some("b/1")), [b, a.clone()]);
+        assert_eq!(found(None)[0], a);
     }
 }

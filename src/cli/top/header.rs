@@ -1,6 +1,7 @@
 //! The lines at the top: who this is, how it is, how fresh that is; and the line of keys at the bottom.
 //! In: the state. Out: styled lines of a given width.
 
+use super::client::LOCKED;
 use super::figures::{age, clock, number};
 use super::look::{BAD, BOLD, FAINT, GOOD, JOB, PLAIN, WARN};
 use super::panels::{below, fit};
@@ -12,7 +13,17 @@ use ratatui::text::{Line, Span};
 pub(super) fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
     let mut lines = sentence(state, width);
     lines.push(facts(state, width));
-    lines.extend(remark(state).map(|(text, style)| fit(vec![Span::styled(text, style)], width)));
+    if let Some((text, style)) = remark(state) {
+        // What to do is worth a second line.
+        let (begin, end) = match Span::raw(text.as_str()).width() <= width {
+            true => (text.as_str(), ""),
+            false => broken(&text, width),
+        };
+        lines.push(fit(vec![Span::styled(begin.to_owned(), style)], width));
+        if !end.is_empty() {
+            lines.push(below(end, 2, width, style));
+        }
+    }
     lines
 }
 
@@ -103,6 +114,7 @@ fn remark(state: &State) -> Option<(String, Style)> {
             let (clock, age) = (clock(*since), age(state.now - since));
             Some((format!("STALE since {clock} UTC ({age}): {why}; trying again"), BAD))
         }
+        Feed::Away { why, .. } if why.starts_with(LOCKED) => Some((why.clone(), BAD)),
         Feed::Away { since, why } => {
             Some((format!("no answer for {}: {why}; trying again", age(state.now - since)), BAD))
         }

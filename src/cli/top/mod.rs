@@ -34,7 +34,7 @@ use super::{Chosen, Exit, Failed};
 use client::Client;
 use look::Look;
 use state::{Feed, State};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -89,13 +89,12 @@ async fn print(clients: &[Client], look: Look) -> Result<Exit, Failed> {
         }
         if !state.picture.is_one() {
             let why = state.stale().map_or("what answers is no agent", |(_, why)| why).to_owned();
-            eprintln!("gpu-worker: {}: {why}", client.shown());
+            remark!("gpu-worker: {}: {why}", client.shown());
             exit = Exit::Unreachable;
             continue;
         }
         let gap = if at == 0 { "" } else { "\n" };
-        // A reader that has gone is no reason to complain.
-        let _ = write!(std::io::stdout(), "{gap}{}", once::text(&state, columns, look));
+        put!("{gap}{}", once::text(&state, columns, look));
     }
     Ok(exit)
 }

@@ -34,7 +34,10 @@ pub(super) fn paint(state: &State, area: Rect, buffer: &mut Buffer) {
             };
             let mut lines: Vec<_> = HELP.iter().map(line).collect();
             lines.push(Line::raw(""));
-            lines.push(Line::styled("memory: █ jobs of this agent  ▒ others  ░ free; times of day are UTC", FAINT));
+            lines.push(Line::styled(
+                "memory: █ jobs of this agent  ▒ others  ▓ not known whose  ░ free; times are UTC",
+                FAINT,
+            ));
             if state.picture.read_only {
                 lines.push(Line::styled("This agent is read-only: it takes no orders.", WARN));
             }

@@ -36,13 +36,13 @@ pub struct Worker {
 /// The way to Redis.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Redis {
-    /// There is a connection that answers.
+    /// There is a connection, and what was asked last has been answered or is not overdue.
     pub connected: bool,
     /// Since when it is so.
     pub since: i64,
     /// Of the last tick, a small call each second.
     pub round_trip_ms: Option<f64>,
-    /// Host and port.
+    /// Host and port; where it is looked for, while there is no connection.
     pub address: Option<String>,
 }
 
@@ -62,6 +62,8 @@ pub struct Facts {
     pub redis_up: bool,
     /// For how long it has not.
     pub redis_away: Option<Duration>,
+    /// For how long a call to it has waited, if that is longer than it should be.
+    pub redis_silent: Option<Duration>,
     /// All workers are registered.
     pub registered: bool,
     /// The agent was told to stop.
@@ -117,6 +119,13 @@ impl Facts {
                 format!("Redis cannot be reached; {goes_on}, and no job is claimed until it is back."),
             );
         }
+        if let Some(silent) = self.redis_silent {
+            let seconds = silent.as_secs();
+            return (
+                "redis_away",
+                format!("Redis has not answered for {seconds} s; {goes_on}, and no job is claimed meanwhile."),
+            );
+        }
         if self.stopping {
             return ("draining", format!("Told to stop: {goes_on}, and no further job is claimed."));
         }
@@ -164,6 +173,11 @@ mod tests {
             (Facts { waiting_here: Some(0), ..well.clone() }, "idle", "nothing that fits"),
             (busy.clone(), "working", "Two jobs running, 3 waiting jobs fit this box."),
             (Facts { redis_up: false, redis_away: Some(Duration::ZERO), ..busy.clone() }, "redis_away", "2 jobs go on"),
+            (
+                Facts { redis_silent: Some(Duration::from_millis(3900)), running: 1, ..busy.clone() },
+                "redis_away",
+                "Redis has not answered for 3 s; one job goes on",
+            ),
             (Facts { stopping: true, paused: 2, ..busy.clone() }, "draining", "2 jobs go on"),
             (Facts { drained: 2, ..busy.clone() }, "draining", "2 jobs go on"),
             (Facts { drained: 2, ..well.clone() }, "drained", "can be stopped"),

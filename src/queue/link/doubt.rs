@@ -7,7 +7,7 @@ use super::{Link, MultiplexedConnection, RedisResult};
 use std::time::{Duration, Instant};
 
 /// Without an answer to a watched call for so long, a new connection is tried beside.
-const SILENCE: Duration = Duration::from_secs(2);
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 /// A server that was merely busy answers both: the old one first.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -18,14 +18,18 @@ impl Link {
         run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let began = Instant::now();
+        self.state().asked = Some(began);
         let result = tokio::select! {
             biased;
             result = self.call(run) => result,
             () = self.doubt() => Err(timed_out()),
         };
+        let mut state = self.state();
+        state.asked = None;
         if result.is_ok() {
-            self.state().round_trip = Some(began.elapsed());
+            state.round_trip = Some(began.elapsed());
         }
+        drop(state);
         result
     }
 

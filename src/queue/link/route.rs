@@ -61,6 +61,14 @@ impl Route {
         !matches!(self.address.guides, Guides::None(_))
     }
 
+    /// Where the master is looked for, for people; nothing where that is asked of others.
+    pub(super) fn shown(&self) -> Option<String> {
+        match &self.address.guides {
+            Guides::None(url) => Some(url.as_str().into_connection_info().ok()?.addr().to_string()),
+            Guides::Cluster(_) | Guides::Sentinels { .. } => None,
+        }
+    }
+
     /// Opens a connection to the master; `but`: a place that is known to be of no use.
     pub(super) async fn open(&self, but: Option<&str>) -> RedisResult<Opened> {
         match &self.address.guides {

@@ -196,3 +196,71 @@ async fn whoever_watches_a_job_that_nobody_can_take_is_told_at_once_and_when_tha
     let ended = tokio::time::timeout(PATIENCE, watching.wait()).await.expect("it ends").unwrap();
     assert_eq!(ended.code(), Some(0));
 }
+
+/// Runs it with a standard output, and a standard error if `both`, that nobody reads any more.
+async fn unread(server: &RedisServer, words: &[&str], both: bool) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = tokio::process::Command::from(agent::command(&server.url, folder.path(), &[]));
+    let gone = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    command.args(words).stdin(Stdio::null()).stdout(gone()).kill_on_drop(true);
+    command.stderr(if both { Stdio::from(gone()) } else { Stdio::piped() });
+    let child = command.spawn().unwrap();
+    tokio::time::timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_is_no_reason_to_panic() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let _agent = Agent::start(&server, "w", &[]).await;
+    let id = queue.submit(quick()).await;
+    queue.reaches(&id, "completed").await;
+    let waiting = queue.submit(serde_json::json!({"type": "nobody-serves-this"})).await;
+    let rows: &[(&[&str], i32)] = &[
+        (&["--help"], 0),
+        (&["workers"], 0),
+        (&["workers", "--json"], 0),
+        (&["jobs"], 0),
+        (&["jobs", "--json"], 0),
+        (&["jobs", "show", &id], 0),
+        (&["jobs", "show", &id, "--json"], 0),
+        // How a job ends has not been seen.
+        (&["watch", &waiting], 1),
+        (&["config", "show"], 0),
+        (&["config", "show", "--json"], 0),
+        (&["probe"], 0),
+        (&["connectors", "list"], 0),
+        (&["pause", "w"], 0),
+        (&["drain", "w"], 0),
+        (&["cancel", &id], 1),
+        (&["cancel", "unknown"], 1),
+        (&["fly"], 64),
+    ];
+    for (words, code) in rows {
+        let output = unread(&server, words, false).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(*code), "{words:?}: {said}");
+        assert!(!said.contains("panicked") && !said.contains("roken pipe"), "{words:?}: {said}");
+        assert_eq!(unread(&server, words, true).await.status.code(), Some(*code), "{words:?}, both");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_could_not_be_written_is_no_success() {
+    let server = RedisServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    for words in [&["workers"][..], &["jobs"], &["config", "show"]] {
+        let mut command = tokio::process::Command::from(agent::command(&server.url, folder.path(), &[]));
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        command.args(words).stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).kill_on_drop(true);
+        let ending = command.spawn().unwrap().wait_with_output();
+        let output = tokio::time::timeout(PATIENCE, ending).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
+        assert!(said.contains("cannot be written") && !said.contains("panicked"), "{words:?}: {said}");
+    }
+}

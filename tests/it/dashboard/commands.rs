@@ -224,6 +224,7 @@ async fn the_launch_link_opens_a_dashboard_that_has_a_token() {
     let (agent, at) = agent(&server, "w", &[token]).await;
     let (code, said) = code_and_words(&beside(&server, &agent, &[], &["dashboard"]).await);
     assert!(code == Some(64) && said.contains("WORKER_DASHBOARD_TOKEN"), "{said}");
+    assert!(said.contains(&format!("http://{at}/")), "where it is: {said}");
     let wrong = ("WORKER_DASHBOARD_TOKEN", "another-token-altogether");
     assert_eq!(code_and_words(&beside(&server, &agent, &[wrong], &["dashboard"]).await).0, Some(1));
     let printed = beside(&server, &agent, &[token], &["dashboard"]).await;
@@ -231,10 +232,12 @@ async fn the_launch_link_opens_a_dashboard_that_has_a_token() {
     let link = String::from_utf8(printed.stdout).unwrap().trim().to_owned();
     let path = link.strip_prefix(&format!("http://{at}")).expect("its URL").to_owned();
     assert!(!link.contains(token.1) && path.starts_with("/launch/"), "{link}");
-    let opened = get(at, &path).await;
+    assert!(!get(at, &path).await.headers.contains_key("set-cookie"), "a look uses nothing up");
+    let enter = format!("POST {path} HTTP/1.1\r\nHost: {at}\r\nOrigin: http://{at}\r\nConnection: close\r\n\r\n");
+    let opened = ask(at, &enter).await;
     assert_eq!(opened.status, 200);
     let cookie = opened.headers["set-cookie"].split(';').next().unwrap().to_owned();
-    assert_eq!(get(at, &path).await.status, 410);
+    assert_eq!(ask(at, &enter).await.status, 410);
     let with = format!("GET /readyz HTTP/1.1\r\nHost: {at}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
     assert_eq!(ask(at, with).await.status, 200);
     assert_eq!(get(at, "/readyz").await.status, 401);
@@ -282,8 +285,86 @@ async fn two_agents_of_one_state_folder_have_a_token_each() {
     assert_ne!(read("one.token"), read("other.token"));
     let pause = async |worker: &str| cli_at(&server.url, &[state_dir, ("WORKER_ID", worker)], &["pause"]).await;
     let (code, said) = code_and_words(&pause("third").await);
-    assert!(code == Some(64) && said.contains("one, other"), "{said}");
+    assert!(code == Some(64) && said.contains("WORKER_ID=one") && said.contains("WORKER_ID=other"), "{said}");
+    let (one_at, other_at) = (address(&one).await, address(&other).await);
+    assert!([one_at, other_at].iter().all(|at| said.contains(&format!("http://{at}/"))), "{said}");
+    // The page of whichever is meant.
+    let link = async |worker: &str| {
+        let env = [state_dir, ("WORKER_ID", worker)];
+        code_and_words(&cli_at(&server.url, &env, &["dashboard", "--json"]).await)
+    };
+    assert_eq!(link("third").await.0, Some(64));
+    let (code, said) = link("other").await;
+    assert!(code == Some(0) && said.contains(&format!("http://{other_at}/launch/")), "{said}");
+    let by_name = cli_at(&server.url, &[state_dir, ("WORKER_ID", "third")], &["dashboard", "one"]).await;
+    let (code, said) = code_and_words(&by_name);
+    assert!(code == Some(0) && said.contains(&format!("http://{one_at}/launch/")), "{said}");
+    // `top` begins with the one that is meant, wherever its port stands among the others.
+    for (worker, first, second) in [("one", one_at, other_at), ("other", other_at, one_at)] {
+        let env = [state_dir, ("WORKER_ID", worker), ("COLUMNS", "200")];
+        let (_, shown) = code_and_words(&cli_at(&server.url, &env, &["top", "--once"]).await);
+        let place = |at: std::net::SocketAddr| shown.find(&format!("http://{at}")).unwrap_or_else(|| panic!("{shown}"));
+        assert!(place(first) < place(second), "{worker} is meant:\n{shown}");
+    }
     assert_eq!(code_and_words(&pause("other").await).0, Some(0));
     record_says(&server, "other", "paused", "paused").await;
     record_says(&server, "one", "idle", "running").await;
+}
+
+#[tokio::test]
+async fn orders_that_redis_does_not_hear_end_as_unreachable() {
+    let mut server = RedisServer::start().await;
+    let (agent, _) = agent(&server, "w", &[]).await;
+    server.kill();
+    for words in [&["pause"][..], &["resume"], &["drain"], &["drain", "--no-wait"]] {
+        let (code, said) = code_and_words(&beside(&server, &agent, &[], words).await);
+        assert_eq!(code, Some(69), "{words:?}: {said}");
+        assert!(said.contains("Redis"), "{words:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_is_silent_is_named_before_it_counts_as_gone() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let (agent, at) = agent(&server, "w", &[]).await;
+    let id = queue.submit(endless()).await;
+    queue.reaches(&id, "in_progress").await;
+    let worker = async || {
+        let all: serde_json::Value = serde_json::from_str(&get(at, "/api/snapshot").await.body).unwrap();
+        all["worker"].clone()
+    };
+    until("it is at work", || async { (worker().await["state"] == "working").then_some(()) }).await;
+    server.signal("STOP");
+    let told = until("it says that Redis is silent", || async {
+        let worker = worker().await;
+        let sentence = worker["sentence"].as_str()?.to_owned();
+        sentence.contains("Redis has not answered for").then_some(worker)
+    })
+    .await;
+    assert_eq!(told["state"], "redis_away", "{told}");
+    assert_eq!(told["redis"]["connected"], false, "{told}");
+    assert!(told["sentence"].as_str().unwrap().contains("one job goes on"), "{told}");
+    agent.logged("Redis cannot be reached").await;
+    server.signal("CONT");
+    until("it is at work again", || async { (worker().await["state"] == "working").then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn top_says_of_a_locked_agent_what_to_do_and_uses_a_token_that_it_may_read() {
+    let server = RedisServer::start().await;
+    let token = ("WORKER_DASHBOARD_TOKEN", "0123456789abcdef0123");
+    let (agent, at) = agent(&server, "w", &[token]).await;
+    let (code, said) = code_and_words(&beside(&server, &agent, &[], &["top", "--once"]).await);
+    assert!(code == Some(69) && said.contains("locked") && said.contains("--token-file"), "{said}");
+    assert!(said.contains(&format!("http://{at}")) && !said.contains("no answer"), "{said}");
+    let wrong = ("WORKER_DASHBOARD_TOKEN", "another-token-altogether");
+    let (code, said) = code_and_words(&beside(&server, &agent, &[wrong], &["top", "--once"]).await);
+    assert!(code == Some(69) && said.contains("another than the one given") && !said.contains(wrong.1), "{said}");
+    // As the agent's user has it: in the file of its configuration.
+    let env_file = agent.folder.path().join("env");
+    std::fs::write(&env_file, format!("{}={}\n", token.0, token.1)).unwrap();
+    let words = ["--env-file", env_file.to_str().unwrap(), "top", "--once"];
+    let (code, said) = code_and_words(&beside(&server, &agent, &[], &words).await);
+    assert!(code == Some(0) && said.contains("slot w"), "{said}");
 }

@@ -140,6 +140,41 @@ async fn only_hosts_that_are_known_are_answered() {
 }
 
 #[tokio::test]
+async fn with_a_token_any_address_that_is_written_out_is_a_host_and_names_still_are_not() {
+    let (at, _stop) = server(Some(TOKEN), &["gpu1.example.org"], Limits::default()).await;
+    let of = |host: &str| with("/metrics", &format!("Host: {host}\r\nAuthorization: Bearer {TOKEN}\r\n"));
+    let rows = [
+        ("an address that a router or a container leads here", of("192.168.1.5:PORT"), 200),
+        ("the same on a port that is published under another one", of("192.168.1.5:8080"), 200),
+        ("the same on port 80", of("192.168.1.5"), 200),
+        ("one of IPv6", of("[2001:db8::5]:PORT"), 200),
+        ("one of IPv6 on port 80", of("[2001:db8::5]"), 200),
+        ("a loopback address behind a tunnel", of("127.0.0.1:8080"), 200),
+        ("an allowed name", of("gpu1.example.org"), 200),
+        ("a rebound name", of("evil.example.com:PORT"), 421),
+        ("a rebound name that looks like an address", of("192.168.1.5.evil.example.com:PORT"), 421),
+        ("a rebound name of digits and letters", of("192.168.1.5x:PORT"), 421),
+        ("our own name on another port", of("localhost:8080"), 421),
+        ("the address of all", of("0.0.0.0:PORT"), 421),
+        ("the address of all, of IPv6", of("[::]:PORT"), 421),
+        ("the address as a number", of("3232235781:PORT"), 421),
+        ("the address in short", of("192.168.261:PORT"), 421),
+        ("the address in octal", of("0300.0250.1.5:PORT"), 421),
+        ("a zero before the port", of("192.168.1.5:0PORT"), 421),
+        ("no port where there is a colon", of("192.168.1.5:"), 421),
+        ("one of IPv6 without brackets", of("2001:db8::5"), 421),
+        ("one of IPv6 with a zone", of("[fe80::1%25eth0]:PORT"), 421),
+        ("a user in front", of("evil@192.168.1.5:PORT"), 421),
+        ("an address, and no token", with("/metrics", "Host: 192.168.1.5:PORT\r\n"), 401),
+    ];
+    holds(&rows, at).await;
+    // What is open to whoever reaches it is not open by any address.
+    let (at, _stop) = server(None, &[], Limits::default()).await;
+    let open = [("an address that is not ours", of_host("192.168.1.5:PORT"), 421)];
+    holds(&open, at).await;
+}
+
+#[tokio::test]
 async fn only_plain_reads_of_known_paths_are_answered() {
     let (at, _stop) = server(None, &[], Limits::default()).await;
     let method = |method: &str, more: &str| {

@@ -265,7 +265,7 @@ async fn paths_that_only_look_like_orders_are_none() {
         ("/api/control/free-vram/01", 404),
         ("/api/control/free-vram/99999999999", 404),
         ("/api/launch/", 405),
-        ("/launch/x", 405),
+        ("/launch/x", 410),
     ]
     .map(|(path, expected)| (path, page(path), expected))
     .into();

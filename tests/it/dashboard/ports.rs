@@ -107,3 +107,42 @@ async fn other_machines_are_let_in_by_a_token_alone() {
     let other = std::net::SocketAddr::new([127, 0, 0, 2].into(), at.port());
     until("it answers on every address", || async { (get(other, "/healthz").await.status == 401).then_some(()) }).await;
 }
+
+#[tokio::test]
+async fn the_address_in_the_log_works_also_where_all_networks_are_listened_to() {
+    let server = RedisServer::start().await;
+    let env = [
+        ("WORKER_DASHBOARD_HOST", "0.0.0.0"),
+        ("WORKER_DASHBOARD_TOKEN", "0123456789abcdef0123"),
+        ("WORKER_DASHBOARD_ALLOWED_HOSTS", "gpu1.example.org"),
+    ];
+    let (agent, at) = agent(&server, "w", &env).await;
+    assert_eq!(at.ip(), LOOPBACK, "{}", agent.log());
+    assert_eq!(get(at, "/healthz").await.status, 401, "known there, and locked");
+    let log = agent.log();
+    let line = log.lines().find(|line| line.contains("\"url\":\"http://")).unwrap();
+    let told: serde_json::Value = serde_json::from_str(line).unwrap();
+    let fields = told.get("fields").unwrap_or(&told);
+    let elsewhere = fields["elsewhere"].as_str().unwrap();
+    assert!(elsewhere.contains(&format!("http://gpu1.example.org:{}/", at.port())), "{line}");
+    assert!(fields["other_names"].as_str().unwrap().contains("WORKER_DASHBOARD_ALLOWED_HOSTS"), "{line}");
+    // Where this machine has no network there is no other address.
+    for url in elsewhere.split(", ") {
+        let place = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix('/')).unwrap();
+        let host = format!("GET /healthz HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
+        assert_eq!(super::ask(at, host).await.status, 401, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn the_address_is_told_whether_redis_answers_or_not() {
+    let env = [("WORKER_DASHBOARD_ENABLED", "true"), ("WORKER_DASHBOARD_PORT", "0")];
+    let agent = Agent::spawn_at("redis://127.0.0.1:1/", "early", &env);
+    let at = address(&agent).await;
+    let told = until("the page says where Redis should be", || async {
+        let snapshot: serde_json::Value = serde_json::from_str(&get(at, "/api/snapshot").await.body).unwrap();
+        (snapshot["worker"]["state"] == "redis_away").then_some(snapshot)
+    })
+    .await;
+    assert_eq!(told["worker"]["redis"]["address"], "127.0.0.1:1", "{}", told["worker"]);
+}

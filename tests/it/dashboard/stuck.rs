@@ -8,7 +8,7 @@ use gpu_worker::dashboard::{Guard, Limits, bind, serve};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -53,13 +53,59 @@ async fn an_answer_that_nobody_takes_is_not_kept() {
 }
 
 #[tokio::test]
-async fn more_connections_than_there_is_room_for_are_sent_away_and_the_room_comes_back() {
+async fn more_answers_than_there_is_room_for_are_sent_away_and_the_room_comes_back() {
     let (at, _stop) = server(None, &[], Limits { connections: 2, ..Limits::default() }).await;
+    let stream = format!("GET /api/stream HTTP/1.1\r\nHost: {at}\r\n\r\n");
+    let viewer = async || {
+        let mut viewer = open(at, &stream).await;
+        let mut begun = [0; 15];
+        viewer.read_exact(&mut begun).await.unwrap();
+        assert_eq!(&begun, b"HTTP/1.1 200 OK");
+        viewer
+    };
+    let (first, _second) = (viewer().await, viewer().await);
+    assert_eq!(ask(at, "").await.status, 503, "both are being answered");
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
-    let (first, _second) = (open(at, "").await, open(at, "").await);
-    until("the third is sent away", || async { (ask(at, "").await.status == 503).then_some(()) }).await;
     drop(first);
     until("there is room again", || async { (ask(at, &request).await.body.contains("alive")).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn heads_that_do_not_come_keep_nobody_out() {
+    let limits = Limits { connections: 8, head: Duration::from_secs(3600), ..Limits::default() };
+    let (at, _stop) = server(None, &[], limits).await;
+    // One is being answered, and goes on.
+    let mut viewer = open(at, &format!("GET /api/stream HTTP/1.1\r\nHost: {at}\r\n\r\n")).await;
+    let mut first = [0; 1];
+    viewer.read_exact(&mut first).await.unwrap();
+    // One waits for no more than the next request of a browser.
+    let mut kept = open(at, &format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\n\r\n")).await;
+    assert!(answer(&mut kept).await.body.contains("alive"));
+    let mut halves = Vec::new();
+    for begun in ["", "GET /healthz HTTP/1.1\r\nHost: loc"].into_iter().cycle().take(30) {
+        halves.push(open(at, begun).await);
+        assert!(get(at, "/healthz").await.body.contains("alive"), "{} half heads", halves.len());
+    }
+    assert_eq!(answer(&mut halves[0]).await.status, 0, "the oldest made room");
+    let mut rest = [0; 512];
+    assert!(viewer.read(&mut rest).await.unwrap() > 0, "whoever is being answered stays");
+}
+
+#[tokio::test]
+async fn whoever_holds_most_places_gives_one_up_first() {
+    let limits = Limits { connections: 4, head: Duration::from_secs(3600), ..Limits::default() };
+    let (at, _stop) = server(None, &[], limits).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(at).await.unwrap();
+    other.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
+    let mut halves = Vec::new();
+    for _ in 0..12 {
+        halves.push(open(at, "GET /heal").await);
+    }
+    assert_eq!(answer(&mut halves[0]).await.status, 0);
+    other.write_all(format!("Host: {at}\r\n\r\n").as_bytes()).await.unwrap();
+    assert!(answer(&mut other).await.body.contains("alive"), "the oldest of all, and of another address");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! In: the state. Out: a few lines of numbers, then a line a loop.
 
 use super::{Row, fact, fit, pad};
-use crate::cli::top::figures::{age, gb, number, size, span};
+use crate::cli::top::figures::{age, gib, memory_size, number, span};
 use crate::cli::top::look::{BAD, BOLD, FAINT, GOOD, PLAIN};
 use crate::cli::top::picture::{ByService, Loop};
 use crate::cli::top::state::State;
@@ -88,7 +88,7 @@ fn of_service(service: &ByService, width: usize) -> Line<'static> {
 
 fn machine(state: &State) -> Vec<Span<'static>> {
     let system = &state.picture.system;
-    let of = |used: Option<f64>, total: Option<f64>| Some(format!("{} of {} GB", gb(used?), gb(total?)));
+    let of = |used: Option<f64>, total: Option<f64>| Some(format!("{} of {} GiB", gib(used?), gib(total?)));
     let words =
         |text: Option<String>, name: &str| Span::raw(text.map_or_else(String::new, |text| format!("{name} {text}")));
     let load = system.load.first().map(|load| number(*load));
@@ -96,10 +96,12 @@ fn machine(state: &State) -> Vec<Span<'static>> {
         words(system.cpu_percent.map(|percent| format!("{percent:.0} %")), "cpu"),
         words(load, "load"),
         words(of(system.memory_used_bytes, system.memory_total_bytes), "memory"),
-        words(system.disk_free_bytes.map(|bytes| format!("{} GB", gb(bytes))), "disk free"),
+        words(system.disk_free_bytes.map(|bytes| format!("{} GiB", gib(bytes))), "disk free"),
     ];
-    let agent =
-        [system.agent_rss_bytes.map(size), system.agent_cpu_percent.map(|percent| format!("{} %", number(percent)))];
+    let agent = [
+        system.agent_rss_bytes.map(memory_size),
+        system.agent_cpu_percent.map(|percent| format!("{} %", number(percent))),
+    ];
     let agent: Vec<String> = agent.into_iter().flatten().collect();
     parts.push(words(Some(agent.join(", ")).filter(|text| !text.is_empty()), "agent"));
     parts

@@ -37,6 +37,7 @@ fn is_off(gpu: &Gpu) -> bool {
 
 fn lines(state: &State, gpu: &Gpu, width: usize, tight: bool) -> Vec<Line<'static>> {
     let (name_width, bar_width) = match (width, tight) {
+        (..60, _) => (8, 8),
         (_, true) => (12, 8),
         (110.., _) => (26, 24),
         _ => (18, 12),

@@ -35,7 +35,11 @@ pub(in crate::cli::top) fn chosen(state: &State) -> Option<String> {
 }
 
 fn lines(state: &State, slot: &Slot, width: usize) -> Vec<Line<'static>> {
-    let (id_width, bar_width) = if width >= 110 { (20, 40) } else { (13, 20) };
+    let (id_width, bar_width) = match width {
+        110.. => (20, 40),
+        60.. => (13, 20),
+        _ => (8, 8),
+    };
     let id = Span::styled(pad(&slot.id, id_width), BOLD);
     let engine = slot.engine.clone().unwrap_or_default();
     let Some(job) = &slot.job else {

@@ -20,12 +20,12 @@ const SEEN: &[(&str, &[&str])] = &[
             "up 3 d",
             "heartbeat 4 s ago",
             "answers in 0.4 ms",
-            "0+1.2 of 80 GB|0 jobs + 1.2 others of 80 GB",
+            "0+1.2 of 80 GiB|0 jobs + 1.2 others of 80 GiB",
         ],
     ),
     (
         "busy",
-        &["working", " 87 %", " 62 %", "KSampler: step 12 of 20", "5 s left", "34 jobs + 8.1 others of 80 GB", "64"],
+        &["working", " 87 %", " 62 %", "KSampler: step 12 of 20", "5 s left", "34 jobs + 8.1 others of 80 GiB", "64"],
     ),
     ("failing", &["fenced: Xid 79", "reseat the card", "1 may not work", "waits in the engine's queue", "attempt 3"]),
     ("redis_away", &["redis away", "until it is back", "AWAY for 84 s", "read-only"]),
@@ -80,7 +80,25 @@ fn a_wide_screen_has_every_panel_and_plain_text_everything() {
         }
     }
     let shown = once::text(&self::state(recorded("four_gpus")), 120, FULL);
-    assert!(shown.contains("MIG 1g.10gb") && shown.contains("31 of 40 GB"), "{shown}");
+    assert!(shown.contains("MIG 1g.10gb") && shown.contains("31 of 40 GiB"), "{shown}");
+}
+
+#[test]
+fn on_forty_columns_the_numbers_are_still_there() {
+    let shown = screen(&state(recorded("busy")), (40, 24), FULL);
+    for words in [" 87 %", " 62 %", "KSampler: step 12", "64 °C"] {
+        assert!(shown.contains(words), "{words:?} is missing:\n{shown}");
+    }
+}
+
+#[test]
+fn where_there_is_room_for_one_panel_it_is_the_one_that_has_the_keys() {
+    let mut state = state(recorded("busy"));
+    state.look_at(Panel::Jobs);
+    let shown = screen(&state, (40, 12), FULL);
+    assert!(shown.contains(" 62 %") && !shown.contains("History"), "{shown}");
+    state.look_at(Panel::Gpus);
+    assert!(screen(&state, (40, 12), FULL).contains(" 87 %"));
 }
 
 #[test]
