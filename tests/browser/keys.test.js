@@ -73,7 +73,7 @@ describe("keys", () => {
             await slider.focus();
             for (let presses = 0; presses < 30; presses += 1) await page.keyboard.press("ArrowLeft");
             await until(page, () => document.querySelector("#gpus-note").textContent === "1 min ago");
-            assert.match(await slider.getAttribute("aria-valuetext"), /^1 min ago: utilisation \d+ %, memory [\d.]+ GB, \d+ °C, \d+ W$/);
+            assert.match(await slider.getAttribute("aria-valuetext"), /^1 min ago: utilisation \d+ %, memory [\d.]+ GiB, \d+ °C, \d+ W, [\d,]+ MHz$/);
             await slider.blur();
             await until(page, () => document.querySelector("#gpus-note").textContent === "last 15 minutes");
         });

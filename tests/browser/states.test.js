@@ -50,7 +50,7 @@ describe("what stands there", () => {
             assert.match(await strip.innerText(), /fenced[\s\S]*Xid 94[\s\S]*What to do/);
             assert.match(await text(page, "#concerns"), /GPU 2 is fenced/);
             assert.equal(await page.locator(".mig tbody tr").count(), 3);
-            assert.match(await page.locator(".gpu .stack").first().getAttribute("aria-label"), /GB by jobs, .* GB by others, of 80 GB/);
+            assert.match(await page.locator(".gpu .stack").first().getAttribute("aria-label"), /GiB by jobs, .* GiB by others, of 80 GiB/);
             assert.match(await page.locator(".gpu svg[role=img]").first().getAttribute("aria-label"), /Utilisation, last 15 minutes: least \d+ %, most \d+ %/);
             assert.equal(await page.locator(".slot progress, .slot [role=progressbar]").count(), 3);
         });
@@ -70,7 +70,7 @@ describe("what stands there", () => {
             const rows = page.locator(".queue tbody tr");
             assert.match(await rows.nth(0).innerText(), /fits render-07/);
             assert.match(await rows.nth(2).innerText(), /does not fit[\s\S]*needs 80 GB GPU memory, has 24 GB/);
-            assert.match(await text(page, ".slot"), /step 19 of 30[\s\S]*about \d+ s, from 14 runs/);
+            assert.match(await text(page, ".slot"), /62 % of the whole job[\s\S]*Step 19 of 30 in KSampler[\s\S]*about \d+ s, from 14 runs/);
         });
     });
 

@@ -78,8 +78,13 @@ function filter(history) {
     return h("fieldset", { class: "choice", key: "filter" }, h("legend", { class: "unseen" }, "Which jobs"), option("all", `All ${history.length}`), option("failed", `Failed ${failed}`));
 }
 
-panel(["jobs", "link", "pending"], ({ data }) => {
+/** Failed or cancelled for good, and nobody has given it a new life since. */
+const canRunAgain = (job, newest) => (job.state === "cancelled" || (job.state === "failed" && job.failure?.final !== false)) && newest.get(job.id) === job;
+
+panel(["jobs", "slots", "link", "pending"], ({ data }) => {
     const history = data?.jobs?.history ?? [];
+    const newest = new Map(history.map((job) => [job.id, job]).reverse());
+    for (const { job } of data?.slots ?? []) if (job) newest.set(job.id, null);
     const chosen = view.only === "failed" ? history.filter((job) => job.state === "failed") : history;
     const shown = view.all ? chosen : chosen.slice(0, SHOWN);
     render(document.getElementById("jobs-note"), history.length > 0 && filter(history));
@@ -95,7 +100,7 @@ panel(["jobs", "link", "pending"], ({ data }) => {
             rows: shown.map((job) => ({
                 key: keyOf(job), name: job.state,
                 cells: [thumbs(job), [h("p", null, h("strong", null, job.service ?? "unread"), h("span", { class: "faint" }, ` ${[job.worker, job.attempt > 1 && `attempt ${job.attempt}`].filter(Boolean).join(" · ")}`)), h("p", { class: "mono faint id" }, job.id)], result(job), duration(job.duration_ms), time(job.ended),
-                    job.state === "failed" && job.failure?.final !== false ? button("Retry", { action: "retry-job", id: job.id }, { name: "small", label: `Run job ${job.id} again` }) : null],
+                    canRunAgain(job, newest) ? button("Retry", { action: "retry-job", id: job.id }, { name: "small", label: `Run job ${job.id} again` }) : null],
             })),
         }) : empty("No job of the last ", plural(history.length, "one"), " failed."),
         chosen.length > SHOWN && h("button", { type: "button", class: "button small", key: "more", "aria-expanded": String(view.all), onclick: () => { view.all = !view.all; touch("jobs"); } }, view.all ? "Show fewer" : `Show all ${chosen.length}`));
