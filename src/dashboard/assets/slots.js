@@ -45,7 +45,7 @@ function running(job) {
             h("p", { class: "title" }, h("strong", null, job.service ?? "a job"), " ", h("span", { class: "mono faint" }, job.id)),
             progress(job),
             h("p", { class: "message" }, doing(job)),
-            facts([["Left", left(job)], ["So far", time(job.started ?? job.claimed, "duration")], job.attempt > 1 && ["Attempt", number(job.attempt)], job.customer && ["Customer", job.customer], job.stage && job.message && ["Stage", (STAGES[job.stage] ?? job.stage).toLowerCase()]], "facts inline")),
+            facts([["Left", left(job)], ["So far", time(job.started ?? job.claimed, "duration")], job.attempt > 1 && ["Attempt", number(job.attempt)], job.customer && ["Customer", job.customer], job.stage && job.stage !== "working" && job.message && ["Stage", (STAGES[job.stage] ?? job.stage).toLowerCase()]], "facts inline")),
         h("div", { class: "act", key: "act" }, button(job.cancelling ? "Cancelling" : "Cancel", { action: "cancel-job", id: job.id, ask, off: job.cancelling }, { name: "small destroys", label: `Cancel job ${job.id}` })),
     ];
 }
