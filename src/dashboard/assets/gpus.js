@@ -12,6 +12,8 @@ const HEALTH = { ok: ["good", "fit"], fenced: ["bad", "fenced"], lost: ["bad", "
 
 const unit = (value, name) => [h("b", { key: "b" }, value), h("span", { class: "unit", key: "u" }, ` ${name}`)];
 
+const legend = (name, text) => h("span", { key: name }, h("span", { class: `key ${name}` }), text);
+
 /** The reading under the cursor, or else the newest that the card gave. */
 const read = (values, fresh) => (state.cursor === null ? (fresh ?? at(values, 0)) : at(values, state.cursor));
 
@@ -24,7 +26,7 @@ function charts(gpu, series) {
     const now = { utilisation: read(utilisation, gpu.utilisation), heat: read(heat, gpu.temperature_c), power: read(power, gpu.power_w), clock: read(clock, gpu.clock_mhz) };
     const usedNow = read(used, inUse);
     const jobNow = byJob ? read(byJob, job) : state.cursor === null ? job : null;
-    const split = known(jobNow) && known(usedNow) ? h("p", { class: "split", key: "split" }, h("span", { class: "key own" }), `${memory(jobNow)} jobs`, h("span", { class: "key others" }), `${memory(Math.max(0, usedNow - jobNow))} others`) : null;
+    const split = known(jobNow) && known(usedNow) ? h("p", { class: "split", key: "split" }, legend("own", `${memory(jobNow)} jobs`), legend("others", `${memory(Math.max(0, usedNow - jobNow))} others`)) : null;
     const hottest = gpu.temperature_limit_c ?? 100;
     const strongest = gpu.power_limit_w ?? Math.max(100, ...power.filter(known));
     const space = total ?? Math.max(GIB, ...used.filter(known));
@@ -40,7 +42,7 @@ function charts(gpu, series) {
         chart({ label: "Power", reading: unit(number(now.power), gpu.power_limit_w ? `of ${number(gpu.power_limit_w)} W` : "W"), values: power, top: strongest * 1.08, limit: gpu.power_limit_w, say: few("W") }),
         ticks && chart({
             label: "Clock", reading: unit(number(now.clock), "MHz"), values: clock, top: fastest * 1.08, limit: gpu.clock_max_mhz, say: few("MHz"), marks: slowed ? throttled : null,
-            below: slowed > 0 && h("p", { class: "split", key: "slowed" }, h("span", { class: "key slowed" }), `slowed for ${duration(slowed * stepMs())}`),
+            below: slowed > 0 && h("p", { class: "split", key: "slowed" }, legend("slowed", `slowed for ${duration(slowed * stepMs())}`)),
         }),
         lookBack(`Look back in the charts of GPU ${gpu.index}`, said));
 }
