@@ -19,7 +19,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub fn new(id: u64, event: &str, json: &[u8]) -> Self {
+    pub fn new(id: &str, event: &str, json: &[u8]) -> Self {
         let head = format!("id: {id}\nevent: {event}\ndata: ");
         Self { plain: [head.as_bytes(), json, b"\n\n"].concat().into(), packed: OnceLock::new() }
     }
@@ -58,8 +58,11 @@ mod tests {
     #[test]
     fn packed_frames_stand_behind_each_other_in_any_order_and_are_small() {
         let long = serde_json::to_vec(&(0..20_000).collect::<Vec<u32>>()).unwrap();
-        let frames =
-            [Frame::new(1, "snapshot", &long), Frame::new(2, "beat", b"{}"), Frame::new(3, "log", b"[\"\xc3\xbc\"]")];
+        let frames = [
+            Frame::new("1", "snapshot", &long),
+            Frame::new("2", "beat", b"{}"),
+            Frame::new("3", "log", b"[\"\xc3\xbc\"]"),
+        ];
         for order in [[0, 1, 2], [2, 0, 1], [1, 1, 0]] {
             let mut wire = GZIP_HEAD.to_vec();
             let mut expected = Vec::new();

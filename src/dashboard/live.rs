@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
-/// A silent stream says that it lives.
-const BEAT: Duration = Duration::from_secs(2);
+/// The stream says that it lives, whatever else it says: a page that hears nothing for 2 s calls what it shows old.
+const BEAT: Duration = Duration::from_millis(500);
 
 /// The sections that are sent whole, and how many paces lie between two looks: what always changes a little is looked at less
 /// often.
@@ -144,7 +144,7 @@ impl Live {
         let mut state = self.lock();
         self.refresh(&mut state);
         let json = self.compose(&mut state);
-        Seat { snapshot: Arc::new(Frame::new(state.generation, "snapshot", &json)), frames: self.frames.subscribe() }
+        Seat { snapshot: Arc::new(self.frame(state.generation, "snapshot", &json)), frames: self.frames.subscribe() }
     }
 
     /// A tag that changes with the picture, and the picture now, packed or not, for whoever does not know the tag.
@@ -153,7 +153,7 @@ impl Live {
         let mut state = self.lock();
         self.refresh(&mut state);
         let generation = state.generation;
-        let tag = format!("W/\"{}-{generation}\"", self.boot);
+        let tag = format!("W/\"{}\"", self.id(generation));
         if is_known(&tag) {
             return (tag, None);
         }
@@ -183,13 +183,23 @@ impl Live {
                     self.source.looked_at();
                     let mut state = self.lock();
                     self.refresh(&mut state);
-                    if beaten.elapsed() >= BEAT {
+                    // A pulse that comes a little early must not put the beat off to the next one.
+                    if beaten.elapsed() + self.pace / 2 >= BEAT {
                         beaten = Instant::now();
-                        self.send(Frame::new(state.generation, "beat", &bytes_of(&json!({"now": now_ms()}))));
+                        self.send(self.frame(state.generation, "beat", &bytes_of(&json!({"now": now_ms()}))));
                     }
                 }
             }
         }
+    }
+
+    /// Names a moment of the picture, in snapshots' tags and on the stream alike: who gets it by both ways knows which is newer.
+    fn id(&self, generation: u64) -> String {
+        format!("{}-{generation}", self.boot)
+    }
+
+    fn frame(&self, generation: u64, event: &str, json: &[u8]) -> Frame {
+        Frame::new(&self.id(generation), event, json)
     }
 
     fn send(&self, frame: Frame) {
@@ -205,7 +215,7 @@ impl Live {
         if newest > told {
             for end in ends.between(told, newest) {
                 state.generation += 1;
-                self.send(Frame::new(state.generation, "job", &bytes_of(&jobs::job(end))));
+                self.send(self.frame(state.generation, "job", &bytes_of(&jobs::job(end))));
             }
             state.ends = Numbered { told: newest, json: None };
         }
@@ -218,7 +228,7 @@ impl Live {
             let is_new = state.sections[at].as_ref().is_none_or(|before| before.json != json);
             if is_new {
                 state.generation += 1;
-                self.send(Frame::new(state.generation, name, &json));
+                self.send(self.frame(state.generation, name, &json));
             }
             state.sections[at] = Some(Section { json, looked });
         }
@@ -226,12 +236,12 @@ impl Live {
         let (told, newest) = (state.lines.told, log.newest());
         if newest > told {
             state.generation += 1;
-            self.send(Frame::new(state.generation, "log", &bytes_of(&log.between(told, newest))));
+            self.send(self.frame(state.generation, "log", &bytes_of(&log.between(told, newest))));
             state.lines = Numbered { told: newest, json: None };
         }
         if let Some(ring) = self.source.series().filter(|ring| ring.newest() > state.points.told) {
             state.generation += 1;
-            self.send(Frame::new(state.generation, "point", &bytes_of(&ring.point())));
+            self.send(self.frame(state.generation, "point", &bytes_of(&ring.point())));
             state.points = Numbered { told: ring.newest(), json: None };
         }
     }

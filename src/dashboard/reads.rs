@@ -74,7 +74,12 @@ async fn stream(State(live): Asked, headers: HeaderMap) -> Response {
         let bytes = if is_first && viewer.packed { [GZIP_HEAD, &frame].concat().into() } else { frame };
         Some((Ok::<_, std::convert::Infallible>(bytes), viewer))
     });
-    let about = [(header::CONTENT_TYPE, "text/event-stream"), (header::VARY, "accept-encoding")];
+    let about = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::VARY, "accept-encoding"),
+        // To nginx in between: pass on what comes, at once.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
     let mut response = (about, Body::from_stream(frames)).into_response();
     if packed {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

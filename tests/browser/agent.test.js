@@ -32,7 +32,7 @@ it("shows a job's progress moving, its steps and its picture; then its output, w
         seen.add(value);
         await progressAbove(page, value);
     }
-    assert.match(await page.locator(".slot .message").innerText(), /step \d+ of 30/);
+    assert.match(await page.locator(".slot .message").innerText(), /Step \d+ of 30 in /);
     await page.locator(".slot .steps").waitFor({ state: "attached" });
     await page.locator(".slot .preview img").waitFor();
     await inPage(page, () => document.querySelector(".slot .preview img")?.naturalWidth > 0);
@@ -146,7 +146,7 @@ it("keeps fresh without the stream", async () => {
     const { page, context, close } = await open(browser, "about:blank", { wait: false, expected: [/ERR_FAILED/, /^elsewhere/] });
     await context.route("**/api/stream", (route) => route.abort());
     await page.goto(rig.url);
-    await page.getByText(/Asked every 2 s/).waitFor();
+    await page.getByText(/Asked each second/).waitFor();
     const job = await rig.submit(rig.picture(20));
     await progressAbove(page, 0);
     await entry(page, job).locator(".sign.good").waitFor();

@@ -3,8 +3,13 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { serve } from "./mock/server.js";
+import { snapshot } from "./mock/states.js";
 import { launch, open, until, violations } from "./support/browser.js";
+import { oldest, said, watchLink } from "./support/link.js";
 import { overMock, text } from "./support/visit.js";
+
+/** Shown as fresh though nothing was heard for 2 s, and a little for a busy machine. */
+const TOO_OLD = 3000;
 
 let browser;
 before(async () => { browser = await launch(); });
@@ -49,32 +54,116 @@ describe("live", () => {
     });
 
     for (const [stream, expected] of [["silent", []], ["refused", [/502/]]]) {
-        it(`asks every 2 s when the stream is ${stream}, and goes back to it when it comes`, async () => {
-            await visit({ mock: { state: "busy" }, prepare: (mock) => { mock.stream = stream; }, expected }, async ({ mock, page }) => {
-                await page.getByText(/Asked every 2 s/).waitFor();
+        it(`asks again and again when the stream is ${stream}, and goes back to it when it comes`, async () => {
+            await visit({ mock: { state: "busy" }, before: watchLink, prepare: (mock) => { mock.stream = stream; }, expected }, async ({ mock, page }) => {
+                await page.getByText(/Asked each second/).waitFor();
                 const first = await page.locator("[role=progressbar]").getAttribute("aria-valuenow");
                 await until(page, (before) => document.querySelector("[role=progressbar]").getAttribute("aria-valuenow") !== before, first);
                 mock.stream = "open";
-                // A silent stream stays open for ever: what is in between has to let go of it.
-                await page.evaluate(() => dispatchEvent(new Event("online")));
                 await until(page, () => document.querySelector("#link").textContent === "Live");
+                assert.ok((await oldest(page)) < TOO_OLD, `${await oldest(page)} ms old and called fresh`);
             });
         });
     }
 
-    it("says since when it hears nothing, greys what is old, and is back by itself", async () => {
-        const mock = await serve({ state: "busy" });
-        const { page, close } = await open(browser, mock.url, { expected: [/ERR_/] });
+    it("keeps fresh when an open stream falls silent, and says that it asks", async () => {
+        await visit({ mock: { state: "busy" }, before: watchLink }, async ({ mock, page }) => {
+            await until(page, () => document.querySelector("#link").textContent === "Live");
+            mock.stream = "held";
+            await page.getByText(/Asked each second/).waitFor();
+            mock.change = (made) => { made.worker.sentence = "Told by a question."; };
+            await page.getByText("Told by a question.").waitFor();
+            mock.stream = "open";
+            await until(page, () => document.querySelector("#link").textContent === "Live");
+            assert.ok((await oldest(page)) < TOO_OLD, `${await oldest(page)} ms old and called fresh`);
+            assert.ok((await said(page)).every((text) => !text.startsWith("As of")), (await said(page)).join(" | "));
+        });
+    });
+
+    it("opens a stream that was cut anew, and makes no fuss about it", async () => {
+        await visit({ mock: { state: "busy" }, before: watchLink, expected: [/ERR_/] }, async ({ mock, page }) => {
+            await until(page, () => document.querySelector("#link").textContent === "Live");
+            for (let times = 0; times < 3; times += 1) {
+                const { opened } = mock;
+                mock.cut();
+                while (mock.opened === opened) await page.waitForTimeout(20);
+            }
+            mock.push("log", [{ at: Date.now(), level: "warn", text: "after the cuts", fields: {} }]);
+            await page.getByText("after the cuts").waitFor();
+            assert.deepEqual((await said(page)).filter((text) => !["Connecting", "Live"].includes(text)), []);
+        });
+    });
+
+    it("raises no alarm after its own thread was busy, or its tab was frozen, for longer than the agent may be silent", async () => {
+        await visit({ mock: { state: "busy" }, before: watchLink }, async ({ page, context }) => {
+            await until(page, () => document.querySelector("#link").textContent === "Live");
+            await page.evaluate(() => { for (const end = performance.now() + 4000; performance.now() < end;); });
+            const tools = await context.newCDPSession(page);
+            await tools.send("Page.setWebLifecycleState", { state: "frozen" });
+            await new Promise((resolve) => setTimeout(resolve, 4000));
+            await tools.send("Page.setWebLifecycleState", { state: "active" });
+            const first = await page.locator("[role=progressbar]").getAttribute("aria-valuenow");
+            await until(page, (before) => document.querySelector("[role=progressbar]").getAttribute("aria-valuenow") !== before, first);
+            assert.deepEqual((await said(page)).filter((text) => !["Connecting", "Live"].includes(text)), []);
+        });
+    });
+
+    it("shows once what comes by the stream and by a question, in whichever order", async () => {
+        await visit({ mock: { state: "busy", still: true } }, async ({ page }) => {
+            const shown = await page.evaluate(async () => {
+                const { state, takeEvent, takeSnapshot } = await import("/assets/store.js");
+                const job = (id) => ({ ...state.data.jobs.history[0], id });
+                const whole = (ids, sentence) => ({ ...structuredClone(state.data), jobs: { kept: 100, history: ids.map(job) }, worker: { ...state.data.worker, sentence } });
+                const seen = () => `${state.data.jobs.history.map(({ id }) => id).join("")} ${state.data.worker.sentence}`;
+                const turns = [];
+                takeSnapshot(whole(["b", "a"], "new"), "boot-12");
+                turns.push(seen());
+                // On their way since before the question was answered.
+                takeEvent("job", job("b"), "boot-11");
+                takeEvent("worker", { ...state.data.worker, sentence: "old" }, "boot-12");
+                turns.push(seen());
+                takeEvent("job", job("c"), "boot-13");
+                // Answered before that, and slower.
+                takeSnapshot(whole(["b", "a"], "old"), "boot-12");
+                turns.push(seen());
+                // Another process counts anew.
+                takeSnapshot(whole(["d"], "reborn"), "other-1");
+                takeEvent("job", job("e"), "other-2");
+                turns.push(seen());
+                return turns;
+            });
+            assert.deepEqual(shown, ["ba new", "ba new", "cba new", "ed reborn"]);
+        });
+    });
+
+    it("says of when it is what it shows when it hears nothing, greys all of it, and is back by itself", async () => {
+        const mock = await serve({ state: "failing" });
+        const { page, close } = await open(browser, mock.url, { expected: [/ERR_/], prepare: watchLink, reducedMotion: "reduce" });
         const port = Number(new URL(mock.url).port);
+        const colours = () => page.evaluate(() => [".figure .value", ".verdict strong", ".facts dd", ".sign.bad", ".progress .value", ".chart-head b", ".table td", "#system dd"].map((name) => `${name} ${getComputedStyle(document.querySelector(name)).color}`));
+        await until(page, () => document.querySelector("#link").textContent === "Live");
+        const fresh = await colours();
         await mock.stop();
-        await page.getByText(/Nothing heard since \d\d:\d\d:\d\d/).waitFor();
-        assert.equal(await page.evaluate(() => document.documentElement.classList.contains("stale")), true);
+        await page.getByText(/As of \d\d:\d\d:\d\d \(\d+ s ago\)/).waitFor();
+        const old = await colours();
+        for (const [at, colour] of old.entries()) assert.notEqual(colour, fresh[at]);
+        assert.equal(new Set(old.map((colour) => colour.split(" rgb")[1])).size, 1, old.join());
         assert.equal(await page.getByRole("button", { name: "Pause" }).isDisabled(), true);
-        assert.deepEqual(await violations(page), []);
+        // What belongs to then stands still; the age of all of it goes on.
+        const uptime = () => page.evaluate(() => [document.querySelector(".slot .facts time").textContent, document.querySelector("#link time").textContent]);
+        const [ran, age] = await uptime();
+        await until(page, (before) => document.querySelector("#link time").textContent !== before, age);
+        assert.equal((await uptime())[0], ran);
+        for (const colorScheme of ["light", "dark"]) {
+            await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+            assert.deepEqual(await violations(page), [], colorScheme);
+        }
+        assert.ok((await oldest(page)) < TOO_OLD, `${await oldest(page)} ms old and called fresh`);
         const again = await serve({ state: "busy", port });
         try {
             await until(page, () => document.querySelector("#link").textContent === "Live");
-            assert.equal(await page.evaluate(() => document.documentElement.classList.contains("stale")), false);
+            assert.deepEqual((await said(page)).filter((text) => /Asked/.test(text)), []);
+            assert.notDeepEqual(await colours(), old);
             await close();
         } finally {
             await again.stop();
@@ -94,6 +183,36 @@ describe("controls", () => {
             await page.getByRole("button", { name: "Cancel the job" }).click();
             await page.locator(".told.good").waitFor();
             assert.match(mock.posts.join(), /^\/api\/control\/cancel-job\/[0-9a-f]+$/);
+        });
+    });
+
+    it("says in an open question that its job has ended, and asks no more", async () => {
+        await visit({ mock: { state: "busy", still: true } }, async ({ mock, page }) => {
+            const { slots, jobs: { history } } = snapshot("busy");
+            await page.getByRole("button", { name: /^Cancel job/ }).click();
+            await page.locator("#ask[open]").waitFor();
+            mock.push("job", { ...history[0], id: slots[0].job.id, state: "completed", failure: null });
+            mock.push("slots", [{ ...slots[0], state: "idle", job: null }]);
+            await page.locator("#ask[open]", { hasText: "It was completed meanwhile." }).waitFor();
+            assert.deepEqual(await page.locator("#ask button").allInnerTexts(), ["Close"]);
+            assert.deepEqual(await violations(page), []);
+            await page.keyboard.press("Enter");
+            await until(page, () => !document.querySelector("#ask").open);
+            assert.deepEqual(mock.posts, []);
+        });
+    });
+
+    it("gives failed and cancelled jobs a new life, once", async () => {
+        await visit({ mock: { state: "busy", still: true } }, async ({ mock, page }) => {
+            const { jobs: { history: [entry] } } = snapshot("busy");
+            const push = (more) => mock.push("job", { ...entry, ended: Date.now(), outputs: [], failure: null, ...more });
+            push({ id: "c0ffee", state: "cancelled" });
+            const again = page.getByRole("button", { name: "Run job c0ffee again" });
+            await again.click();
+            await page.locator(".told.good").waitFor();
+            assert.deepEqual(mock.posts, ["/api/control/retry-job/c0ffee"]);
+            push({ id: "c0ffee", state: "completed" });
+            await again.waitFor({ state: "detached" });
         });
     });
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { STATES } from "./mock/states.js";
+import { STATES, snapshot } from "./mock/states.js";
 import { THEMES, WIDTHS, launch, overflow, until, violations } from "./support/browser.js";
 import { overMock, text } from "./support/visit.js";
 
@@ -28,6 +28,45 @@ describe("every state, at every width, in both themes", () => {
     }
 });
 
+/** How far what is seen has been pushed about by what came: the sum of what Chromium calls layout shifts. */
+const watchShifts = (page) => page.addInitScript(() => {
+    window.shifted = 0;
+    new PerformanceObserver((list) => { for (const { value } of list.getEntries()) window.shifted += value; }).observe({ type: "layout-shift", buffered: true });
+});
+
+describe("at every width", () => {
+    for (const width of WIDTHS) {
+        it(`nothing jumps at ${width} px, neither when the page comes nor when its numbers change`, async () => {
+            await visit({ mock: { state: "four-gpus" }, width, before: watchShifts }, async ({ mock, page }) => {
+                const { worker } = snapshot("four-gpus");
+                for (let turn = 0; turn < 12; turn += 1) {
+                    const redis = { ...worker.redis, round_trip_ms: [0.4, 12.3, 133.7][turn % 3] };
+                    mock.push("worker", { ...worker, redis, heartbeat: Date.now() - ((turn * 7) % 31) * 1000, since: Date.now() - turn * 977_000 });
+                    await until(page, (shown) => document.querySelector("#facts").textContent.includes(shown), `${redis.round_trip_ms} ms`);
+                }
+                const shifted = await page.evaluate(() => window.shifted);
+                assert.ok(shifted < 0.02, `${shifted}`);
+            });
+        });
+
+        it(`breaks no word of the loops at ${width} px`, async () => {
+            await visit({ mock: { state: "four-gpus", still: true }, width }, async ({ page }) => {
+                const broken = await page.evaluate(() => [...document.querySelectorAll("#loops-body .mono")].filter((name) => name.getClientRects().length > 1).map((name) => name.textContent));
+                assert.deepEqual(broken, []);
+            });
+        });
+    }
+});
+
+it("draws the clock, where it was slowed, and says for how long", async () => {
+    await visit({ mock: { state: "failing", still: true } }, async ({ page }) => {
+        const clock = page.locator(".chart", { hasText: "Clock" });
+        assert.match(await clock.innerText(), /1,815 MHz[\s\S]*slowed for 1 min 56 s/);
+        assert.match(await clock.locator("svg").getAttribute("aria-label"), /Clock, last 15 minutes: least [\d,]+ MHz, most [\d,]+ MHz.*slowed down at times/);
+        assert.ok((await clock.locator(".marks").getAttribute("d")).startsWith("M"));
+    });
+});
+
 it("finds faults where there are some", async () => {
     await visit({ mock: { state: "idle", still: true }, width: 360 }, async ({ page }) => {
         await page.evaluate(() => {
@@ -50,7 +89,7 @@ describe("what stands there", () => {
             assert.match(await strip.innerText(), /fenced[\s\S]*Xid 94[\s\S]*What to do/);
             assert.match(await text(page, "#concerns"), /GPU 2 is fenced/);
             assert.equal(await page.locator(".mig tbody tr").count(), 3);
-            assert.match(await page.locator(".gpu .stack").first().getAttribute("aria-label"), /GB by jobs, .* GB by others, of 80 GB/);
+            assert.match(await page.locator(".gpu .stack").first().getAttribute("aria-label"), /GiB by jobs, .* GiB by others, of 80 GiB/);
             assert.match(await page.locator(".gpu svg[role=img]").first().getAttribute("aria-label"), /Utilisation, last 15 minutes: least \d+ %, most \d+ %/);
             assert.equal(await page.locator(".slot progress, .slot [role=progressbar]").count(), 3);
         });
@@ -70,7 +109,7 @@ describe("what stands there", () => {
             const rows = page.locator(".queue tbody tr");
             assert.match(await rows.nth(0).innerText(), /fits render-07/);
             assert.match(await rows.nth(2).innerText(), /does not fit[\s\S]*needs 80 GB GPU memory, has 24 GB/);
-            assert.match(await text(page, ".slot"), /step 19 of 30[\s\S]*about \d+ s, from 14 runs/);
+            assert.match(await text(page, ".slot"), /62 % of the whole job[\s\S]*Step 19 of 30 in KSampler[\s\S]*about \d+ s, from 14 runs/);
         });
     });
 

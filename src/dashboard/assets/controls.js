@@ -6,6 +6,7 @@ import { command, icon } from "./parts.js";
 import { panel, state, touch } from "./store.js";
 import { poll } from "./live.js";
 
+const UNHEARD = "The agent is not heard: nothing was sent.";
 const READ_ONLY = "This page is read-only: the agent was started with WORKER_DASHBOARD_READONLY=true.";
 const pending = new Set();
 
@@ -19,7 +20,8 @@ export async function control(action) {
     const url = path(action);
     if (!state.data || pending.has(url)) return;
     if (state.data.read_only) return tell(READ_ONLY, "warn");
-    if (action.ask && !(await confirm(action.ask))) return;
+    if (state.link.how === "stale") return tell(UNHEARD, "warn", "see whether it runs: gpu-worker workers");
+    if (action.off || (action.ask && !(await confirm(action)))) return;
     pending.add(url);
     touch("pending");
     try {
@@ -43,32 +45,52 @@ export async function control(action) {
     }
 }
 
-/** A button for it. */
-export function button(text, action, { name = "", label } = {}) {
+/** A button for it. What cannot be used now stays where the focus is, and says why. */
+export function button(text, action, { name = "", label, key } = {}) {
     const url = path(action);
     const busy = pending.has(url);
     return h("button", {
-        type: "button", key: url, class: `button ${name}`, disabled: !allowed() || busy || Boolean(action.off), "aria-busy": busy ? "true" : null,
+        type: "button", key: key ?? url, class: `button ${name}`, "aria-disabled": !allowed() || busy || action.off ? "true" : null, "aria-busy": busy ? "true" : null,
         "aria-label": label, "aria-describedby": state.data?.read_only ? "read-only" : null, "aria-keyshortcuts": action.key ?? null, onclick: () => control(action),
     }, text);
 }
 
 export const readOnlyNote = () => state.data?.read_only && h("p", { id: "read-only", class: "note", key: "read-only" }, READ_ONLY);
 
-function confirm({ title, text, yes }) {
+/** The job that is asked about. */
+let asked = null;
+
+function confirm({ id, ask: { title, text, yes } }) {
     const dialog = document.getElementById("ask");
     return new Promise((resolve) => {
         const answer = (sure) => () => dialog.close(sure ? "yes" : "no");
         render(dialog,
             h("h2", { id: "ask-title" }, title),
-            h("p", { id: "ask-text" }, text),
+            h("p", { id: "ask-text", role: "status" }, text),
             h("div", { class: "buttons" },
                 h("button", { type: "button", class: "button", autofocus: true, key: "no", onclick: answer(false) }, "Keep it"),
                 h("button", { type: "button", class: "button destroys", key: "yes", onclick: answer(true) }, yes)));
-        dialog.onclose = () => resolve(dialog.returnValue === "yes");
+        dialog.onclose = () => {
+            asked = null;
+            resolve(dialog.returnValue === "yes");
+        };
         dialog.returnValue = "no";
+        asked = id;
         dialog.showModal();
     });
+}
+
+/** Nothing is left to ask: it is said, and nothing that is pressed now does anything. */
+function endQuestion(slots, history) {
+    const job = asked && slots?.map((slot) => slot.job).find((one) => one?.id === asked);
+    if (!asked || (job && !job.cancelling)) return;
+    const dialog = document.getElementById("ask");
+    const how = { completed: "It was completed", failed: "It failed", cancelled: "It was cancelled" }[history?.find((one) => one.id === asked)?.state] ?? "It has ended";
+    render(dialog,
+        h("h2", { id: "ask-title" }, "Nothing to cancel any more"),
+        h("p", { id: "ask-text", role: "status" }, job ? "Somebody else has cancelled it meanwhile." : `${how} meanwhile.`),
+        h("div", { class: "buttons" }, h("button", { type: "button", class: "button", key: "no", onclick: () => dialog.close("no") }, "Close")));
+    dialog.querySelector("button").focus();
 }
 
 /** How to get what POSTs need. */
@@ -115,8 +137,10 @@ panel(["worker", "link", "pending"], () => {
     const desired = state.data?.worker?.desired;
     const resume = desired && desired !== "run";
     render(document.getElementById("controls"),
-        button(resume ? "Resume" : "Pause", pauseOrResume(), { name: resume ? "first" : "" }),
+        button(resume ? "Resume" : "Pause", pauseOrResume(), { name: resume ? "first" : "", key: "pause" }),
         button("Drain", { action: "drain", key: "d", off: desired === "drain" }),
         button("Re-probe", { action: "probe", key: "r" }));
     render(document.getElementById("read-only-note"), readOnlyNote());
 });
+
+panel(["slots", "jobs"], ({ data }) => endQuestion(data.slots, data.jobs?.history));

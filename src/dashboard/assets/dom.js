@@ -11,7 +11,12 @@ export function h(tag, props, ...kids) {
 
 /** Makes the children of `parent` what `kids` describes. Focus, scrolling and opened details of what stays are kept. */
 export function render(parent, ...kids) {
+    const active = parent.contains(document.activeElement) ? document.activeElement : null;
     patchKids(parent, h("", null, kids).kids);
+    if (!active || active === document.activeElement) return;
+    // Moved, it is taken up again; gone, its part of the page is where to go on, and not the top.
+    const next = active.isConnected ? active : document.getElementById(`${parent.closest("section[id]")?.id}-title`) ?? document.getElementById("main");
+    next.focus({ preventScroll: true });
 }
 
 function patchKids(parent, kids) {

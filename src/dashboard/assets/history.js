@@ -78,9 +78,10 @@ function filter(history) {
     return h("fieldset", { class: "choice", key: "filter" }, h("legend", { class: "unseen" }, "Which jobs"), option("all", `All ${history.length}`), option("failed", `Failed ${failed}`));
 }
 
-panel(["jobs", "link", "pending"], ({ data }) => {
+panel(["jobs", "slots", "link", "pending"], ({ data }) => {
     const history = data?.jobs?.history ?? [];
-    const newest = new Map(history.toReversed().map((job) => [job.id, job]));
+    const newest = new Map(history.map((job) => [job.id, job]).reverse());
+    for (const { job } of data?.slots ?? []) if (job) newest.set(job.id, null);
     const chosen = view.only === "failed" ? history.filter((job) => job.state === "failed") : history;
     const shown = view.all ? chosen : chosen.slice(0, SHOWN);
     render(document.getElementById("jobs-note"), history.length > 0 && filter(history));

@@ -5,7 +5,7 @@ import { sentence } from "./concerns.js";
 import { h, render } from "./dom.js";
 import { command, empty, facts, meter, remedy, sign, table, time } from "./parts.js";
 import { panel } from "./store.js";
-import { bytes, duration, known, list, number, percent } from "./words.js";
+import { bytes, duration, known, list, memory, memoryWithUnit, number, percent } from "./words.js";
 
 const place = (id) => document.getElementById(id);
 
@@ -64,8 +64,8 @@ panel(["system"], ({ data: { system } }) => {
         ["GPU driver", system.gpu_driver ?? null],
         known(system.cpu_percent) && ["Processor", `${number(system.cpu_percent)} %`, meter(system.cpu_percent / 100)],
         system.load && ["Load", system.load.map((one) => number(one, 1)).join("  ")],
-        known(used) && ["Memory", `${bytes(system.memory_used_bytes)} of ${bytes(system.memory_total_bytes)}`, meter(used)],
+        known(used) && ["Memory", `${memory(system.memory_used_bytes)} of ${memory(system.memory_total_bytes)} GiB`, meter(used)],
         known(full) && ["Disk", `${bytes(system.disk_free_bytes)} free, ${percent(full)} used`, meter(full, full > 0.95 ? "full" : "")],
-        known(system.agent_rss_bytes) && ["This agent", `${bytes(system.agent_rss_bytes)}${known(system.agent_cpu_percent) ? `, ${number(system.agent_cpu_percent, 1)} % of a core` : ""}`],
+        known(system.agent_rss_bytes) && ["This agent", `${memoryWithUnit(system.agent_rss_bytes)}${known(system.agent_cpu_percent) ? `, ${number(system.agent_cpu_percent, 1)} % of a core` : ""}`],
     ], "facts rows"));
 });

@@ -1,109 +1,162 @@
 // Keeps the store fresh. In: /api/stream, or /api/snapshot where the stream does not get through. Out: the store, and how fresh it is.
 //
-//   stream ──nothing for 6 s, or broken──▶ polling every 2 s ──an event arrives──▶ stream
-//                                             │ fails: stale since …, tried again
-//                                             └ 401: locked, asks for the launch link
+//   stream ──quiet for 1.2 s, or broken──▶ asking ──answered twice, and no event between──▶ polling each second ──it flows again──▶ stream
+//                                            │ └─answered: a broken stream is opened anew
+//                                            ├ nothing heard for nearly 2 s: stale, with the time of what is shown; asked on
+//                                            └ 401: locked, asks for the launch link
 
 import { state, takeEvent, takeSnapshot, touch } from "./store.js";
 
-const EVENTS = ["worker", "gpus", "slots", "queue", "jobs", "connectors", "loops", "stats", "system", "series", "point", "log", "job", "beat"];
-/** Without an event for so long, a stream counts as blocked: some proxies hold it back without closing it. */
-const SILENCE = 6000;
-const POLL_EVERY = 2000;
-const STALE_AFTER = 5000;
-const REOPEN_MIN = 1000;
-const REOPEN_MAX = 10_000;
+const EVENTS = ["worker", "gpus", "slots", "queue", "connectors", "loops", "stats", "system", "point", "log", "job", "beat"];
+/** The agent says something each half second: after so long without a word it is asked. */
+const QUIET = 1200;
+/** The first picture is waited for less long: there is nothing else to see. */
+const FIRST = 600;
+/** With the time that it takes to be shown: 2 s. */
+const STALE = 1800;
+const POLL_EVERY = 1000;
+/** Between two questions to an agent that may be starting anew. */
+const AGAIN = 500;
+const ANSWER = 4000;
+const TICK = 200;
+/** A stream that was held back counts again when it has flowed for so long. */
+const STEADY = 2000;
+const REOPEN_MIN = 4000;
+const REOPEN_MAX = 60_000;
 
 let source = null;
-let pause = REOPEN_MIN;
-let streamHeard = 0;
+// Times of the clock that no one sets; 0: never.
 let opened = 0;
+let flowed = 0;
+let flowsSince = 0;
+let heard = 0;
+let asked = 0;
+let ticked = 0;
+/** Timers were held back until then. */
+let held = 0;
+/** When a question was answered while the stream said nothing. */
+let answered = 0;
+/** The stream does not get through although the agent answers; tried again at `reopenAt`. */
+let blocked = false;
 let reopenAt = 0;
+let pause = REOPEN_MIN;
+/** The last question was answered. */
+let there = true;
 let etag = null;
 let asking = false;
-let asked = 0;
+/** What the last answer took: whoever has nothing but answers, over a slow line, hears all so much later. */
+let took = 0;
+
+const since = (at) => performance.now() - at;
+const isOld = (at) => since(at) > STALE + (blocked ? Math.min(took, STALE) : 0);
+const flows = () => flowed > 0 && since(flowed) < QUIET;
 
 function become(how, why = null) {
     const { link } = state;
     if (link.how === how && link.why === why) return;
-    Object.assign(link, { how, why, since: how === link.how ? link.since : Date.now() });
+    Object.assign(link, { how, why });
     touch("link");
 }
 
 function open() {
     source?.close();
-    reopenAt = 0;
-    opened = Date.now();
+    opened = performance.now();
+    flowed = 0;
     source = new EventSource("/api/stream");
     const hear = (take) => (event) => {
-        streamHeard = Date.now();
+        const at = performance.now();
+        if (at - flowed > QUIET) flowsSince = at;
+        heard = flowed = at;
+        answered = 0;
+        take(JSON.parse(event.data), event.lastEventId);
+        if (blocked && at - flowsSince < STEADY) return;
+        blocked = false;
         pause = REOPEN_MIN;
-        take(JSON.parse(event.data));
         become("live");
     };
     source.addEventListener("snapshot", hear(takeSnapshot));
-    for (const name of EVENTS) source.addEventListener(name, hear((value) => takeEvent(name, value)));
+    for (const name of EVENTS) source.addEventListener(name, hear((value, id) => takeEvent(name, value, id)));
     source.onerror = () => {
         // The browser's own retries end for ever at some answers (503 while the agent starts anew): retry by hand.
         source.close();
-        streamHeard = 0;
-        reopenAt = Date.now() + pause;
-        pause = Math.min(pause * 2, REOPEN_MAX);
+        source = null;
+        // Asked for because the agent answers, and refused all the same.
+        if (answered && !flowed) block();
+        flowed = 0;
         tick();
     };
 }
 
-/** Asks for the whole picture at once: when the stream is silent, and after a control was used. */
+function block() {
+    blocked = true;
+    reopenAt = performance.now() + pause;
+    pause = Math.min(pause * 2, REOPEN_MAX);
+}
+
+/** Asks for the whole picture at once: when the stream is quiet, and after a control was used. */
 export async function poll() {
     if (asking) return;
     asking = true;
-    asked = Date.now();
+    asked = performance.now();
     try {
         const headers = etag ? { "if-none-match": etag } : {};
-        const answer = await fetch("/api/snapshot", { headers, cache: "no-store", signal: AbortSignal.timeout(5000) });
+        const answer = await fetch("/api/snapshot", { headers, cache: "no-store", signal: AbortSignal.timeout(ANSWER) });
         if (answer.status === 401) return become("locked");
-        if (answer.status === 304) {
-            state.link.heard = Date.now();
-        } else if (answer.ok) {
+        if (answer.ok) {
+            const picture = await answer.json();
             etag = answer.headers.get("etag");
-            takeSnapshot(await answer.json());
-        } else {
+            takeSnapshot(picture, etag?.match(/"(.*)"/)?.[1]);
+        } else if (answer.status !== 304) {
             throw new Error(`the agent answered ${answer.status}`);
         }
-        if (!streaming()) become("polling");
+        state.link.heard = Date.now();
+        hearAnswer();
     } catch (error) {
-        stale(error.name === "TimeoutError" ? "the agent does not answer in time" : error.message);
+        there = blocked = false;
+        answered = 0;
+        if (isOld(heard)) become("stale", error.name === "TimeoutError" ? "the agent does not answer in time" : error.message);
     } finally {
         asking = false;
     }
 }
 
-const streaming = () => Date.now() - streamHeard < SILENCE;
-
-function stale(why) {
-    const { heard } = state.link;
-    if (!heard || Date.now() - heard > STALE_AFTER) become("stale", why);
+function hearAnswer() {
+    heard = performance.now();
+    took = heard - asked;
+    const came = !there;
+    there = true;
+    if (flows()) return;
+    // Two answers apart, and the stream said nothing between: the agent is well, and something in between is not.
+    if (source && answered && heard - answered > POLL_EVERY / 2 && !blocked) block();
+    answered ||= heard;
+    if (came || (!source && !blocked) || (blocked && heard >= reopenAt)) {
+        if (blocked) block();
+        open();
+    }
+    if (blocked) become("polling");
+    else if (state.link.how !== "live") become("joining");
 }
 
 function tick() {
-    const at = Date.now();
-    if (reopenAt && at >= reopenAt) open();
-    if (streaming()) return;
-    const waited = at - Math.max(opened, streamHeard) > SILENCE || reopenAt > 0;
-    if (waited && at - asked >= POLL_EVERY - 50) poll();
-    if (state.link.how !== "locked") stale(state.link.why);
+    // A tab that was put aside, a laptop that slept: what came meanwhile is still to be read, or must be asked for.
+    if (since(ticked) > QUIET) held = performance.now();
+    ticked = performance.now();
+    const { how } = state.link;
+    const every = !source && !blocked && how !== "locked" ? AGAIN : POLL_EVERY;
+    const patient = source && since(opened) < (state.data ? QUIET : FIRST);
+    if ((blocked || !flows()) && !patient && since(asked) >= every - TICK / 2) poll();
+    if (isOld(Math.max(heard, held)) && how !== "locked") become("stale", state.link.why);
 }
 
 export function start() {
+    ticked = held = performance.now();
     open();
-    setInterval(tick, 500);
-    // A laptop that was asleep, a tab that was put aside: do not wait for timers that were slowed down.
+    setInterval(tick, TICK);
+    // Do not wait for timers that were slowed down.
     const wake = () => {
-        if (document.visibilityState === "visible" && !streaming()) {
-            pause = REOPEN_MIN;
-            open();
-            poll();
-        }
+        if (document.visibilityState !== "visible" || flows()) return;
+        open();
+        poll();
     };
     addEventListener("online", wake);
     document.addEventListener("visibilitychange", wake);

@@ -18,6 +18,9 @@ startLog();
 start();
 setInterval(tickTimes, 1000);
 
+// They stop, or go on, with the agent.
+panel(["link"], tickTimes);
+
 let first = null;
 panel(["worker", "link"], () => {
     // Seen without the cookie: nothing to show before the launch link was opened.

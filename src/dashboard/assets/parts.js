@@ -1,7 +1,7 @@
 // Small pieces that panels share: icons, times that tick, tables, commands to copy. In: values. Out: descriptions for `render`.
 
 import { h } from "./dom.js";
-import { now } from "./store.js";
+import { now, state } from "./store.js";
 import { ago, duration, moment, span } from "./words.js";
 
 // Each sign has a shape of its own: colour never tells alone.
@@ -21,17 +21,19 @@ export const icon = (name) =>
 /** A sign with its word. */
 export const sign = (name, word) => h("span", { class: `sign ${name}`, key: `sign-${name}` }, icon(name), word);
 
-// Times go on while nothing else changes: one clock rewrites them, the panels do not.
-const FORMS = { ago: (ms) => ago(ms), span: (ms) => span(ms), duration: (ms) => duration(ms), left: (ms) => span(-ms) };
+// Times go on while nothing else changes: one clock rewrites them, the panels do not. While the agent is not heard all but
+// `unheard` stand still, as what they belong to does.
+const FORMS = { ago: (ms) => ago(ms), span: (ms) => span(ms), duration: (ms) => duration(ms), left: (ms) => span(-ms), unheard: (_, at) => ago(Date.now() + state.offset - at) };
 
 export function time(at, form = "ago") {
     if (!at) return "–";
-    return h("time", { datetime: new Date(at).toISOString(), title: moment(at), "data-at": String(at), "data-form": form, textContent: FORMS[form](now() - at) });
+    return h("time", { datetime: new Date(at).toISOString(), title: moment(at), "data-at": String(at), "data-form": form, textContent: FORMS[form](now() - at, at) });
 }
 
 export function tickTimes() {
     for (const element of document.querySelectorAll("time[data-at]")) {
-        const text = FORMS[element.dataset.form](now() - Number(element.dataset.at));
+        const at = Number(element.dataset.at);
+        const text = FORMS[element.dataset.form](now() - at, at);
         if (element.textContent !== text) element.textContent = text;
     }
 }

@@ -10,12 +10,19 @@ const STATES = { running: ["busy", "running"], idle: ["calm", "idle"], paused: [
 const STAGES = { waiting: "Waits in the engine's queue", working: "At work", fetching: "Fetches the results", unseen: "The engine does not show it at the moment" };
 const IDLE = { idle: "Waits for a job that fits.", paused: "Takes nothing until it is resumed.", drained: "Takes nothing until it is resumed.", fenced: "Takes nothing until its GPU is fit again.", no_store: "Takes nothing until outputs can be stored.", waiting_for_engine: "Takes nothing until its engine answers again.", engine_full: "Takes nothing until its engine has room: other workers use it." };
 
+/** What is at work, with its own count: "Step 19 of 30 in KSampler". The share beside the bar is that of the whole job. */
+function doing(job) {
+    const [done, of] = job.step ?? [];
+    const [, part] = /^(.+): step \d+ of \d+$/.exec(job.message ?? "") ?? [];
+    return of > 0 && part ? `Step ${number(done)} of ${number(of)} in ${part}` : job.message ?? STAGES[job.stage] ?? "At work";
+}
+
 function progress(job) {
     const [done, of] = job.step ?? [];
     const value = known(job.progress) ? Math.round(job.progress) : null;
     return h("div", { class: "progress", key: "progress" },
-        h("div", { class: "bar", role: "progressbar", "aria-label": `Progress of job ${job.id}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": value }, h("span", { style: { "--share": String((value ?? 0) / 100) } })),
-        h("span", { class: "value", title: "of the whole job" }, value === null ? "–" : `${value} %`, value !== null && h("span", { class: "unseen" }, " of the whole job")),
+        h("div", { class: "bar", role: "progressbar", "aria-label": `Progress of job ${job.id}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": value, "aria-valuetext": value === null ? null : `${value} % of the whole job` }, h("span", { style: { "--share": String((value ?? 0) / 100) } })),
+        h("span", { class: "value" }, value === null ? "–" : `${value} %`, h("span", { class: "faint" }, " of the whole job")),
         of > 1 && h("div", { class: "steps", "aria-hidden": "true", key: "steps", style: { "--steps": String(Math.min(of, 60)), "--done": String(done / of) } }, h("span")));
 }
 
@@ -36,9 +43,9 @@ function running(job) {
             : h("span", { class: "none", key: "none" }, "no picture yet")),
         h("div", { class: "work", key: "work" },
             h("p", { class: "title" }, h("strong", null, job.service ?? "a job"), " ", h("span", { class: "mono faint" }, job.id)),
-            h("p", { class: "message" }, job.message ?? STAGES[job.stage] ?? "At work"),
             progress(job),
-            facts([["Left", left(job)], ["So far", time(job.started ?? job.claimed, "duration")], job.attempt > 1 && ["Attempt", number(job.attempt)], job.customer && ["Customer", job.customer], job.stage && job.message && ["Stage", (STAGES[job.stage] ?? job.stage).toLowerCase()]], "facts inline")),
+            h("p", { class: "message" }, doing(job)),
+            facts([["Left", left(job)], ["So far", time(job.started ?? job.claimed, "duration")], job.attempt > 1 && ["Attempt", number(job.attempt)], job.customer && ["Customer", job.customer], job.stage && job.stage !== "working" && job.message && ["Stage", (STAGES[job.stage] ?? job.stage).toLowerCase()]], "facts inline")),
         h("div", { class: "act", key: "act" }, button(job.cancelling ? "Cancelling" : "Cancel", { action: "cancel-job", id: job.id, ask, off: job.cancelling }, { name: "small destroys", label: `Cancel job ${job.id}` })),
     ];
 }

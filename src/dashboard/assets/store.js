@@ -8,15 +8,25 @@ const SECTIONS = ["worker", "gpus", "slots", "queue", "jobs", "connectors", "loo
 /** What is known of the agent; null until the first snapshot. */
 export const state = {
     data: null,
-    /** "live", "polling", "stale" or "locked"; with since when. */
-    link: { how: "starting", since: Date.now(), heard: null, why: null },
+    /** "live", "polling", "joining" (on the way to either), "stale" or "locked"; when the agent was heard last, by this clock. */
+    link: { how: "starting", heard: null, why: null },
     /** The box's clock minus this one's. */
     offset: 0,
+    /** The moment that is shown, as the agent names it: its process, and a number that grows. */
+    moment: { boot: null, number: 0 },
     /** Place in the charts that is looked at: steps before now, or null. */
     cursor: null,
 };
 
-export const now = () => Date.now() + state.offset;
+/** The box's time; it stands still while the agent is not heard: what is shown is of then. */
+export const now = () => (state.link.how === "stale" && state.link.heard ? state.link.heard : Date.now()) + state.offset;
+
+const momentOf = (id) => {
+    const [, boot, number] = /^(.*)-(\d+)$/.exec(id ?? "") ?? [];
+    return { boot, number: Number(number) };
+};
+/** What comes by two ways comes in any order, and some of it twice. */
+const isKnown = ({ boot, number }) => boot === state.moment.boot && number <= state.moment.number;
 
 const panels = [];
 const changed = new Set();
@@ -29,8 +39,10 @@ export function panel(sections, draw) {
 
 export function touch(...sections) {
     for (const section of sections) changed.add(section);
-    if (!frame) frame = requestAnimationFrame(flush);
+    // Tabs that are not looked at have no frames, and a title that is.
+    if (!frame) frame = document.hidden ? setTimeout(flush, 1000) : requestAnimationFrame(flush);
 }
+document.addEventListener("visibilitychange", () => frame && flush());
 
 function flush() {
     frame = 0;
@@ -48,7 +60,10 @@ function heard(at) {
 }
 
 /** A whole picture: after opening, after a reconnect, and with each poll. Sections that are as they were redraw nothing. */
-export function takeSnapshot(snapshot) {
+export function takeSnapshot(snapshot, id) {
+    const moment = momentOf(id);
+    if (state.data && isKnown(moment)) return;
+    state.moment = moment;
     heard(snapshot.now);
     const before = state.data;
     state.data = snapshot;
@@ -59,10 +74,12 @@ export function takeSnapshot(snapshot) {
 }
 
 /** One event of the stream. */
-export function takeEvent(name, value) {
+export function takeEvent(name, value, id) {
     heard(name === "beat" ? value.now : null);
     const { data } = state;
-    if (!data || name === "beat") return;
+    const moment = momentOf(id);
+    if (!data || name === "beat" || isKnown(moment)) return;
+    state.moment = moment;
     if (name === "point") {
         takePoint(data, value);
     } else if (name === "log") {
@@ -77,7 +94,7 @@ export function takeEvent(name, value) {
     }
 }
 
-const COLUMNS = ["utilisation", "memory_bytes", "memory_job_bytes", "temperature_c", "power_w", "clock_mhz"];
+const COLUMNS = ["utilisation", "memory_bytes", "memory_job_bytes", "temperature_c", "power_w", "clock_mhz", "throttled"];
 const CHART_POINTS = 450;
 
 function takePoint(data, point) {

@@ -12,16 +12,27 @@ const STATES = {
     redis_away: ["bad", "Redis is away"], fenced: ["bad", "GPU fenced"], starting: ["hold", "Starting"],
 };
 
+/** A box at work goes from idle to working and back all day: only what is not routine, and its end, is read out. */
+const ROUTINE = new Set(["working", "idle"]);
+
 const place = (id) => document.getElementById(id);
 let announced = null;
 
 function connection() {
-    const { how, heard, since } = state.link;
+    const { how, heard } = state.link;
     if (how === "live") return [icon("good"), "Live"];
-    if (how === "polling") return [icon("hold"), "Asked every 2 s: live updates do not get through"];
-    if (how === "stale") return [icon("bad"), "Nothing heard since ", clock(heard ?? since), " (", time((heard ?? since) + state.offset, "span"), "). Trying again."];
+    if (how === "polling") return [icon("hold"), "Asked each second: live updates do not get through"];
+    if (how === "stale") return heard ? [icon("bad"), h("span", null, "As of ", clock(heard), " (", time(heard + state.offset, "unheard"), "): the agent is not heard")] : [icon("bad"), "The agent is not heard"];
     if (how === "locked") return [icon("bad"), "The agent wants its launch link first"];
     return [icon("calm"), "Connecting"];
+}
+
+/** The agent's name: its worker's, or what its workers' names begin with. */
+function nameOf({ ids = [] }) {
+    const [first = "", ...others] = ids;
+    let length = first.length;
+    for (const other of others) while (!other.startsWith(first.slice(0, length))) length -= 1;
+    return (others.length && first.slice(0, length).replace(/[-_.:](gpu|slot)?\d*$/i, "")) || first;
 }
 
 function drawHead() {
@@ -30,6 +41,7 @@ function drawHead() {
     document.documentElement.classList.toggle("stale", how === "stale" || how === "locked");
     render(place("link"), connection());
     if (!data?.worker) return;
+    document.documentElement.classList.remove("starting");
     const { worker } = data;
     const [tone, word] = STATES[worker.state] ?? ["calm", worker.state];
     const unheard = how === "stale" || how === "locked";
@@ -40,20 +52,22 @@ function drawHead() {
         fact("Up", time(worker.started, "span")),
         fact("In this state", time(worker.since, "span")),
         fact("Heartbeat", time(worker.heartbeat)),
-        redis && fact("Redis", redis.connected ? `${known(redis.round_trip_ms) ? `${number(redis.round_trip_ms, 1)} ms` : "connected"}` : ["away for ", time(redis.since, "span")], redis.address && h("span", { class: "mono faint" }, ` ${redis.address}`)),
-        fact("Version", data.version));
-    render(place("who"), worker.machine_id, worker.ids?.length > 1 && h("span", { class: "faint" }, ` · ${plural(worker.ids.length, "worker")}`));
-    render(place("siblings"), worker.siblings?.length > 0 && h("nav", { "aria-label": "Other workers on this machine" }, "Also here: ", worker.siblings.map((one) => h("a", { href: reachable(one.url), key: one.url }, one.worker))));
+        fact("Version", data.version),
+        redis && h("div", { key: "Redis", class: "whole" }, h("dt", null, "Redis"), h("dd", null, redis.connected ? h("span", { class: "reading" }, known(redis.round_trip_ms) ? `${number(redis.round_trip_ms, 1)} ms` : "connected") : ["away for ", time(redis.since, "span")], redis.address && h("span", { class: "mono faint" }, ` ${redis.address}`))));
+    const name = nameOf(worker);
+    const where = worker.machine_id && worker.machine_id !== name ? ` on ${worker.machine_id}` : "";
+    render(place("who"), name, where && h("span", { class: "faint", key: "where" }, where), worker.ids?.length > 1 && h("span", { class: "faint", key: "count" }, ` · ${plural(worker.ids.length, "worker")}`));
+    render(place("siblings"), worker.siblings?.length > 0 && h("nav", { "aria-label": "Other workers on this machine" }, "Also on this machine: ", worker.siblings.map((one) => h("a", { href: reachable(one.url), key: one.url }, one.worker))));
     const running = (data.slots ?? []).filter((slot) => slot.job);
     const mark = unheard ? "⚠ " : tone === "bad" ? "✕ " : running.length === 1 ? `${Math.round(running[0].job.progress ?? 0)} % ` : running.length ? `${running.length} running ` : "";
-    document.title = `${mark}${mark && "· "}${worker.machine_id ?? "gpu-worker"} · gpu-worker`;
-    const saying = unheard ? "The agent is not heard any more." : `${word}. ${plain(worker.sentence)}`;
-    const which = unheard ? "unheard" : worker.state;
-    if (announced !== which) {
-        // The first picture is read anyway; later only what changed is said.
-        if (announced !== null) place("announce").textContent = saying;
-        announced = which;
-    }
+    document.title = `${mark}${mark && "· "}${name}${where}${name ? " · " : ""}gpu-worker`;
+    announce(unheard ? "unheard" : ROUTINE.has(worker.state) ? "well" : worker.state, unheard ? "The agent is not heard any more." : `${word}. ${plain(worker.sentence)}`);
+}
+
+function announce(which, saying) {
+    // The first picture is read anyway.
+    if (announced !== null && announced !== which) place("announce").textContent = saying;
+    announced = which;
 }
 
 /** The sentence without the word that stands before it anyway. */

@@ -57,9 +57,10 @@ export function span(ms) {
     return duration(s * 1000);
 }
 
-/** Memory, as cards and drivers count it: powers of 1024. */
+/** Memory, of cards and of the machine, as drivers and kernels count it: in GiB, powers of 1024. */
 export const GIB = 1024 ** 3;
 export const memory = (bytes) => (known(bytes) ? (bytes / GIB >= 100 ? whole : tenth).format(bytes / GIB) : UNKNOWN);
+export const memoryWithUnit = (bytes) => (!known(bytes) ? UNKNOWN : bytes < GIB ? `${whole.format(bytes / 1024 ** 2)} MiB` : `${memory(bytes)} GiB`);
 
 /** Files and disks, as shops and file managers count them: powers of 1000. */
 export function bytes(count) {

@@ -17,7 +17,7 @@ const found = () => process.env.CHROMIUM || execFileSync("sh", ["-c", "command -
 export const launch = (more = {}) => chromium.launch({ executablePath: found(), args: ["--no-sandbox", "--disable-dev-shm-usage"], ...more });
 
 /** A page of this size; `faults` collects console errors, exceptions, requests to elsewhere. */
-export async function open(browser, url, { width = 1440, theme = "light", wait = true, expected = [], ...more } = {}) {
+export async function open(browser, url, { width = 1440, theme = "light", wait = true, expected = [], prepare = null, ...more } = {}) {
     const context = await browser.newContext({ viewport: { width, height: HEIGHTS[width] ?? 900 }, colorScheme: theme, ...more });
     const page = await context.newPage();
     const faults = [];
@@ -26,6 +26,7 @@ export async function open(browser, url, { width = 1440, theme = "light", wait =
     page.on("pageerror", (error) => note(`exception: ${error.stack}`));
     page.on("request", (request) => new URL(request.url()).origin === new URL(url).origin || note(`elsewhere: ${request.url()}`));
     page.setDefaultTimeout(20_000);
+    await prepare?.(page);
     await page.goto(url);
     if (wait) await page.locator("#facts dd").first().waitFor();
     return { page, context, faults, async close() { await context.close(); assert.deepEqual(faults, []); } };

@@ -95,20 +95,25 @@ export async function rig({ env = {}, stepMs = 150 } = {}) {
         return { service_required: "comfyui", payload: { workflow: graph, preview_method: "auto" }, ...more };
     };
 
-    rig.startAgent = async ({ headers = {}, ...more } = {}) => {
-        rig.agent = begin(PROGRAM, ["run"], {
+    /** An agent beside others, and its page's address. */
+    rig.beside = async ({ headers = {}, ...more } = {}) => {
+        const agent = begin(PROGRAM, ["run"], {
             cwd: folder,
             env: {
                 ...environment, WORKER_ID: "box", MACHINE_ID: "box", SERVICES: "comfyui,simulation", COMFYUI_URL: rig.engineUrl, OUTPUT_DIR: join(folder, "outputs"), STATE_DIR: join(folder, "state"), XDG_RUNTIME_DIR: folder,
                 WORKER_DASHBOARD_PORT: "0", GPU_COUNT: "1", GPU_MEMORY_GB: "24", GPU_MODEL: "Stand-in RTX 4090", LOG_FORMAT: "json", ...env, ...more,
             },
         });
-        rig.url = await until(() => `the agent tells its URL; it said:\n${rig.agent.said}`, () => {
-            if (rig.agent.exitCode !== null) assert.fail(`the agent ended:\n${rig.agent.said}`);
-            return rig.agent.said.match(/"url":"(http:[^"]+)"/)?.[1];
+        const url = await until(() => `the agent tells its URL; it said:\n${agent.said}`, () => {
+            if (agent.exitCode !== null) assert.fail(`the agent ended:\n${agent.said}`);
+            return agent.said.match(/"url":"(http:[^"]+)"/)?.[1];
         });
-        await until("the agent is ready", async () => (await fetch(`${rig.url}readyz`, { headers }).catch(() => null))?.status === 200);
+        await until(() => `the agent is ready; it said:\n${agent.said}`, async () => (await fetch(`${url}readyz`, { headers }).catch(() => null))?.status === 200);
+        return { agent, url };
     };
+    rig.startAgent = async (more) => Object.assign(rig, await rig.beside(more));
+    /** The same agent again, at the same address. */
+    rig.restartAgent = () => rig.startAgent({ WORKER_DASHBOARD_PORT: new URL(rig.url).port });
     /** An order as the page gives it: with the cookie that the page comes with. */
     rig.control = async (action) => {
         const cookie = (await fetch(rig.url)).headers.get("set-cookie")?.split(";")[0] ?? "";

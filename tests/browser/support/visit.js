@@ -7,7 +7,7 @@ export async function overMock(browser, options, test) {
     const mock = await serve(options.mock ?? {});
     try {
         options.prepare?.(mock);
-        const visited = await open(browser, mock.url, options);
+        const visited = await open(browser, mock.url, { ...options, prepare: options.before });
         await test({ mock, ...visited });
         await visited.close();
     } finally {
