@@ -9,6 +9,7 @@ mod misfit;
 mod needs;
 mod requirements;
 mod slots;
+mod told;
 mod worker;
 
 pub use fit::{Fit, fit, fit_job};

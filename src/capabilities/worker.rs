@@ -69,7 +69,7 @@ pub struct Capabilities {
     pub(super) classes_left_out: BTreeSet<String>,
     pub(super) traits: WorkerTraits,
     pub(super) workflow_id: Option<String>,
-    document: Value,
+    pub(super) document: Value,
 }
 
 impl Capabilities {

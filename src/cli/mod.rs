@@ -12,6 +12,7 @@ mod connectors;
 mod control;
 mod dashboard;
 mod dev;
+mod explain;
 mod jobs;
 mod local;
 mod local_redis;
@@ -72,6 +73,8 @@ enum Command {
     Cancel(cancel::Args),
     /// List jobs, show one, or give a failed one a new life
     Jobs(jobs::Args),
+    /// Tell why a job waits: what it needs, and what speaks against each worker
+    Explain(explain::Args),
     /// List the workers
     Workers(workers::Args),
     /// Have a worker claim no more jobs; what runs goes on
@@ -110,6 +113,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failed> {
         Command::Watch(args) => watch::run(&chosen, args).await,
         Command::Cancel(args) => cancel::run(&chosen, args).await,
         Command::Jobs(args) => jobs::run(&chosen, args).await,
+        Command::Explain(args) => explain::run(&chosen, args).await,
         Command::Workers(args) => workers::run(&chosen, args).await,
         Command::Pause(args) => control::run(&chosen, args, Desired::Paused).await,
         Command::Resume(args) => control::run(&chosen, args, Desired::Running).await,

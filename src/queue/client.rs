@@ -4,10 +4,12 @@
 mod follow;
 mod list;
 mod submit;
+mod wait;
 
 pub use follow::{Follower, events};
 pub use list::{JobLine, WorkerLine, job, jobs, workers};
 pub use submit::{JobRequest, SubmitError, submit};
+pub use wait::{Standing, standing};
 
 /// What somebody else's program wrote need not be UTF-8.
 fn lossy(bytes: Vec<u8>) -> String {

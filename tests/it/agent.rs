@@ -7,6 +7,7 @@ mod commands;
 mod demo;
 mod ending;
 mod engine_faults;
+mod explaining;
 mod failing;
 mod instances;
 mod models;

@@ -38,6 +38,7 @@ async fn commands_that_need_no_redis() {
         (&["watch", "a:b"], 64, "a job id is 1 to 128"),
         (&["cancel", "a b"], 64, "a job id is 1 to 128"),
         (&["jobs", "show", "a:b"], 64, "a job id is 1 to 128"),
+        (&["explain", "a:b"], 64, "a job id is 1 to 128"),
         (&["--env-file", "nowhere.env", "config", "check"], 64, "nowhere.env"),
         (&["--env-file", "bad.env", "config", "check"], 64, "LEASE_SECONDS"),
         (&["--env-file", "bad.env", "workers"], 64, "LEASE_SECONDS"),
@@ -52,6 +53,7 @@ async fn commands_that_need_no_redis() {
         (&["cancel", "some-job"], 69, "Is it running?"),
         (&["jobs"], 69, "Is it running?"),
         (&["jobs", "show", "some-job"], 69, "Is it running?"),
+        (&["explain", "some-job"], 69, "Is it running?"),
         (&["workers"], 69, "Is it running?"),
     ];
     for (words, code, says) in rows {
