@@ -22,8 +22,8 @@ local attempts_allowed = math.max(1, math.min(1000, number(job.max_retries) or 3
 local handed_on = number(job.handed_on) or 0
 local before, elsewhere = job.refused_by or '', ARGV[27] == '1'
 local lacks = reason == 'component_error' or reason == 'model_not_found'
--- Who lacks what somebody else has only shows the way there, however long that one is busy. Each refuses a job once, so this
--- has an end, too; not beyond those that can be remembered.
+-- Who lacks what somebody else has only shows the way there, however long that one is busy. One that has refused the job does
+-- not count as having it, so lists that are wrong end this; not beyond the refusals that can be remembered.
 local counts = not (lacks and elsewhere and #before < 4096)
 local charged = verdict ~= 'uncharged' or counts and handed_on >= tonumber(ARGV[16])
 if charged then retries = retries + 1 elseif counts then handed_on = handed_on + 1 end
