@@ -17,6 +17,8 @@ mod frame;
 mod guard;
 mod listen;
 mod live;
+#[cfg(test)]
+mod numbers;
 mod older;
 mod patient;
 mod place;

@@ -1,9 +1,11 @@
 //! The agent's HTTP port: who is answered, what the numbers say, which port it is, and that nothing waits for it.
 
+mod asked;
 mod browser;
 mod commands;
 mod controls;
 mod engines;
+mod grafana;
 mod hostile;
 mod launch;
 mod live;
@@ -12,10 +14,12 @@ mod older;
 mod orders;
 mod pictures;
 mod ports;
+mod shown;
 mod stores;
 mod stream;
 mod stuck;
 mod viewers;
+mod waiting;
 
 use super::support::{Agent, RedisServer, until};
 use browser::{Answer, ask};

@@ -2,7 +2,6 @@
 //! In: slots, engines, the way to Redis. Out: the section `worker`.
 
 use super::{Observer, locked};
-use crate::dashboard::Source;
 use crate::dashboard::view::worker::{Facts, Redis, Worker};
 use crate::dashboard::view::{in_ms, now_ms};
 use crate::protocol::control::Desired;
@@ -24,23 +23,20 @@ impl Default for Memory {
 }
 
 impl Observer {
-    /// The section.
-    pub(super) fn whole(&self) -> Worker {
+    /// What the agent is at, in a word and a sentence, and since when.
+    pub(super) fn state(&self) -> ((&'static str, String), i64) {
         let (shared, slots) = (&self.parts.shared, &self.parts.slots);
         let redis = shared.link.standing();
         let states: Vec<&str> = slots.iter().map(|slot| slot.standing()).collect();
         let count = |word: &str| states.iter().filter(|state| **state == word).count();
-        let beats: Vec<i64> = slots.iter().map(|slot| slot.beaten.load(Ordering::Relaxed)).collect();
-        let wanting = |desired| slots.iter().filter(|slot| slot.control.desired() == desired).count();
-        let (paused, drained) = (wanting(Desired::Paused), wanting(Desired::Draining));
-        let stopping = shared.shutdown.drain.is_cancelled();
+        let (paused, drained) = self.held_back();
         let engines: Vec<_> = self.engines().iter().map(|engine| super::engines::seen(engine)).collect();
         let (healthy, unhealthy): (Vec<_>, Vec<_>) = engines.into_iter().partition(|engine| engine.is_healthy);
         let facts = Facts {
             redis_up: redis.is_up,
             redis_away: redis.away,
-            registered: beats.iter().all(|beat| *beat > 0),
-            stopping,
+            registered: slots.iter().all(|slot| slot.beaten.load(Ordering::Relaxed) > 0),
+            stopping: shared.shutdown.drain.is_cancelled(),
             drained,
             slots: slots.len(),
             running: count("busy"),
@@ -49,14 +45,32 @@ impl Observer {
             healthy: healthy.len(),
             unhealthy: unhealthy.into_iter().map(|engine| format!("{}: {}", engine.label, engine.why)).collect(),
             cannot_store: shared.outputs.obstacle(),
-            waiting_here: self.queue().fitting,
+            waiting_here: self.with_queue(|queue| queue.fitting),
         };
-        let (state, sentence) = facts.state();
+        let told = facts.state();
+        let mut memory = locked(&self.memory);
+        if memory.state.0 != told.0 {
+            memory.state = (told.0, now_ms());
+        }
+        (told, memory.state.1)
+    }
+
+    /// How many workers are told to pause, and to drain.
+    fn held_back(&self) -> (usize, usize) {
+        let wanting = |desired| self.parts.slots.iter().filter(|slot| slot.control.desired() == desired).count();
+        (wanting(Desired::Paused), wanting(Desired::Draining))
+    }
+
+    /// The section.
+    pub(super) fn whole(&self) -> Worker {
+        let (shared, slots) = (&self.parts.shared, &self.parts.slots);
+        let redis = shared.link.standing();
+        let beats = slots.iter().map(|slot| slot.beaten.load(Ordering::Relaxed));
+        let (paused, drained) = self.held_back();
+        let stopping = shared.shutdown.drain.is_cancelled();
+        let ((state, sentence), since) = self.state();
         let now = now_ms();
         let mut memory = locked(&self.memory);
-        if memory.state.0 != state {
-            memory.state = (state, now);
-        }
         if memory.redis.0 != redis.is_up {
             memory.redis = (redis.is_up, redis.away.map_or(now, |away| now.saturating_sub_unsigned(in_ms(away))));
         }
@@ -65,9 +79,9 @@ impl Observer {
             ids: slots.iter().map(|slot| slot.worker.clone()).collect(),
             state,
             sentence,
-            since: memory.state.1,
+            since,
             started: memory.started,
-            heartbeat: beats.into_iter().min().filter(|beat| *beat > 0),
+            heartbeat: beats.min().filter(|beat| *beat > 0),
             redis: Redis {
                 connected: redis.is_up,
                 since: memory.redis.1,
