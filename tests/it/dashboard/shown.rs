@@ -1,13 +1,15 @@
 //! What a page is given and what `/metrics` tells, of one agent at one time.
 //! In: two cards, two engines, jobs that ended well and badly, run and wait. Out: the same numbers in both.
 
-use super::address;
 use super::numbers::numbers;
 use super::stream::json as ask;
+use super::{address, agent};
 use crate::agent::{endless_picture, picture};
 use crate::fencing::bench::{Bench, Driver};
+use crate::support::{Queue, RedisServer, until};
 use gpu_worker::telemetry::metrics::{Kind, NUMBERS, TABLE, Told};
 use serde_json::{Value, json};
+use stand_ins::comfyui::{Options, StandIn};
 use std::collections::BTreeMap;
 
 /// Numbers by where they stand, without zeros, "no" and what is not known.
@@ -185,4 +187,34 @@ async fn each_number_of_a_real_picture_is_in_the_metrics_and_is_the_same_there()
         (samples["gpu_worker_state{state=\"working\"}"], samples["gpu_worker_state{state=\"idle\"}"]),
         (1.0, 0.0)
     );
+}
+
+#[tokio::test]
+async fn what_is_left_out_of_an_engine_is_told_with_how_often_it_failed_and_until_when() {
+    let names = ["broken.safetensors", "v1-5-pruned-emaonly.safetensors"];
+    let models = BTreeMap::from([("checkpoints".to_owned(), names.map(str::to_owned).to_vec())]);
+    let (server, engine) = (RedisServer::start().await, StandIn::start(Options { models, ..Options::default() }).await);
+    let url = engine.as_ref().unwrap().url();
+    let (_agent, at) = agent(&server, "w", &[("SERVICES", "comfyui"), ("COMFYUI_URL", &url)]).await;
+    let mut job = picture();
+    let nodes = job["payload"]["workflow"].as_object_mut().unwrap();
+    let loader = nodes.values_mut().find(|node| node["inputs"]["ckpt_name"].is_string()).unwrap();
+    loader["inputs"]["ckpt_name"] = "broken.safetensors".into();
+    Queue::of(&server).submit(job).await;
+    let of = |name: &str| format!("gpu_worker_engine_{name}{{engine=\"comfyui\",part=\"model\"}}");
+    // After a pause it is on trial, fails again and is left out for longer: both must speak of the same pause.
+    let samples = until("both tell that it is left out", || async {
+        let (page, samples) = (ask(at, "/api/snapshot").await, numbers(at).await);
+        let part = &page["connectors"][0]["left_out"][0];
+        let until_then = samples.get(&of("left_out_until_timestamp_seconds"))?;
+        let is_same = part["state"] == "open"
+            && samples[&of("left_out")] == 1.0
+            && samples[&of("part_failures")] == part["failures"].as_f64()?
+            && (until_then - part["until"].as_f64()? / 1e3).abs() <= 1.0
+            && unheard(&page, &samples).is_empty();
+        is_same.then_some(samples)
+    })
+    .await;
+    assert_eq!((samples[&of("on_trial")], samples["gpu_worker_engine_healthy{engine=\"comfyui\"}"]), (0.0, 1.0));
+    assert!(samples["gpu_worker_engine_parts_left_out_total{engine=\"comfyui\"}"] >= 1.0);
 }
