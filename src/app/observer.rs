@@ -13,14 +13,15 @@ mod workers;
 use super::controls::{Operator, engines_of};
 use super::siblings::Siblings;
 use crate::config::Config;
-use crate::dashboard::view::{connectors, gpus, series, slots, system, worker};
+use crate::dashboard::view::{self, connectors, gpus, series, slots, system, worker};
 use crate::dashboard::{self, Place, Source};
 use crate::hardware::{Inventory, Reading, Sampler};
 use crate::runner::engine::Engine;
 use crate::runner::shared::Shared;
 use crate::runner::slot::Slot;
 use crate::service::loops::Loops;
-use crate::telemetry::metrics::{LoopSeen, Observed, RedisSeen};
+use crate::telemetry::metrics::{LoopSeen, Observed, Readiness, RedisSeen};
+use futures_util::future::BoxFuture;
 use machine::Load;
 use queue::Queue;
 use serde_json::Value;
@@ -101,23 +102,46 @@ impl Observer {
     fn engines(&self) -> Vec<Arc<Engine>> {
         engines_of(&self.parts.slots)
     }
+
+    /// Something of what waits.
+    fn with_queue<T>(&self, read: impl FnOnce(&view::queue::Queue) -> T) -> T {
+        let workers: Vec<_> =
+            self.parts.slots.iter().map(|slot| (slot.worker.clone(), slot.capabilities.borrow().clone())).collect();
+        self.queue.with_section(&workers, read)
+    }
 }
 
 impl Source for Observer {
     fn observe(&self) -> Observed {
+        let inventory = self.parts.hardware.borrow().clone();
+        let machine = locked(&self.load).look();
+        Observed {
+            readiness: self.readiness(),
+            gpus: inventory.gpus.iter().map(|gpu| self.gpu_seen(gpu)).collect(),
+            loops: self.loops(),
+            gauges: self.gauges(&machine),
+            process: machine.process,
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
         let shared = &self.parts.shared;
         let redis = shared.link.standing();
-        let inventory = self.parts.hardware.borrow().clone();
-        Observed {
-            slots: self.parts.slots.iter().map(|slot| slot.standing()).collect(),
+        Readiness {
+            slots: self.parts.slots.iter().map(|slot| workers::standing(slot)).collect(),
             desired: self.parts.slots.iter().map(|slot| slot.control.desired().word()).collect(),
             draining: shared.shutdown.drain.is_cancelled(),
             cannot_store: shared.outputs.obstacle(),
             engines: self.engines().iter().map(|engine| engines::seen(engine)).collect(),
-            gpus: inventory.gpus.iter().map(|gpu| self.gpu_seen(gpu)).collect(),
             redis: RedisSeen { is_up: redis.is_up, away: redis.away, round_trip: redis.round_trip },
-            loops: self.loops(),
-            gauges: self.gauges(),
+        }
+    }
+
+    fn fresh(&self) -> BoxFuture<'_, ()> {
+        match self.parts.shared.link.standing().is_up {
+            true => Box::pin(self.queue.fresh()),
+            // It would not be answered.
+            false => Box::pin(std::future::ready(())),
         }
     }
 
@@ -142,10 +166,8 @@ impl Source for Observer {
         self.parts.slots.iter().map(|slot| workers::slot(slot)).collect()
     }
 
-    fn queue(&self) -> crate::dashboard::view::queue::Queue {
-        let workers: Vec<_> =
-            self.parts.slots.iter().map(|slot| (slot.worker.clone(), slot.capabilities.borrow().clone())).collect();
-        self.queue.section(&workers)
+    fn queue(&self) -> view::queue::Queue {
+        self.with_queue(Clone::clone)
     }
 
     fn connectors(&self) -> Vec<connectors::Connector> {

@@ -19,6 +19,8 @@ mod launch;
 mod listen;
 mod live;
 mod named;
+#[cfg(test)]
+mod numbers;
 mod older;
 mod patient;
 mod pictures;

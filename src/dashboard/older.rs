@@ -90,8 +90,8 @@ async fn counts(State(live): Asked) -> Json<Value> {
         .map(|engine| (engine.label.clone(), json!(if engine.healthy { "connected" } else { "disconnected" })))
         .collect();
     let theirs = json!({
-        "totalJobsProcessed": tally.all.completed, "totalJobsFailed": tally.all.failed,
-        "totalJobsCancelled": tally.all.cancelled,
+        "totalJobsProcessed": tally.all.counts.completed, "totalJobsFailed": tally.all.counts.failed,
+        "totalJobsCancelled": tally.all.counts.cancelled,
         "averageJobDuration": tally.all.durations.mean().map(|mean| in_ms(mean) as f64 / 1e3),
         "uptimeSeconds": now_ms().saturating_sub(worker.started) / 1000,
         "lastHeartbeat": worker.heartbeat.and_then(iso), "currentStatus": worker.state, "connectorStatuses": statuses,

@@ -94,7 +94,8 @@ pub(super) fn router(guard: Guard, live: Arc<Live>, controls: Arc<dyn Controls>)
 }
 
 async fn numbers(State(live): Asked) -> Response {
-    live.source().looked_at();
+    // Whoever scrapes once a minute gets the queue of now all the same.
+    live.source().fresh().await;
     let text = metrics::of_process().render(&live.source().observe());
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
@@ -109,7 +110,7 @@ async fn alive(State(live): Asked) -> Response {
 
 /// Jobs can be taken: Redis answers and an engine is well.
 async fn ready(State(live): Asked) -> Response {
-    let obstacles = live.source().observe().obstacles();
+    let obstacles = live.source().readiness().obstacles();
     let status = if obstacles.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let reasons: Vec<_> = obstacles.iter().map(|(code, message)| json!({"code": code, "message": message})).collect();
     (status, Json(json!({"ready": obstacles.is_empty(), "reasons": reasons}))).into_response()

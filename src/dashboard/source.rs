@@ -8,14 +8,26 @@ use super::view::series::Ring;
 use super::view::slots::{Picture, Slot};
 use super::view::system::System;
 use super::view::worker::Worker;
-use crate::telemetry::metrics::{LoopSeen, Observed};
+use crate::telemetry::metrics::{LoopSeen, Observed, Readiness};
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// Knows how the agent is. Called for each request and a few times a second: it must not wait for anything.
+/// Knows how the agent is. Called for each request and a few times a second: it must not wait for
+/// anything, but for [`Source::fresh`].
 pub trait Source: Send + Sync + 'static {
-    /// How it is now.
+    /// How it is now, for the metrics.
     fn observe(&self) -> Observed;
+
+    /// Whether it can take jobs, which is little work.
+    fn readiness(&self) -> Readiness {
+        Readiness::default()
+    }
+
+    /// Ready when what has to be fetched is of now, or takes too long.
+    fn fresh(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Its loops alone, which is little work.
     fn loops(&self) -> Vec<LoopSeen> {

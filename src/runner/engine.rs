@@ -110,6 +110,11 @@ impl Engine {
         self.probe.borrow().clone()
     }
 
+    /// Something of the latest probe, which may list thousands of models.
+    pub fn probe_with<T>(&self, read: impl FnOnce(&Probe) -> T) -> T {
+        read(&self.probe.borrow())
+    }
+
     /// When it was last asked how it is, in ms since 1970.
     pub fn probed(&self) -> Option<i64> {
         Some(self.probed.load(Ordering::Relaxed)).filter(|at| *at > 0)

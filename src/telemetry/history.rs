@@ -2,7 +2,7 @@
 //! In: notices. Out: the last hundred ends, counts and times of all since the start; bounded, whatever jobs bring.
 
 pub use super::ended::{Ended, Made, Why};
-pub use super::tally::{Counts, Tally};
+pub use super::tally::{Counts, Tally, Timed};
 
 use super::Notice;
 use super::recent::cut;
@@ -34,8 +34,8 @@ struct Kept {
     ends: VecDeque<Ended>,
     /// When and with which count of claims.
     at_work: BTreeMap<String, (i64, u64)>,
-    all: Counts,
-    by_service: BTreeMap<String, Counts>,
+    all: Timed,
+    by_service: BTreeMap<String, Timed>,
     by_reason: BTreeMap<(String, String), u64>,
     /// Completed jobs by minute, newest last.
     minutes: VecDeque<(u64, usize)>,
@@ -49,7 +49,7 @@ impl Default for History {
             count: 0,
             ends: VecDeque::new(),
             at_work: BTreeMap::new(),
-            all: Counts::default(),
+            all: Timed::default(),
             by_service: BTreeMap::new(),
             by_reason: BTreeMap::new(),
             minutes: VecDeque::new(),
@@ -186,7 +186,7 @@ impl Kept {
             _ => "other",
         };
         let of_service = self.by_service.entry(name.to_owned()).or_default();
-        for counts in [of_service, &mut self.all] {
+        for Timed { counts, durations } in [of_service, &mut self.all] {
             match end.state {
                 "completed" => counts.completed += 1,
                 "failed" if end.failure.as_ref().is_some_and(|why| why.retry_at.is_some()) => counts.retried += 1,
@@ -196,7 +196,7 @@ impl Kept {
                 _ => counts.lost += 1,
             }
             if let (Some(took), "completed") = (end.took, end.state) {
-                counts.durations.add(took);
+                durations.add(took);
             }
         }
         if end.state == "completed" {
@@ -267,9 +267,10 @@ mod tests {
         assert_eq!((history.file("a", 2, 1), history.file("b", 2, 0), history.file("a", 1, 0)), (None, None, None));
         assert_eq!(history.between(2, 3).len(), 1);
         let tally = history.tally();
-        assert_eq!((tally.all.completed, tally.all.retried, tally.all.failed, tally.all.lost), (1, 1, 0, 1));
+        let all = tally.all.counts;
+        assert_eq!((all.completed, all.retried, all.failed, all.lost), (1, 1, 0, 1));
         assert_eq!(tally.by_reason[&("timeout".to_owned(), "job_timeout".to_owned())], 1);
-        assert_eq!((tally.last_hour, tally.by_service["unknown"].lost), (1, 1));
+        assert_eq!((tally.last_hour, tally.by_service["unknown"].counts.lost), (1, 1));
         assert_eq!(tally.all.durations.quantile(0.5), Some(Duration::from_secs(1)));
     }
 
@@ -303,6 +304,6 @@ mod tests {
         let kept = history.lock();
         assert_eq!((kept.ends.len(), kept.at_work.len()), (ENDS, AT_WORK));
         assert_eq!(kept.by_service.len(), SERVICES + 1);
-        assert_eq!(kept.by_service["other"].failed, 2500 - SERVICES as u64);
+        assert_eq!(kept.by_service["other"].counts.failed, 2500 - SERVICES as u64);
     }
 }

@@ -8,11 +8,17 @@ mod count;
 mod observed;
 mod page;
 mod process;
+mod readiness;
+mod shown;
+mod single;
 mod table;
 
-pub use observed::{EngineSeen, Gauge, GpuSeen, LoopSeen, Observed, RedisSeen};
+pub use observed::{Gauges, GpuSeen, LoopSeen, Observed};
 pub use page::page;
 pub use process::Process;
+pub use readiness::{EngineSeen, Readiness, RedisSeen};
+pub use shown::{NUMBERS, Number, Told};
+pub use table::STATES;
 pub use table::{Metric, Row, TABLE};
 
 use prometheus_client::encoding::text::encode;
@@ -52,7 +58,7 @@ enum Kept {
     Histogram(Family<Labels, Histogram, Constructor>),
     /// Without labels there is one series, from the beginning.
     OneCounter(Counter<f64, AtomicU64>),
-    OneGauge(gauge::Gauge<f64, AtomicU64>),
+    OneGauge(single::Single),
 }
 
 #[derive(Clone)]
@@ -105,7 +111,7 @@ impl Row {
                 Kept::OneCounter(one)
             }
             Kind::Gauge if self.labels.is_empty() => {
-                let one = gauge::Gauge::default();
+                let one = single::Single::default();
                 registry.register(self.name, help, one.clone());
                 Kept::OneGauge(one)
             }
@@ -140,7 +146,7 @@ impl Metrics {
             Kept::Gauge(family) => drop(family.get_or_create(&labels).set(value)),
             Kept::Histogram(family) => family.get_or_create(&labels).observe(value),
             Kept::OneCounter(one) => drop(one.inc_by(value)),
-            Kept::OneGauge(one) => drop(one.set(value)),
+            Kept::OneGauge(one) => one.set(value),
         }
     }
 
@@ -149,14 +155,19 @@ impl Metrics {
         self.note(metric, labels, 1.0);
     }
 
+    /// Has these counters of one label show 0 until something is counted: who sees a series begin at 1 sees no rise.
+    fn begin(&self, counters: &[Metric], label: &str) {
+        counters.iter().for_each(|counter| self.note(*counter, &[label], 0.0));
+    }
+
     /// Forgets every series of a metric; one without labels has no value then.
-    fn clear(&self, metric: Metric) {
-        match &self.kept[metric as usize] {
+    fn clear(&self, at: usize) {
+        match &self.kept[at] {
             Kept::Counter(family) => family.clear(),
             Kept::Gauge(family) => family.clear(),
             Kept::Histogram(family) => family.clear(),
             Kept::OneCounter(one) => one.inner().store(0, Ordering::Relaxed),
-            Kept::OneGauge(one) => drop(one.set(f64::NAN)),
+            Kept::OneGauge(one) => one.forget(),
         }
     }
 
@@ -165,9 +176,8 @@ impl Metrics {
         if name.is_empty() {
             return "unknown".to_owned();
         }
-        let is_plain = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
         let mut names = locked(&self.names);
-        if is_plain && (names.contains(name) || names.len() < NAMES_MAX) {
+        if is_plain(name) && (names.contains(name) || names.len() < NAMES_MAX) {
             names.insert(name.to_owned());
             return name.to_owned();
         }
@@ -183,6 +193,15 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+fn is_plain(name: &str) -> bool {
+    name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}
+
+/// A name from outside as a label where something else says how many there can be: nothing is remembered of it.
+pub fn plain(name: &str) -> &str {
+    if is_plain(name) { name } else { "other" }
 }
 
 #[cfg(test)]

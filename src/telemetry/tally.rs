@@ -2,11 +2,12 @@
 //! In: nothing. Out: plain values, which the history fills and the dashboard shows.
 
 use super::durations::Durations;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Counts of one service, or of all.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Accepted results.
     pub completed: u64,
@@ -20,6 +21,13 @@ pub struct Counts {
     pub released: u64,
     /// Somebody else had them in the end.
     pub lost: u64,
+}
+
+/// Counts, and how long it took.
+#[derive(Debug, Clone, Default)]
+pub struct Timed {
+    /// How jobs ended.
+    pub counts: Counts,
     /// Of completed jobs.
     pub durations: Durations,
 }
@@ -30,9 +38,9 @@ pub struct Tally {
     /// When counting began, in ms since 1970.
     pub since: i64,
     /// Of all.
-    pub all: Counts,
+    pub all: Timed,
     /// Of each service.
-    pub by_service: BTreeMap<String, Counts>,
+    pub by_service: BTreeMap<String, Timed>,
     /// Failed attempts by type and reason.
     pub by_reason: BTreeMap<(String, String), u64>,
     /// Completed within the last hour, or since the start if that is less.

@@ -1,10 +1,12 @@
 //! The agent's HTTP port: who is answered, what the numbers say, which port it is, and that nothing waits for it.
 
+mod asked;
 mod browser;
 mod commands;
 mod controls;
 mod engines;
 mod given;
+mod grafana;
 mod hostile;
 mod launch;
 mod left;
@@ -14,10 +16,12 @@ mod older;
 mod orders;
 mod pictures;
 mod ports;
+mod shown;
 mod stores;
 mod stream;
 mod stuck;
 mod viewers;
+mod waiting;
 
 use super::support::{Agent, RedisServer, until};
 use browser::{Answer, ask};

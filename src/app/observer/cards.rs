@@ -47,7 +47,7 @@ impl Observer {
     }
 
     /// The card's readings: the newest, and what is not read that often as it was at the last look.
-    fn metrics(&self, gpu: &Gpu) -> Metrics {
+    pub(super) fn metrics(&self, gpu: &Gpu) -> Metrics {
         let readings = locked(&self.readings);
         let Some(newest) = readings.iter().find(|reading| reading.is_of(gpu)) else { return gpu.metrics.clone() };
         Metrics {
@@ -79,7 +79,7 @@ impl Observer {
     }
 
     /// What the engines of this agent hold of a card's memory, if that is known.
-    fn engines_hold(&self, gpu: &Gpu) -> Option<u64> {
+    pub(super) fn engines_hold(&self, gpu: &Gpu) -> Option<u64> {
         locked(&self.held).get(&gpu.index).copied()
     }
 

@@ -7,25 +7,38 @@ use crate::runner::breaker::{Part, Shown, State};
 use crate::runner::engine::Engine;
 use crate::telemetry::metrics::EngineSeen;
 use connectors::contract::Health;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// For the metrics.
 pub(super) fn seen(engine: &Engine) -> EngineSeen {
-    let shown = engine.snapshot();
-    let open = shown.iter().filter(|shown| matches!(shown.state, State::Open { .. }));
+    let (shown, is_healthy) = (engine.snapshot(), engine.is_healthy());
+    let (open, rest): (Vec<_>, Vec<_>) = shown.iter().partition(|shown| matches!(shown.state, State::Open { .. }));
+    let on_trial = rest.iter().filter(|shown| shown.state == State::Trial);
     EngineSeen {
         label: engine.label.clone(),
-        is_healthy: engine.is_healthy(),
-        why: why(engine, &shown),
-        queue: engine.latest().queue_remaining,
-        left_out: open.map(|shown| shown.part.word()).collect(),
+        is_healthy,
+        why: if is_healthy { String::new() } else { why(engine, &shown) },
+        queue: engine.probe_with(|probe| probe.queue_remaining),
+        on_trial: on_trial.map(|shown| shown.part.word()).collect(),
+        left_out: open.iter().map(|shown| shown.part.word()).collect(),
     }
+}
+
+/// Of what is left out or on trial, by kind of part: failures in a row, and until when it is left out at least.
+pub(super) fn left_out_by_kind(engine: &Engine) -> BTreeMap<&'static str, (u32, Option<i64>)> {
+    let mut kinds: BTreeMap<_, (u32, Option<i64>)> = BTreeMap::new();
+    for part in engine.snapshot().iter().filter_map(left_out) {
+        let (failures, until) = kinds.entry(part.kind).or_default();
+        (*failures, *until) = (part.failures.max(*failures), part.until.max(*until));
+    }
+    kinds
 }
 
 fn why(engine: &Engine, shown: &[Shown]) -> String {
     let open = shown.iter().filter(|shown| matches!(shown.state, State::Open { .. }));
     let resting = open.into_iter().find(|shown| matches!(shown.part, Part::Whole | Part::Runs));
-    match (&engine.latest().health, engine.fence().and_then(|fence| fence.fenced()), resting) {
+    match (&engine.probe_with(|probe| probe.health.clone()), engine.fence().and_then(|fence| fence.fenced()), resting) {
         (Health::Unhealthy(why), ..) => why.clone(),
         (Health::Healthy, Some(fenced), _) => format!("its GPU may not work: {}", fenced.reason),
         (Health::Healthy, None, Some(resting)) => format!("left out for a while: {}", resting.why),

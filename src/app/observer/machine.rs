@@ -18,6 +18,16 @@ pub(super) struct Load {
     agent_cpu_percent: Option<f64>,
 }
 
+/// One look at the kernel's files.
+pub(super) struct Look {
+    /// The agent.
+    pub process: Process,
+    /// Share of all cores that is busy.
+    pub cpu_percent: Option<f64>,
+    /// Of 1, 5 and 15 minutes.
+    pub load: Option<[f64; 3]>,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Counted {
     at: Instant,
@@ -27,17 +37,24 @@ struct Counted {
 }
 
 impl Load {
-    /// The section.
-    pub fn system(&mut self, inventory: &Inventory) -> System {
+    /// What the kernel's files tell now, each read once.
+    pub fn look(&mut self) -> Look {
         let process = Process::read();
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         self.count(Counted { at: Instant::now(), agent: process.cpu, ticks: ticks(&stat) });
+        let load = load(&std::fs::read_to_string("/proc/loadavg").unwrap_or_default());
+        Look { process, cpu_percent: self.cpu_percent, load }
+    }
+
+    /// The section.
+    pub fn system(&mut self, inventory: &Inventory) -> System {
+        let Look { process, load, .. } = self.look();
         let host = &inventory.host;
         let (total, available) = (host.ram_total_bytes, host.ram_available_bytes);
         System {
             cpu_percent: self.cpu_percent,
             cpu_cores: Some(host.cpu_cores).filter(|cores| *cores > 0),
-            load: load(&std::fs::read_to_string("/proc/loadavg").unwrap_or_default()),
+            load,
             memory_total_bytes: total,
             memory_used_bytes: total.zip(available).map(|(total, available)| total.saturating_sub(available)),
             disk_total_bytes: host.disk.as_ref().map(|disk| disk.total_bytes),

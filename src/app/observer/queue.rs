@@ -10,13 +10,15 @@ use crate::protocol::order::Order;
 use crate::queue::waiting::{self, Waiting, WaitingClass};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks.
 const PACE: Duration = Duration::from_secs(2);
 /// Whoever looked is taken to look on for so long.
 const LOOKING: Duration = Duration::from_secs(5);
+/// Whoever wants it as it is now waits no longer than this.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Classes that are shown.
 const CLASSES: usize = 50;
 /// Reasons that are told of one misfit.
@@ -32,6 +34,8 @@ pub(super) struct Queue {
     judged: Mutex<Option<Judged>>,
     looked: Mutex<Option<Instant>>,
     news: Notify,
+    /// How often it was read.
+    reads: watch::Sender<u64>,
 }
 
 /// When it was read, the offers, what came of both.
@@ -68,22 +72,27 @@ impl Queue {
                 () = stop.cancelled() => return,
                 found = looking => if let Ok(found) = found {
                     *locked(&self.latest) = Some((now_ms(), found));
+                    self.reads.send_modify(|reads| *reads += 1);
                 }
             }
         }
     }
 
-    /// How many wait and are delayed, as last read.
-    pub fn counts(&self) -> Option<(u64, u64)> {
-        let latest = locked(&self.latest);
-        latest.as_ref().filter(|(read, _)| now_ms() - read < OLD_MS).map(|(_, waiting)| (waiting.due, waiting.delayed))
+    /// Waits until what was read is of now, or that takes too long: for whoever asks seldom, and once.
+    pub async fn fresh(&self) {
+        let mut reads = self.reads.subscribe();
+        if locked(&self.latest).as_ref().is_some_and(|(read, _)| now_ms() - read < PACE.as_millis() as i64) {
+            return;
+        }
+        self.news.notify_one();
+        let _ = tokio::time::timeout(PATIENCE, reads.changed()).await;
     }
 
     /// The section, judged by what these workers offer now.
-    pub fn section(&self, workers: &[(String, Arc<Capabilities>)]) -> Section {
+    pub fn with_section<T>(&self, workers: &[(String, Arc<Capabilities>)], read_it: impl FnOnce(&Section) -> T) -> T {
         let latest = locked(&self.latest);
         let Some((read, waiting)) = latest.as_ref().filter(|(read, _)| now_ms() - read < OLD_MS) else {
-            return Section::default();
+            return read_it(&Section::default());
         };
         let offers: Vec<_> = workers.iter().map(|(_, offer)| offer.clone()).collect();
         let mut judged = locked(&self.judged);
@@ -92,11 +101,12 @@ impl Queue {
             && known.len() == offers.len()
             && known.iter().zip(&offers).all(|(one, other)| Arc::ptr_eq(one, other))
         {
-            return section.clone();
+            return read_it(section);
         }
         let fresh = section(*read, waiting.clone(), workers);
-        *judged = Some((*read, offers, fresh.clone()));
-        fresh
+        let told = read_it(&fresh);
+        *judged = Some((*read, offers, fresh));
+        told
     }
 }
 
@@ -149,4 +159,32 @@ fn judged(waiting: WaitingClass, workers: &[(String, Arc<Capabilities>)]) -> Opt
         fits,
         misfits,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_seldom_gets_the_queue_of_now_and_waits_for_it_in_vain_but_for_a_while() {
+        let queue = Arc::new(Queue::default());
+        let reader = queue.clone();
+        let reading = tokio::spawn(async move {
+            reader.news.notified().await;
+            tokio::time::sleep(PATIENCE / 2).await;
+            *locked(&reader.latest) = Some((now_ms(), Waiting { due: 7, ..Waiting::default() }));
+            reader.reads.send_modify(|reads| *reads += 1);
+        });
+        queue.fresh().await;
+        assert_eq!(queue.with_section(&[], |section| section.waiting), Some(7));
+        reading.await.unwrap();
+        let began = tokio::time::Instant::now();
+        queue.fresh().await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "it has just been read");
+        assert!(!queue.is_looked_at(), "one question is not a look that goes on");
+        // Nobody reads any more: Redis is silent.
+        *locked(&queue.latest) = Some((now_ms() - OLD_MS / 2, Waiting::default()));
+        queue.fresh().await;
+        assert_eq!(began.elapsed(), PATIENCE);
+    }
 }

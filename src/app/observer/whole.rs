@@ -66,12 +66,25 @@ impl Observer {
         locked(&self.memory).is_in(state, told::of_process().take());
     }
 
+    /// What the agent is at, in a word and a sentence, and since when.
+    pub(super) fn state(&self) -> ((&'static str, String), i64) {
+        let told = self.facts(self.with_queue(|queue| queue.fitting)).state();
+        let since = locked(&self.memory).is_in(told.0, told::of_process().take());
+        (told, since)
+    }
+
+    /// How many workers are told to pause, and to drain.
+    fn held_back(&self) -> (usize, usize) {
+        let wanting = |desired| self.parts.slots.iter().filter(|slot| slot.control.desired() == desired).count();
+        (wanting(Desired::Paused), wanting(Desired::Draining))
+    }
+
     fn facts(&self, waiting_here: Option<u64>) -> Facts {
         let (shared, slots) = (&self.parts.shared, &self.parts.slots);
         let redis = shared.link.standing();
         let states: Vec<&str> = slots.iter().map(|slot| slot.standing()).collect();
         let count = |word: &str| states.iter().filter(|state| **state == word).count();
-        let wanting = |desired| slots.iter().filter(|slot| slot.control.desired() == desired).count();
+        let (paused, drained) = self.held_back();
         let engines: Vec<_> = self.engines().iter().map(|engine| super::engines::seen(engine)).collect();
         let (healthy, unhealthy): (Vec<_>, Vec<_>) = engines.into_iter().partition(|engine| engine.is_healthy);
         Facts {
@@ -80,11 +93,11 @@ impl Observer {
             redis_silent: redis.silent,
             registered: slots.iter().all(|slot| slot.beaten.load(Ordering::Relaxed) > 0),
             stopping: shared.shutdown.drain.is_cancelled(),
-            drained: wanting(Desired::Draining),
+            drained,
             slots: slots.len(),
             running: count("busy"),
             fenced: count("fenced"),
-            paused: wanting(Desired::Paused),
+            paused,
             healthy: healthy.len(),
             unhealthy: unhealthy.into_iter().map(|engine| format!("{}: {}", engine.label, engine.why)).collect(),
             cannot_store: shared.outputs.obstacle(),
@@ -96,12 +109,12 @@ impl Observer {
     pub(super) fn whole(&self) -> Worker {
         let (shared, slots) = (&self.parts.shared, &self.parts.slots);
         let redis = shared.link.standing();
-        let facts = self.facts(self.queue().fitting);
-        let (state, sentence) = facts.state();
-        let mut memory = locked(&self.memory);
+        let ((state, sentence), since) = self.state();
+        let (paused, drained) = self.held_back();
+        let stopping = shared.shutdown.drain.is_cancelled();
+        let started = locked(&self.memory).started;
         let answers = redis.is_up && redis.silent.is_none();
         let silent_since = redis.silent.map(|silent| now_ms().saturating_sub_unsigned(in_ms(silent)));
-        let since = memory.is_in(state, told::of_process().take());
         let beats = slots.iter().map(|slot| slot.beaten.load(Ordering::Relaxed));
         Worker {
             id: self.parts.id.clone(),
@@ -111,17 +124,17 @@ impl Observer {
             state,
             sentence,
             since,
-            started: memory.started,
+            started,
             heartbeat: beats.min().filter(|beat| *beat > 0),
             redis: Redis {
                 connected: answers,
-                since: silent_since.or(redis.since).unwrap_or(memory.started),
+                since: silent_since.or(redis.since).unwrap_or(started),
                 round_trip_ms: redis.round_trip.map(|took| (took.as_secs_f64() * 1e5).round() / 1e2),
                 address: redis.at,
             },
             desired: match () {
-                () if facts.stopping || !slots.is_empty() && facts.drained == slots.len() => "drain",
-                () if !slots.is_empty() && facts.paused + facts.drained == slots.len() => "pause",
+                () if stopping || !slots.is_empty() && drained == slots.len() => "drain",
+                () if !slots.is_empty() && paused + drained == slots.len() => "pause",
                 () => "run",
             },
             siblings: self.parts.siblings.known(),

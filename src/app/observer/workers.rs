@@ -17,14 +17,31 @@ pub(super) fn slot(slot: &Slot) -> Shown {
         id: slot.worker.clone(),
         gpu: slot.gpu(),
         engine: engine.or_else(|| able.map(|engine| engine.label.clone())),
-        state: match slot.standing() {
+        state: match standing(slot) {
             "busy" => "running",
-            "idle" if slot.capabilities.borrow().services().is_empty() => "waiting_for_engine",
-            "idle" if slot.no_place_in().is_some() => "engine_full",
             other => other,
         },
         services: slot.capabilities.borrow().services().to_vec(),
         job,
+    }
+}
+
+/// What it does, or why it does nothing.
+pub(super) fn standing(slot: &Slot) -> &'static str {
+    match slot.standing() {
+        "idle" if slot.capabilities.borrow().services().is_empty() => "waiting_for_engine",
+        "idle" if slot.no_place_in().is_some() => "engine_full",
+        other => other,
+    }
+}
+
+/// Where a run is, in a word.
+pub(super) fn stage_word(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Waiting => "waiting",
+        Stage::Working | Stage::Kind(_) => "working",
+        Stage::Unseen => "unseen",
+        Stage::Fetching => "fetching",
     }
 }
 
@@ -42,12 +59,7 @@ fn job(slot: &Slot) -> Option<Job> {
         message,
         node,
         step,
-        stage: match stage {
-            Stage::Waiting => "waiting",
-            Stage::Working | Stage::Kind(_) => "working",
-            Stage::Unseen => "unseen",
-            Stage::Fetching => "fetching",
-        },
+        stage: stage_word(&stage),
         eta_ms: guess.map(|guess| whole_seconds(guess.left)),
         eta_from: guess.map(|guess| if guess.runs.is_some() { "runs" } else { "pace" }),
         eta_from_runs: guess.and_then(|guess| guess.runs),

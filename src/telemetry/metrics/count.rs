@@ -14,7 +14,10 @@ impl Metrics {
             Notice::Claimed { .. } => self.count(Metric::JobsClaimed, &[]),
             Notice::TakenUp { .. } => self.count(Metric::JobsTakenOver, &[]),
             Notice::HandedToEngine { service, after, .. } => {
-                self.note(Metric::JobStartSeconds, &[&self.name(service)], after.as_secs_f64());
+                let service = self.name(service);
+                self.note(Metric::JobStartSeconds, &[&service], after.as_secs_f64());
+                let ends = [Metric::JobsCompleted, Metric::JobsCancelled, Metric::JobsReleased, Metric::JobsLost];
+                self.begin(&ends, &service);
             }
             Notice::Completed { service, outputs, bytes, took, .. } => {
                 let service = self.name(service);

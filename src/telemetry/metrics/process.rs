@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 /// What the kernel counts of this process; `None`: /proc does not tell.
+#[derive(Debug, Clone, Default)]
 pub struct Process {
     /// Of all threads.
     pub cpu: Duration,

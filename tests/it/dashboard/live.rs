@@ -64,8 +64,8 @@ async fn a_job_is_seen_moving_and_ending_and_stays_in_the_history_with_its_pictu
     let metrics = get(at, "/metrics").await.body;
     for sample in [
         "gpu_worker_jobs_success_ratio 1.0",
-        "gpu_worker_job_duration_quantile_seconds{service=\"\",quantile=\"0.5\"} ",
-        "gpu_worker_job_duration_quantile_seconds{service=\"simulation\",quantile=\"0.95\"} ",
+        "gpu_worker_job_duration_quantile_seconds{service=\"\",percentile=\"50\"} ",
+        "gpu_worker_job_duration_quantile_seconds{service=\"simulation\",percentile=\"95\"} ",
         "gpu_worker_queue_waiting 0.0",
         "gpu_worker_engine_runs{engine=\"simulation\"} 0.0",
         "gpu_worker_heartbeat_timestamp_seconds 1",
