@@ -206,12 +206,12 @@ describe("controls", () => {
         await visit({ mock: { state: "busy", still: true } }, async ({ mock, page }) => {
             const { jobs: { history: [entry] } } = snapshot("busy");
             const push = (more) => mock.push("job", { ...entry, ended: Date.now(), outputs: [], failure: null, ...more });
-            push({ id: "c0ffee", state: "cancelled" });
+            push({ id: "c0ffee", state: "cancelled", can_retry: true });
             const again = page.getByRole("button", { name: "Run job c0ffee again" });
             await again.click();
             await page.locator(".told.good").waitFor();
             assert.deepEqual(mock.posts, ["/api/control/retry-job/c0ffee"]);
-            push({ id: "c0ffee", state: "completed" });
+            push({ id: "c0ffee", state: "completed", can_retry: false });
             await again.waitFor({ state: "detached" });
         });
     });

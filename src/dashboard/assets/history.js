@@ -79,7 +79,7 @@ function filter(history) {
 }
 
 /** Failed or cancelled for good, and nobody has given it a new life since. */
-const canRunAgain = (job, newest) => (job.state === "cancelled" || (job.state === "failed" && job.failure?.final !== false)) && newest.get(job.id) === job;
+const canRunAgain = (job, newest) => (job.can_retry ?? (job.state === "cancelled" || (job.state === "failed" && job.failure?.final !== false))) && newest.get(job.id) === job;
 
 panel(["jobs", "slots", "link", "pending"], ({ data }) => {
     const history = data?.jobs?.history ?? [];

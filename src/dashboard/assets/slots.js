@@ -28,8 +28,8 @@ function progress(job) {
 
 function left(job) {
     if (job.cancelling) return "being cancelled";
-    if (!known(job.eta_ms)) return job.started ? "not known before the first of its kind has ended" : null;
-    return `${about(job.eta_ms)}${job.eta_from_runs ? `, from ${plural(job.eta_from_runs, "run")}` : ""}`;
+    if (!known(job.eta_ms)) return job.started ? "not known yet" : null;
+    return `${about(job.eta_ms)}${job.eta_from_runs ? `, from ${plural(job.eta_from_runs, "run")} like it` : job.eta_from === "pace" ? ", at this pace" : ""}`;
 }
 
 /** The picture of a job that has just ended is gone: no sign of a broken one in its place. */

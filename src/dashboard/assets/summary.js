@@ -8,7 +8,7 @@ import { clock, duration, known, number, percent, plural } from "./words.js";
 import { concerns } from "./concerns.js";
 
 const STATES = {
-    working: ["busy", "Working"], idle: ["calm", "Idle"], paused: ["hold", "Paused"], draining: ["hold", "Draining"], no_engine: ["bad", "Cannot work"], no_store: ["bad", "Cannot store"],
+    working: ["busy", "Working"], idle: ["calm", "Idle"], paused: ["hold", "Paused"], draining: ["hold", "Draining"], drained: ["hold", "Drained"], no_engine: ["bad", "Cannot work"], no_store: ["bad", "Cannot store"],
     redis_away: ["bad", "Redis is away"], fenced: ["bad", "GPU fenced"], starting: ["hold", "Starting"],
 };
 
@@ -28,7 +28,8 @@ function connection() {
 }
 
 /** The agent's name: its worker's, or what its workers' names begin with. */
-function nameOf({ ids = [] }) {
+function nameOf({ id, ids = [] }) {
+    if (id) return id;
     const [first = "", ...others] = ids;
     let length = first.length;
     for (const other of others) while (!other.startsWith(first.slice(0, length))) length -= 1;
@@ -72,7 +73,7 @@ function announce(which, saying) {
 
 /** The sentence without the word that stands before it anyway. */
 function plain(sentence = "") {
-    const rest = sentence.replace(/^(Starting|Paused|Told to stop): |^Redis cannot be reached; |^Ready and idle(?=[,.])/, (found) => (found.startsWith("Ready") ? "Ready" : ""));
+    const rest = sentence.replace(/^(Starting|Paused|Draining|Told to stop): |^Redis cannot be reached; |^Ready and idle(?=[,.])/, (found) => (found.startsWith("Ready") ? "Ready" : ""));
     return rest.charAt(0).toUpperCase() + rest.slice(1);
 }
 
@@ -105,7 +106,7 @@ function drawFigures() {
     const figure = (title, value, note) => h("div", { class: "figure", key: title }, h("dt", null, title), h("dd", null, h("span", { class: "value" }, value), h("span", { class: "note" }, note)));
     render(place("figures"),
         known(busy) && figure("GPUs busy", percent(busy), "mean of the last 15 min"),
-        figure("Jobs an hour", number(stats?.per_hour, 1), known(stats?.per_hour) ? "completed in the last hour" : "not known yet"),
+        figure("Jobs an hour", number(stats?.per_hour, 1), !known(stats?.per_hour) ? "not known yet" : `${known(stats.completed_last_hour) ? `${number(stats.completed_last_hour)} ` : ""}completed in the last hour`),
         figure("Success", percent(stats?.success_rate, 1), known(stats?.completed) ? `${number(stats.completed)} done, ${number(stats.failed)} failed${stats.cancelled ? `, ${number(stats.cancelled)} cancelled` : ""}` : "no job has ended yet"),
         figure("Usual time", duration(stats?.p50_ms), "half take less (p50)"),
         figure("Slow ones", duration(stats?.p95_ms), "one in 20 takes more (p95)"),

@@ -13,7 +13,7 @@ export const STATES = ["idle", "busy", "failing", "redis-away", "four-gpus"];
 /** Readings of 15 minutes: jobs of some length with pauses between, as cards show them. */
 function readings(index, load, { total, limit, clock = 1980, hot = 87, seed = 1 }) {
     const next = random(seed * 31 + index + 5);
-    const column = { index, utilisation: [], memory_bytes: [], memory_job_bytes: [], temperature_c: [], power_w: [], clock_mhz: [], throttled: [] };
+    const column = { index, utilisation: [], memory_bytes: [], memory_job_bytes: [], temperature_c: [], power_w: [], clock_mhz: [] };
     let [heat, busy, left, held] = [load ? 58 : 34, load > 0, 20 + next() * 40, load ? 0.6 : 0];
     let jitter = 0;
     for (let at = 0; at < POINTS; at += 1) {
@@ -34,7 +34,6 @@ function readings(index, load, { total, limit, clock = 1980, hot = 87, seed = 1 
         column.temperature_c.push(Math.round(heat));
         column.power_w.push(Math.round(limit * (busy ? 0.78 + jitter * 0.12 : 0.11 + jitter * 0.01)));
         column.clock_mhz.push(busy ? clock - 45 - Math.round(jitter * 4) * 15 : load ? 1200 : 345);
-        column.throttled.push(null);
     }
     return column;
 }
@@ -46,7 +45,7 @@ function card(index, name, series, { total, limit, hot = 87, clock = 1980 }, mor
         index, uuid: `GPU-4f1c5e0${index}-7d0b-4c1e-9a55-0c2f6a8de10${index}`, name, vendor: "nvidia", health: "ok", reason: null, remedy: null, utilisation: last(series.utilisation),
         memory: { total_bytes: total, used_bytes: last(series.memory_bytes), job_bytes: last(series.memory_job_bytes), other_bytes: last(series.memory_bytes) - last(series.memory_job_bytes) },
         temperature_c: last(series.temperature_c), temperature_limit_c: hot, power_w: last(series.power_w), power_limit_w: limit, clock_mhz: last(series.clock_mhz), clock_max_mhz: clock,
-        fan_percent: null, throttled: null, ecc_errors: 0, mig: [], workers: [`render-07-${index}`], ...more,
+        fan_percent: null, throttled: null, ecc_errors: 0, can_free: true, mig: [], workers: [`render-07-${index}`], ...more,
     };
 }
 
@@ -70,7 +69,7 @@ function history(now, count, { workers, failures = 0.04, seed = 3, repeated = 0 
         const failure = failed ? { ...FAILURES[at < repeated ? "gpu_memory_full" : next() < 0.5 ? "component_error" : "nsfw_content"], retry_at: null, final: true } : null;
         const job = id(next);
         const entry = {
-            id: job, service, worker: workers[Math.floor(next() * workers.length)], attempt: failed && at < repeated ? 2 : 1, state: failed ? "failed" : cancelled ? "cancelled" : "completed", claimed: ended - took, ended,
+            number: count - at, can_retry: failed || cancelled, id: job, service, worker: workers[Math.floor(next() * workers.length)], attempt: failed && at < repeated ? 2 : 1, state: failed ? "failed" : cancelled ? "cancelled" : "completed", claimed: ended - took, ended,
             duration_ms: Math.round(failed ? took * 0.4 : took), failure,
             outputs: failed || cancelled ? [] : Array.from({ length: next() < 0.2 ? 4 : 1 }, (__, n) => ({ name: `lighthouse_${String(4000 - at).padStart(5, "0")}_${n}.png`, kind: "image", media_type: "image/png", bytes: Math.round(1.2e6 + next() * 9e5), thumb: `/api/outputs/${job}/${n}`, url: `/api/outputs/${job}/${n}` })),
         };
@@ -104,7 +103,7 @@ const queueClass = (now, n, count, needs, fits, misfits = [], service = "comfyui
 function slotJob(now, n, progress, message, step, more = {}) {
     return {
         id: id(random(900 + n)), service: "comfyui", attempt: 1, claimed: now - (progress * 0.42 + 2) * SECOND, started: now - progress * 0.42 * SECOND, progress, message, node: "3", step, stage: "working",
-        eta_ms: (100 - progress) * 420, eta_from_runs: 14 + n * 9, preview: `/api/preview/${n}?v=${Math.round(progress)}`, cancelling: false, customer: null, ...more,
+        eta_ms: (100 - progress) * 420, eta_from: "pace", eta_from_runs: null, preview: `/api/preview/${n}?v=${Math.round(progress)}`, cancelling: false, customer: null, ...more,
     };
 }
 
@@ -124,7 +123,7 @@ export function snapshot(state, now = Date.now(), progress = 62) {
     const snapshot = {
         now, read_only: false, version: "0.1.0",
         worker: {
-            machine_id: "render-07", ids: workers, state: "working", sentence: "One job running, 7 waiting jobs fit this box.", since: now - 41 * MINUTE, started, heartbeat: now - 12 * SECOND,
+            id: "render-07", host: "render-07", machine_id: "render-07", ids: workers, state: "working", sentence: "One job running, 7 waiting jobs fit this box.", since: now - 41 * MINUTE, started, heartbeat: now - 12 * SECOND,
             redis: { connected: true, since: started, round_trip_ms: 0.42, address: "10.0.4.2:6379" }, desired: "run", siblings: [],
         },
         gpus, series: { step_ms: 2000, end: now, gpus: columns },
@@ -144,7 +143,7 @@ export function snapshot(state, now = Date.now(), progress = 62) {
         })),
         loops: loops(now, workers, calm ? "waits for a job that fits" : "runs a job"),
         stats: {
-            since: now - 24 * HOUR, completed: 1204, failed: 19, cancelled: 6, success_rate: 1204 / 1223, per_hour: 51.2, p50_ms: 38_400, p95_ms: 71_000,
+            since: now - 24 * HOUR, completed: 1204, failed: 19, cancelled: 6, success_rate: 1204 / 1223, completed_last_hour: 51, per_hour: 51, p50_ms: 38_400, p95_ms: 71_000,
             by_service: [{ service: "comfyui", completed: 968, failed: 17, p50_ms: 41_200, p95_ms: 74_500 }, { service: "upscale", completed: 236, failed: 2, p50_ms: 11_300, p95_ms: 16_800 }],
             by_reason: [{ type: "validation_error", reason: "component_error", count: 11 }, { type: "generation_refusal", reason: "nsfw_content", count: 6 }, { type: "timeout", reason: "processing_timeout", count: 2 }],
         },
@@ -161,22 +160,20 @@ const SHAPES = {
         for (const slot of snapshot.slots) Object.assign(slot, { state: "idle", job: null });
         snapshot.queue = { waiting: 0, delayed: 0, unindexed: 0, truncated: false, classes: [] };
         snapshot.jobs.history.forEach((job) => { job.ended -= 14 * MINUTE; });
-        Object.assign(snapshot.stats, { per_hour: 14.5, completed: 348, failed: 3, cancelled: 0, success_rate: 348 / 351, by_reason: [{ type: "validation_error", reason: "component_error", count: 3 }] });
+        Object.assign(snapshot.stats, { completed_last_hour: 14, per_hour: 14, completed: 348, failed: 3, cancelled: 0, success_rate: 348 / 351, by_reason: [{ type: "validation_error", reason: "component_error", count: 3 }] });
         [[290, 3], [58, 0]].forEach(([completed, failed], n) => Object.assign(snapshot.stats.by_service[n], { completed, failed }));
         return snapshot;
     },
     failing(snapshot, now) {
         Object.assign(snapshot.worker, { state: "working", sentence: "One job running, 7 waiting jobs fit this box.", since: now - 6 * MINUTE });
-        Object.assign(snapshot.stats, { completed: 1102, failed: 121, success_rate: 1102 / 1223, per_hour: 33.8 });
+        Object.assign(snapshot.stats, { completed: 1102, failed: 121, success_rate: 1102 / 1223, completed_last_hour: 34, per_hour: 34 });
         snapshot.stats.by_reason.unshift({ type: "resource_limit", reason: "gpu_memory_full", count: 102 });
         Object.assign(snapshot.gpus[0], { throttled: "thermal", temperature_c: 84, clock_mhz: 1815 });
-        const { throttled, clock_mhz: clock } = snapshot.series.gpus[0];
-        throttled.fill("thermal", -38).fill("thermal", 250, 270);
-        clock.fill(1815, -38).fill(1875, 250, 270);
+        snapshot.series.gpus[0].clock_mhz.fill(1815, -38).fill(1875, 250, 270);
         snapshot.connectors[0].left_out = [{ part: "model flux1-dev-fp8.safetensors", until: now + 4 * MINUTE, why: "three runs in a row ran out of memory with it", remedy: "take a smaller variant, or offer it on a larger card" }];
         snapshot.connectors.push({ label: "a1111[0]", connector: "a1111", services: [], healthy: false, why: "nothing answers at http://127.0.0.1:7860: connection refused. Start AUTOMATIC1111 with --api, or take a1111 out of SERVICES", version: null, queue_remaining: null, models: {}, model_names: {}, left_out: [], probed: now - 4 * SECOND });
         const job = snapshot.slots[0].job;
-        Object.assign(job, { attempt: 2, eta_ms: null, eta_from_runs: 0 });
+        Object.assign(job, { attempt: 2, eta_ms: null, eta_from: null });
         snapshot.log.push({ at: now - 9000, level: "error", text: "attempt failed", fields: { job: snapshot.jobs.history[0].id, kind: "resource_limit", reason: "gpu_memory_full", then: "handed on" } }, { at: now - 4000, level: "warn", text: "left out of the offer", fields: { part: "model flux1-dev-fp8.safetensors", seconds: 240 } });
         return snapshot;
     },
@@ -198,7 +195,7 @@ const SHAPES = {
         for (const [n, progress, message, step] of running) snapshot.slots[n].job = slotJob(now, n, progress, message, step);
         snapshot.connectors[2].healthy = false;
         snapshot.connectors[2].why = "its GPU is fenced";
-        snapshot.stats.per_hour = 201.5;
+        Object.assign(snapshot.stats, { completed_last_hour: 201, per_hour: 201 });
         Object.assign(snapshot.stats, { completed: 4816, failed: 31, success_rate: 4816 / 4847 });
         snapshot.worker.siblings = [{ url: "http://127.0.0.1:1512/", worker: "render-07-chat" }];
         for (const one of snapshot.queue.classes) if (one.fits.length) one.fits = workers.filter((_, n) => n !== 2);
