@@ -182,6 +182,12 @@ it("takes less than 100 KB for the page with all that it shows", async () => {
     await context.close();
 });
 
+it("has an icon where browsers look for one, and nothing beside what it has", async () => {
+    const answers = await Promise.all(["favicon.ico", "favicon.png", "assets/"].map((path) => fetch(rig.url + path)));
+    assert.deepEqual(answers.map(({ status, headers }) => [status, headers.get("content-type")]), [[200, "image/svg+xml"], [404, "application/json"], [404, "application/json"]]);
+    assert.match(await answers[0].text(), /^<svg /);
+});
+
 describe("a real agent at work", () => {
     it("has no serious fault for people with a screen reader or weak eyes, and fits every screen", async () => {
         const { page, close } = await open(browser, rig.url);

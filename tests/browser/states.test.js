@@ -58,12 +58,11 @@ describe("at every width", () => {
     }
 });
 
-it("draws the clock, where it was slowed, and says for how long", async () => {
+it("draws the clock", async () => {
     await visit({ mock: { state: "failing", still: true } }, async ({ page }) => {
         const clock = page.locator(".chart", { hasText: "Clock" });
-        assert.match(await clock.innerText(), /1,815 MHz[\s\S]*slowed for 1 min 56 s/);
-        assert.match(await clock.locator("svg").getAttribute("aria-label"), /Clock, last 15 minutes: least [\d,]+ MHz, most [\d,]+ MHz.*slowed down at times/);
-        assert.ok((await clock.locator(".marks").getAttribute("d")).startsWith("M"));
+        assert.match(await clock.innerText(), /1,815 MHz/);
+        assert.match(await clock.locator("svg").getAttribute("aria-label"), /Clock, last 15 minutes: least [\d,]+ MHz, most [\d,]+ MHz/);
     });
 });
 
@@ -109,7 +108,7 @@ describe("what stands there", () => {
             const rows = page.locator(".queue tbody tr");
             assert.match(await rows.nth(0).innerText(), /fits render-07/);
             assert.match(await rows.nth(2).innerText(), /does not fit[\s\S]*needs 80 GB GPU memory, has 24 GB/);
-            assert.match(await text(page, ".slot"), /62 % of the whole job[\s\S]*Step 19 of 30 in KSampler[\s\S]*about \d+ s, from 14 runs/);
+            assert.match(await text(page, ".slot"), /62 % of the whole job[\s\S]*Step 19 of 30 in KSampler[\s\S]*about \d+ s, at this pace/);
         });
     });
 

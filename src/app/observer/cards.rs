@@ -74,7 +74,6 @@ impl Observer {
             temperature_c: now.temperature_c.and_then(|celsius| u16::try_from(celsius).ok()),
             power_w: now.power_w.map(|watts| watts as f32),
             clock_mhz: now.clock_mhz,
-            throttled: now.throttled.map(Throttled::word),
         }
     }
 

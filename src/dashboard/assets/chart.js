@@ -54,30 +54,26 @@ function summary(values, say) {
     return `least ${say(least)}, most ${say(most)}, on average ${say(sum / known.length)}`;
 }
 
-/** A stroke along the foot of the chart wherever something was so. */
-const marked = (marks) => marks.map((is, at) => (is ? `M${POINTS - marks.length + at - 0.5},${HEIGHT - 3}h1` : "")).join("");
-
 const rule = (y, name) => h("svg:line", { class: name, x1: 0, x2: POINTS - 1, y1: y, y2: y, key: name });
 
 /**
  * label, what the reading is in words, the readings (`part`: what of them is the job's), the end of the scale, a limit to
- * draw as a line, `say` for numbers of the summary, `marks` (a column of whether something was so) and what stands below.
+ * draw as a line, `say` for numbers of the summary, and what stands below.
  */
-export function chart({ label, reading, values = [], part, top, limit, say, marks, below }) {
+export function chart({ label, reading, values = [], part, top, limit, say, below }) {
     const whole = paths(values, top);
     const own = part && paths(part, top);
     const { cursor } = state;
     const x = POINTS - 1 - (cursor ?? 0);
     return h("div", { class: "chart", key: label },
         h("p", { class: "chart-head" }, h("span", { class: "label" }, label), " ", h("span", { class: "reading" }, reading)),
-        h("svg:svg", { viewBox: `0 0 ${POINTS - 1} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${label}, last 15 minutes: ${summary(values, say)}${marks ? "; slowed down at times" : ""}` },
+        h("svg:svg", { viewBox: `0 0 ${POINTS - 1} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${label}, last 15 minutes: ${summary(values, say)}` },
             [1, 2].map((third) => h("svg:line", { class: "grid", key: third, x1: third * 150, x2: third * 150, y1: 0, y2: HEIGHT })),
             h("svg:path", { class: "area", d: whole.area, key: "area" }),
             own && h("svg:path", { d: whole.area, fill: "url(#hatch)", key: "others" }),
             own && h("svg:path", { class: "area base", d: own.area, key: "base" }),
             own && h("svg:path", { class: "area own", d: own.area, key: "own" }),
             h("svg:path", { class: "line", d: whole.line, key: "line" }),
-            marks && h("svg:path", { class: "marks", d: marked(marks), key: "marks" }),
             limit > 0 && rule((HEIGHT * (1 - Math.min(1, limit / top))).toFixed(1), "limit"),
             cursor !== null && h("svg:line", { class: "cursor", x1: x, x2: x, y1: 0, y2: HEIGHT, key: "cursor" })),
         below);
@@ -89,8 +85,7 @@ function look(cursor) {
     touch("cursor");
 }
 
-/** Between two readings. */
-export const stepMs = () => state.data?.series?.step_ms ?? 2000;
+const stepMs = () => state.data?.series?.step_ms ?? 2000;
 
 /** How long ago the cursor is, in words. */
 export const lookedAt = () => (state.cursor === null ? null : state.cursor === 0 ? "now" : `${duration(state.cursor * stepMs())} ago`);

@@ -1,12 +1,12 @@
 // A strip for each GPU. In: gpus, series, the cursor. Out: charts with their readings, health with its remedy, MIG rows.
 
-import { at, chart, followsPointer, lookBack, lookedAt, stepMs } from "./chart.js";
+import { at, chart, followsPointer, lookBack, lookedAt } from "./chart.js";
 import { sentence } from "./concerns.js";
 import { button } from "./controls.js";
 import { h, render } from "./dom.js";
 import { command, empty, facts, remedy, sign, table } from "./parts.js";
 import { panel, state } from "./store.js";
-import { GIB, duration, known, list, memory, number } from "./words.js";
+import { GIB, known, list, memory, number } from "./words.js";
 
 const HEALTH = { ok: ["good", "fit"], fenced: ["bad", "fenced"], lost: ["bad", "lost"], unknown: ["calm", "not checked"] };
 
@@ -21,7 +21,7 @@ const isRead = (gpu, series) =>
     [gpu.utilisation, gpu.memory?.used_bytes, gpu.temperature_c, gpu.power_w].some(known) || Object.values(series).some((column) => Array.isArray(column) && column.some(known));
 
 function charts(gpu, series) {
-    const { utilisation = [], memory_bytes: used = [], memory_job_bytes: byJob, temperature_c: heat = [], power_w: power = [], clock_mhz: clock = [], throttled = [] } = series;
+    const { utilisation = [], memory_bytes: used = [], memory_job_bytes: byJob, temperature_c: heat = [], power_w: power = [], clock_mhz: clock = [] } = series;
     const { total_bytes: total, used_bytes: inUse, job_bytes: job } = gpu.memory ?? {};
     const now = { utilisation: read(utilisation, gpu.utilisation), heat: read(heat, gpu.temperature_c), power: read(power, gpu.power_w), clock: read(clock, gpu.clock_mhz) };
     const usedNow = read(used, inUse);
@@ -32,7 +32,6 @@ function charts(gpu, series) {
     const space = total ?? Math.max(GIB, ...used.filter(known));
     const ticks = known(gpu.clock_mhz) || clock.some(known);
     const fastest = Math.max(gpu.clock_max_mhz ?? 0, 1, ...clock.filter(known));
-    const slowed = throttled.filter(Boolean).length;
     const said = `utilisation ${number(now.utilisation)} %, memory ${memory(usedNow)} GiB, ${number(now.heat)} °C, ${number(now.power)} W${ticks ? `, ${number(now.clock)} MHz` : ""}`;
     const few = (name) => (value) => `${number(value)} ${name}`;
     return h("div", { class: "charts", key: "charts", ...followsPointer },
@@ -40,10 +39,7 @@ function charts(gpu, series) {
         chart({ label: "Memory", reading: unit(memory(usedNow), total ? `of ${memory(total)} GiB` : "GiB"), values: used, part: byJob?.some(known) ? byJob : null, top: space * 1.08, limit: total, say: (value) => `${memory(value)} GiB`, below: [bar(gpu.memory, `Memory of GPU ${gpu.index}`), split] }),
         chart({ label: "Temperature", reading: unit(number(now.heat), gpu.temperature_limit_c ? `of ${number(gpu.temperature_limit_c)} °C` : "°C"), values: heat, top: hottest * 1.08, limit: gpu.temperature_limit_c, say: few("°C") }),
         chart({ label: "Power", reading: unit(number(now.power), gpu.power_limit_w ? `of ${number(gpu.power_limit_w)} W` : "W"), values: power, top: strongest * 1.08, limit: gpu.power_limit_w, say: few("W") }),
-        ticks && chart({
-            label: "Clock", reading: unit(number(now.clock), "MHz"), values: clock, top: fastest * 1.08, limit: gpu.clock_max_mhz, say: few("MHz"), marks: slowed ? throttled : null,
-            below: slowed > 0 && h("p", { class: "split", key: "slowed" }, legend("slowed", `slowed for ${duration(slowed * stepMs())}`)),
-        }),
+        ticks && chart({ label: "Clock", reading: unit(number(now.clock), "MHz"), values: clock, top: fastest * 1.08, limit: gpu.clock_max_mhz, say: few("MHz") }),
         lookBack(`Look back in the charts of GPU ${gpu.index}`, said));
 }
 

@@ -94,7 +94,7 @@ export function takeEvent(name, value, id) {
     }
 }
 
-const COLUMNS = ["utilisation", "memory_bytes", "memory_job_bytes", "temperature_c", "power_w", "clock_mhz", "throttled"];
+const COLUMNS = ["utilisation", "memory_bytes", "memory_job_bytes", "temperature_c", "power_w", "clock_mhz"];
 const CHART_POINTS = 450;
 
 function takePoint(data, point) {

@@ -28,7 +28,8 @@ function connection() {
 }
 
 /** The agent's name: its worker's, or what its workers' names begin with. */
-function nameOf({ ids = [] }) {
+function nameOf({ id, ids = [] }) {
+    if (id) return id;
     const [first = "", ...others] = ids;
     let length = first.length;
     for (const other of others) while (!other.startsWith(first.slice(0, length))) length -= 1;

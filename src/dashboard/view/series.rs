@@ -29,8 +29,6 @@ pub struct Point {
     pub power_w: Option<f32>,
     /// Of the shaders.
     pub clock_mhz: Option<u32>,
-    /// `thermal`, `power`.
-    pub throttled: Option<&'static str>,
 }
 
 /// The charts of all cards.
@@ -61,8 +59,6 @@ pub struct Chart {
     pub power_w: Vec<Option<f64>>,
     /// Of the shaders.
     pub clock_mhz: Vec<Option<u32>>,
-    /// `thermal`, `power`.
-    pub throttled: Vec<Option<&'static str>>,
 }
 
 /// The newest point of all cards.
@@ -91,8 +87,6 @@ pub struct Values {
     pub power_w: Option<f64>,
     /// Of the shaders.
     pub clock_mhz: Option<u32>,
-    /// `thermal`, `power`.
-    pub throttled: Option<&'static str>,
 }
 
 /// The newest points.
@@ -147,7 +141,6 @@ impl Ring {
             temperature_c: chart.temperature_c.first().copied().flatten(),
             power_w: chart.power_w.first().copied().flatten(),
             clock_mhz: chart.clock_mhz.first().copied().flatten(),
-            throttled: chart.throttled.first().copied().flatten(),
         };
         Newest { end, gpus: gpus.into_iter().map(values).collect() }
     }
@@ -165,7 +158,6 @@ impl Ring {
                 temperature_c: newest().map(|point| point.temperature_c).collect(),
                 power_w: newest().map(|point| point.power_w.map(|watts| tenths(watts.into()))).collect(),
                 clock_mhz: newest().map(|point| point.clock_mhz).collect(),
-                throttled: newest().map(|point| point.throttled).collect(),
             }
         };
         Series { step_ms: super::in_ms(STEP), end: kept.end, gpus: kept.cards.iter().map(chart).collect() }

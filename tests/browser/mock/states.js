@@ -13,7 +13,7 @@ export const STATES = ["idle", "busy", "failing", "redis-away", "four-gpus"];
 /** Readings of 15 minutes: jobs of some length with pauses between, as cards show them. */
 function readings(index, load, { total, limit, clock = 1980, hot = 87, seed = 1 }) {
     const next = random(seed * 31 + index + 5);
-    const column = { index, utilisation: [], memory_bytes: [], memory_job_bytes: [], temperature_c: [], power_w: [], clock_mhz: [], throttled: [] };
+    const column = { index, utilisation: [], memory_bytes: [], memory_job_bytes: [], temperature_c: [], power_w: [], clock_mhz: [] };
     let [heat, busy, left, held] = [load ? 58 : 34, load > 0, 20 + next() * 40, load ? 0.6 : 0];
     let jitter = 0;
     for (let at = 0; at < POINTS; at += 1) {
@@ -34,7 +34,6 @@ function readings(index, load, { total, limit, clock = 1980, hot = 87, seed = 1 
         column.temperature_c.push(Math.round(heat));
         column.power_w.push(Math.round(limit * (busy ? 0.78 + jitter * 0.12 : 0.11 + jitter * 0.01)));
         column.clock_mhz.push(busy ? clock - 45 - Math.round(jitter * 4) * 15 : load ? 1200 : 345);
-        column.throttled.push(null);
     }
     return column;
 }
@@ -170,9 +169,7 @@ const SHAPES = {
         Object.assign(snapshot.stats, { completed: 1102, failed: 121, success_rate: 1102 / 1223, completed_last_hour: 34, per_hour: 34 });
         snapshot.stats.by_reason.unshift({ type: "resource_limit", reason: "gpu_memory_full", count: 102 });
         Object.assign(snapshot.gpus[0], { throttled: "thermal", temperature_c: 84, clock_mhz: 1815 });
-        const { throttled, clock_mhz: clock } = snapshot.series.gpus[0];
-        throttled.fill("thermal", -38).fill("thermal", 250, 270);
-        clock.fill(1815, -38).fill(1875, 250, 270);
+        snapshot.series.gpus[0].clock_mhz.fill(1815, -38).fill(1875, 250, 270);
         snapshot.connectors[0].left_out = [{ part: "model flux1-dev-fp8.safetensors", until: now + 4 * MINUTE, why: "three runs in a row ran out of memory with it", remedy: "take a smaller variant, or offer it on a larger card" }];
         snapshot.connectors.push({ label: "a1111[0]", connector: "a1111", services: [], healthy: false, why: "nothing answers at http://127.0.0.1:7860: connection refused. Start AUTOMATIC1111 with --api, or take a1111 out of SERVICES", version: null, queue_remaining: null, models: {}, model_names: {}, left_out: [], probed: now - 4 * SECOND });
         const job = snapshot.slots[0].job;
