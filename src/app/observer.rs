@@ -133,7 +133,11 @@ impl Source for Observer {
             draining: shared.shutdown.drain.is_cancelled(),
             cannot_store: shared.outputs.obstacle(),
             engines: self.engines().iter().map(|engine| engines::seen(engine)).collect(),
-            redis: RedisSeen { is_up: redis.is_up, away: redis.away, round_trip: redis.round_trip },
+            redis: RedisSeen {
+                is_up: redis.is_up && redis.silent.is_none(),
+                away: redis.away,
+                round_trip: redis.round_trip,
+            },
         }
     }
 

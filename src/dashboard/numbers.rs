@@ -42,6 +42,8 @@ impl Source for Everything {
 
     fn worker(&self) -> Worker {
         Worker {
+            id: text(),
+            host: Some(text()),
             machine_id: text(),
             ids: vec![text()],
             state: "x",
@@ -68,6 +70,7 @@ impl Source for Everything {
             step: Some((1, 1)),
             stage: "x",
             eta_ms: Some(1),
+            eta_from: Some("x"),
             eta_from_runs: Some(1),
             preview: Some(text()),
             cancelling: true,
@@ -98,6 +101,7 @@ impl Source for Everything {
             fan_percent: Some(1),
             throttled: Some("x"),
             ecc_errors: Some(1),
+            can_free: true,
             mig: vec![Mig { index: 1, name: Some(text()), memory: memory() }],
             workers: vec![text()],
         }]
@@ -193,7 +197,6 @@ fn every_number_that_a_page_can_be_given_is_in_the_list_of_who_tells_it() {
         temperature_c: Some(1),
         power_w: Some(1.0),
         clock_mhz: Some(1),
-        throttled: Some("power"),
     };
     ring.add(&[(1, point)]);
     let (worker, job, service, took) = ("w", "j", "s", Duration::from_secs(100));

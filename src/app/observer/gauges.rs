@@ -105,7 +105,7 @@ fn of_slot(all: &mut Gauges, slot: &Slot) {
     all.tell(Metric::JobStep, &of, progress.step.map(|(step, _)| step as f64));
     all.tell(Metric::JobSteps, &of, progress.step.map(|(_, steps)| steps as f64));
     all.tell(Metric::JobLeft, &of, guess.map(|guess| guess.left.as_secs_f64()));
-    all.tell(Metric::JobLeftRuns, &of, count(guess.map(|guess| guess.runs)));
+    all.tell(Metric::JobLeftRuns, &of, count(guess.and_then(|guess| guess.runs)));
     let hold = slot.shared.holds.of_job(&job.job);
     all.tell(Metric::JobCancelling, &of, flag(hold.is_some_and(|hold| hold.why().is_some())));
 }

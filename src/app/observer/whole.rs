@@ -5,9 +5,8 @@
 //! seen; what changes without a word (outputs can be stored again) is seen within two seconds, whether somebody looks or not.
 
 use super::{Observer, locked};
-use crate::dashboard::Source;
-use crate::dashboard::view::{in_ms, now_ms};
 use crate::dashboard::view::worker::{Facts, Redis, Worker};
+use crate::dashboard::view::{in_ms, now_ms};
 use crate::protocol::control::Desired;
 use crate::telemetry::told;
 use std::sync::atomic::Ordering;

@@ -101,7 +101,7 @@ impl Metrics {
             let count = readiness.desired.iter().filter(|slot| **slot == desired).count();
             self.note(Metric::SlotsDesired, &[desired], count as f64);
         }
-        for state in ["idle", "busy", "paused", "drained", "fenced", "no_store", "waiting_for_engine"] {
+        for state in ["idle", "busy", "paused", "drained", "fenced", "no_store", "waiting_for_engine", "engine_full"] {
             let count = readiness.slots.iter().filter(|slot| **slot == state).count();
             self.note(Metric::Slots, &[state], count as f64);
         }

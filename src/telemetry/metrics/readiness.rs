@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Whether the agent can take jobs; little work to find out, for it is asked every few seconds.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
-    /// What each slot does: `idle`, `busy`, `paused`, `drained`, `fenced`, `no_store`, `waiting_for_engine`.
+    /// What each slot does: `idle`, `busy`, `paused`, `drained`, `fenced`, `no_store`, `waiting_for_engine`, `engine_full`.
     pub slots: Vec<&'static str>,
     /// What is wanted of each slot: `running`, `paused`, `draining`.
     pub desired: Vec<&'static str>,

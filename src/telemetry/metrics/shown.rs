@@ -69,6 +69,7 @@ numbers! {
     "gpus[].clock_max_mhz" By(&[GpuClockMax], "");
     "gpus[].fan_percent" By(&[GpuFan], "");
     "gpus[].ecc_errors" By(&[GpuEcc], "");
+    "gpus[].can_free" Not("what its engines are");
     "gpus[].mig[].index" Not(IDENTITY);
     "gpus[].mig[].memory.total_bytes" By(&[MigMemoryTotal], "");
     "gpus[].mig[].memory.used_bytes" By(&[MigMemoryUsed], "");
@@ -100,6 +101,8 @@ numbers! {
     "connectors[].left_out[].failures" By(&[EngineFailures], "by kind of part");
     "connectors[].probed" By(&[EngineProbed], "");
     "jobs.kept" Not("a setting");
+    "jobs.history[].number" Not(IDENTITY);
+    "jobs.history[].can_retry" Not("whether an order would be taken");
     "jobs.history[].attempt" By(&[JobsClaimed], RUN);
     "jobs.history[].claimed" By(&[JobStartSeconds], RUN);
     "jobs.history[].ended" By(&[JobSeconds], RUN);
@@ -118,6 +121,7 @@ numbers! {
     "stats.released" By(&[JobsReleased], "");
     "stats.lost" By(&[JobsLost], "");
     "stats.success_rate" By(&[SuccessRatio], "");
+    "stats.completed_last_hour" By(&[JobsCompleted], "its increase in an hour");
     "stats.per_hour" By(&[PerHour], "");
     "stats.p50_ms" By(&[JobQuantile], "`percentile=\"50\"`, no service");
     "stats.p95_ms" By(&[JobQuantile], "`percentile=\"95\"`, no service");

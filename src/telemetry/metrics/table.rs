@@ -79,7 +79,7 @@ table! {
     StateSince (Gauge) "gpu_worker_state_since_timestamp_seconds" []
         "When that began, in seconds since 1970."
     Slots (Gauge) "gpu_worker_slots" ["state"]
-        "Slots by what they do: idle, busy, paused, drained, fenced (their GPU may not work), no_store (their outputs cannot be stored), waiting_for_engine."
+        "Slots by what they do: idle, busy, paused, drained, fenced (their GPU may not work), no_store (their outputs cannot be stored), waiting_for_engine, engine_full (other slots have all its places)."
     SlotsDesired (Gauge) "gpu_worker_slots_desired" ["desired"]
         "Slots by what is wanted of them: running, paused, draining; a busy one may be paused."
     SlotState (Gauge) "gpu_worker_slot_state" ["worker", "gpu", "state"]

@@ -149,7 +149,7 @@ fn faults(expression: &str, shown: &[String]) -> Vec<String> {
         {
             faults.push(format!("{metric} has no label {label}"));
         }
-        let states = [&STATES[..], &["busy", "drained", "waiting_for_engine"]].concat();
+        let states = [&STATES[..], &["busy", "drained", "waiting_for_engine", "engine_full"]].concat();
         let values = match label.as_str() {
             "state" => Some(&states[..]),
             label => VALUES.iter().find(|(name, _)| *name == label).map(|(_, values)| *values),
