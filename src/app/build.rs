@@ -217,9 +217,16 @@ impl Built {
                 let waking = wake::call(&slot.shared.link, &slot.shared.space, &slot.worker);
                 let _ = tokio::time::timeout(WAKE_LONGEST, waking).await;
                 let changes = probes.iter_mut().map(|probe| Box::pin(probe.changed()));
+                let changed = async {
+                    match engines.is_empty() {
+                        // While its only engine is a file that has gone, or changes.
+                        true => std::future::pending().await,
+                        false => drop(futures_util::future::select_all(changes).await),
+                    }
+                };
                 tokio::select! {
                     _ = lists.changed() => break,
-                    _ = futures_util::future::select_all(changes), if !engines.is_empty() => {}
+                    () = changed => {}
                     () = changes_of(&mut fence) => {}
                 }
             }

@@ -198,6 +198,21 @@ async fn an_engine_for_two_has_two_side_by_side_and_the_third_waits_for_anybody(
 }
 
 #[tokio::test]
+async fn an_engine_whose_file_says_another_number_has_as_many_places_from_then_on() {
+    let scene = Scene::start(1).await;
+    let agent = scene.agent("first", "").await;
+    let ids = [scene.submit("a").await, scene.submit("b").await, scene.submit("c").await, scene.submit("d").await];
+    scene.at_work(&ids, 1).await;
+    scene.engines.replace("patient.py", &PATIENT.replace("concurrency=1", "concurrency=2"), 0o755);
+    agent.logged("its file has changed").await;
+    scene.let_go("a");
+    scene.queue.reaches(&ids[0], "completed").await;
+    scene.at_work(&ids[1..], 2).await;
+    scene.let_go("all");
+    scene.all_end(&ids).await;
+}
+
+#[tokio::test]
 async fn a_job_that_a_restarted_agent_takes_up_has_its_place() {
     let scene = Scene::start(1).await;
     let mut agent = scene.agent("first", "simulation").await;
