@@ -11,6 +11,9 @@ use tokio::time::sleep;
 /// The part of the time of watching for what was on its way when the run ended.
 const ON_ITS_WAY: u32 = 4;
 
+/// The part of that time that a program wants of a processor if it is at work.
+const BUSY: u32 = 20;
+
 impl Process {
     /// Watches the process for this long.
     pub async fn aftermath(&self, service_job_id: &str, watch: Duration) -> Aftermath {
@@ -44,7 +47,8 @@ impl Process {
         // One that writes at this moment is in the way of the removal: that there is a folder says enough.
         let writes = tokio::fs::try_exists(&folder).await.unwrap_or_default();
         let _ = tokio::fs::remove_dir_all(&folder).await;
-        let works_on = |now: &Program, before: &Program| before.is_detached || now.used > before.used;
+        let works_on =
+            |now: &Program, before: &Program| before.is_detached || now.busy.saturating_sub(before.busy) > watch / BUSY;
         let mut idle = None;
         for program in &programs {
             match program.again() {
@@ -60,8 +64,8 @@ impl Process {
         match (reports, writes) {
             (0, false) => idle.map_or(Aftermath::Still, |program| {
                 Aftermath::Unseen(format!(
-                    "{program}, which the engine had started during the run, is still there and does nothing that can be \
-                     seen: if it is the run's, `cancel` must end it"
+                    "{program}, which the engine had started during the run, is still there, though hardly at \
+                     work: if it is the run's, `cancel` must end it"
                 ))
             }),
             (0, true) => Aftermath::GoesOn(

@@ -27,8 +27,8 @@ pub(super) struct Program {
     session: i32,
     /// In ticks since the machine's start.
     pub began: u64,
-    /// Time of the processor that it and its ended children have used, in ticks.
-    pub used: u64,
+    /// How long its threads have used a processor, or waited for one: a busy machine makes nobody idle.
+    pub busy: Duration,
     /// Whether the engine has let go of it: an orphan, or in a session of its own.
     pub is_detached: bool,
 }
@@ -82,7 +82,9 @@ pub(super) fn end(guard: Pid, run: &str) -> Vec<String> {
         let bearing: Vec<Option<bool>> = all.iter().map(|program| program.bears(run)).collect();
         let mut of_run: Vec<&Program> =
             all.iter().zip(&bearing).filter(|(_, bears)| **bears == Some(true)).map(|(program, _)| program).collect();
-        if of_run.is_empty() && (round >= ROUNDS_OF_DOUBT || bearing.iter().all(Option::is_some)) {
+        // An orphan that dies bears no sign of its parent's.
+        let all_gone = ended.iter().all(|program: &Program| program.again().is_none());
+        if of_run.is_empty() && all_gone && (round >= ROUNDS_OF_DOUBT || bearing.iter().all(Option::is_some)) {
             break;
         }
         let mut at = 0;
@@ -122,7 +124,7 @@ impl Program {
             parent: of(1)?,
             session: of(3)?,
             began: number(19)?,
-            used: (11..=14).filter_map(number).sum(),
+            busy: busy(pid),
             is_detached: false,
         })
     }
@@ -155,4 +157,14 @@ impl Program {
             _ => {}
         }
     }
+}
+
+/// Zero where the kernel keeps no such account.
+fn busy(pid: i32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let of = |thread: std::fs::DirEntry| {
+        let account = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        Some(account.split_whitespace().take(2).filter_map(|nanos| nanos.parse::<u64>().ok()).sum::<u64>())
+    };
+    Duration::from_nanos(threads.filter_map(of).sum())
 }

@@ -20,9 +20,12 @@ fn payloads(ok: Value, slow: Value, failing: Value) -> Payloads {
     Payloads { ok, other: None, slow, failing, failure_type: "validation_error".to_owned() }
 }
 
-fn program(lab: &process::Lab) -> EngineFile {
+async fn program(lab: &process::Lab) -> EngineFile {
+    let engine = lab.engine();
+    // It is up, and its places are known, before the suite begins, as they are to the command.
+    engine.describe(process::SOON).await.unwrap();
     let given = payloads(json!({ "name": "Ada", "seconds": 0 }), json!({ "name": "Ada", "seconds": 600 }), json!({}));
-    EngineFile::new(One::Process(lab.engine()), "hello".to_owned(), given)
+    EngineFile::new(One::Process(engine), "hello".to_owned(), given)
 }
 
 fn definition(lab: &Lab, slow: Value) -> EngineFile {
@@ -45,7 +48,7 @@ fn assert_plain(verdicts: &[Verdict]) {
 #[tokio::test]
 async fn the_python_example_conforms() {
     let lab = process::Lab::new(HELLO);
-    assert_conforms(&program(&lab)).await;
+    assert_conforms(&program(&lab).await).await;
 }
 
 #[tokio::test]
@@ -96,7 +99,7 @@ async fn a_process_that_works_on_after_its_cancel_is_found_by_what_it_reports_an
     let writes = "job.scratch.mkdir(parents=True, exist_ok=True); (job.scratch / 'x').write_text('x')";
     for (what, how) in [(reports, "has reported progress "), (writes, "writes into it")] {
         let lab = process::Lab::new(&deaf(what));
-        let verdicts = conformance::run(&program(&lab), &BOUNDS).await;
+        let verdicts = conformance::run(&program(&lab).await, &BOUNDS).await;
         for check in [CANCEL, INTERRUPT] {
             let fault = of(&verdicts, check).fault.clone().unwrap_or_else(|| panic!("{how}: {verdicts:#?}"));
             assert!(fault.contains("goes on after its stop") && fault.contains(how), "{fault}");
@@ -168,7 +171,7 @@ async fn an_engine_that_has_to_be_ended_for_a_cancel_is_told_of_the_neighbour_th
 #[tokio::test]
 async fn of_an_engine_with_one_place_that_has_to_be_ended_for_a_cancel_the_suite_says_so() {
     let lab = process::Lab::new(&stubborn(1));
-    let verdicts = conformance::run(&program(&lab), &BOUNDS).await;
+    let verdicts = conformance::run(&program(&lab).await, &BOUNDS).await;
     assert_eq!(conformance::faults(&verdicts), None);
     for check in [CANCEL, INTERRUPT] {
         let said = of(&verdicts, check).not_judged.clone().unwrap_or_else(|| panic!("{verdicts:#?}"));
@@ -184,10 +187,10 @@ async fn a_program_that_the_engine_has_started_and_that_works_on_after_the_cance
     let orphan = format!("subprocess.run(['sh', '-c', 'setsid sh -c \"$0\" &', {tick}], cwd=job.scratch)");
     for start in [of_its_own, orphan] {
         let lab = process::Lab::new(&python(&format!(
-            "job.progress(0.5)\nif job.get('seconds'): {start}\njob.sleep(job.get('seconds', 0))\n\
+            "if job.get('seconds'): {start}\njob.progress(0.5)\njob.sleep(job.get('seconds', 0))\n\
              job.output('a.txt').write_text(job.need('name') + job.id)"
         )));
-        let verdicts = conformance::run(&program(&lab), &BOUNDS).await;
+        let verdicts = conformance::run(&program(&lab).await, &BOUNDS).await;
         for check in [CANCEL, INTERRUPT] {
             let fault = of(&verdicts, check).fault.clone().unwrap_or_else(|| panic!("{start}: {verdicts:#?}"));
             assert!(fault.contains("a program that it had started") && fault.contains("(process "), "{start}: {fault}");
@@ -202,12 +205,12 @@ async fn a_child_that_is_still_there_after_the_cancel_and_does_nothing_is_not_ju
     let busy = "subprocess.Popen(['sh', '-c', 'while :; do :; done'])";
     for (start, is_fault) in [(idle, false), (busy, true)] {
         let lab = process::Lab::new(&python(&format!(
-            "job.progress(0.5)\nif job.get('seconds'): {start}\njob.sleep(job.get('seconds', 0))\n\
+            "if job.get('seconds'): {start}\njob.progress(0.5)\njob.sleep(job.get('seconds', 0))\n\
              job.output('a.txt').write_text(job.need('name') + job.id)"
         )));
         // Long enough to be given a share of a processor that others want, too.
         let bounds = Bounds { watch: Duration::from_secs(1), ..BOUNDS };
-        let verdicts = conformance::run(&program(&lab), &bounds).await;
+        let verdicts = conformance::run(&program(&lab).await, &bounds).await;
         let Verdict { fault, not_judged, .. } = of(&verdicts, CANCEL);
         let (fault, open) = (fault.clone().unwrap_or_default(), not_judged.clone().unwrap_or_default());
         let told = if is_fault { fault.contains("`sh` (process ") } else { open.contains("`sleep` (process ") };
@@ -221,7 +224,7 @@ async fn a_failure_with_an_unknown_reason_is_a_fault_that_names_the_nearest_know
         "job.progress(0.5)\nif job.get('name') is None: raise Failed('no', 'missing_required_feild')\n\
          job.sleep(job.get('seconds', 0))\njob.output('a.txt').write_text(job.need('name') + job.id)",
     ));
-    let verdicts = conformance::run(&program(&lab), &BOUNDS).await;
+    let verdicts = conformance::run(&program(&lab).await, &BOUNDS).await;
     let fault = of(&verdicts, "a failure is typed and its text fit to show").fault.clone().unwrap_or_default();
     assert!(fault.contains("`missing_required_feild`") && fault.contains("`missing_required_field`"), "{fault}");
 }

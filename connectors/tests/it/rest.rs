@@ -422,7 +422,7 @@ fn what_is_wrong_with_a_definition_is_told_with_line_and_column() {
 #[tokio::test]
 async fn an_answer_to_a_poll_that_is_too_large_fails_the_run_at_once_and_stops_it() {
     let lab = Lab::new(ASYNC).await;
-    let (ended, _) = lab.run(json!({ "steps": 100_000, "note_bytes": 17 << 20 })).await;
+    let (ended, _) = lab.run(json!({ "steps": 100_000, "poll_bytes": 17 << 20 })).await;
     let Err(RunError::Failed(failure)) = ended else { panic!("{ended:?}") };
     assert_eq!(failure.reason, Reason::InvalidResponseFormat, "{failure:?}");
     assert!(failure.message.contains("larger than 16 MiB (asking how a run is)"), "{failure:?}");

@@ -146,6 +146,10 @@ async fn poll(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Resp
             return StatusCode::from_u16(status).unwrap().into_response();
         }
         () if payload["nonsense"] == true && run.polls == 2 => return "no json".into_response(),
+        () if payload["poll_bytes"].is_u64() => {
+            return Body::from(vec![b' '; usize::try_from(payload["poll_bytes"].as_u64().unwrap()).unwrap()])
+                .into_response();
+        }
         () if run.polls <= steps => "running",
         () if payload["forget"] == true => {
             runs.remove(&id);
@@ -166,10 +170,8 @@ async fn poll(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Resp
     if goes_on == Some("figures") {
         progress = u64::try_from(run.began.elapsed().as_millis()).unwrap();
     }
-    let note = payload["note_bytes"].as_u64().map(|bytes| "x".repeat(usize::try_from(bytes).unwrap()));
-    let note = note.unwrap_or_else(|| payload["note"].as_str().unwrap_or("at it").to_owned());
     Json(json!({
-        "status": state, "progress": progress, "note": note,
+        "status": state, "progress": progress, "note": payload["note"].as_str().unwrap_or("at it"),
         "result": { "files": files, "facts": { "steps": steps } },
         "error": { "message": "it hurts", "code": payload["fail"] },
     }))
