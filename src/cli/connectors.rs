@@ -199,7 +199,7 @@ async fn patiently<T>(name: &str, loading: impl Future<Output = T>) -> T {
     match tokio::time::timeout(STILL, &mut loading).await {
         Ok(loaded) => loaded,
         Err(_) => {
-            eprintln!("{name} has yet to answer `describe`; it has {} s for that", DESCRIBE.as_secs());
+            remark!("{name} has yet to answer `describe`; it has {} s for that", DESCRIBE.as_secs());
             loading.await
         }
     }

@@ -43,7 +43,7 @@ async fn launch(State(guard): Asked) -> Response {
 }
 
 /// The page says nothing of the code: only who hands it in learns whether it is good.
-async fn show(asked: HeaderMap) -> Response {
+async fn show(Named(_): Named<String>, asked: HeaderMap) -> Response {
     if is_ahead(&asked) { ahead() } else { Html(PAGE).into_response() }
 }
 
