@@ -4,6 +4,7 @@ use super::invariants::check;
 use super::scene::{Scene, failure, job, with};
 use connectors::failure::{Failure, FailureType, Reason};
 use gpu_worker::protocol::hold::Claim;
+use gpu_worker::protocol::operate::Cancelled;
 use gpu_worker::protocol::outcome::{
     ASKED_PAUSE_MAX_MS, BACKOFF_MAX_MS, FailedAttempt, HAND_ONS_MAX, Settled, Verdict,
 };
@@ -303,6 +304,8 @@ async fn every_reason_leads_where_its_row_says_and_is_told_in_event_and_hash() {
                     _ => 1000,
                 };
                 assert_eq!((worker, kept_off), ("w1", expected), "{reason} {of_host}");
+                // Not to be due again before the table is through.
+                assert_eq!(scene.space.cancel(&mut scene.con(), &id, "seen").await.unwrap(), Cancelled::Now);
             }
             other => panic!("{reason}: {other:?}"),
         }
