@@ -25,7 +25,7 @@ pub(super) struct Patience {
     pub order: Duration,
     /// The stream's first picture, before the agent is asked in turns.
     pub first: Duration,
-    /// Without a sign of life on the stream; beats come every 2 s.
+    /// Without a sign of life on the stream; beats come twice a second.
     pub silence: Duration,
     /// Between two snapshots while the stream does not get through.
     pub poll: Duration,

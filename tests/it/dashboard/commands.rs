@@ -370,7 +370,8 @@ async fn top_says_of_a_locked_agent_what_to_do_and_uses_a_token_that_it_may_read
     let (_, said) = code_and_words(&beside(&server, &agent, &[], &words).await);
     assert!(said.contains("slot w"), "{said}");
     // Named, so that no other agent of this machine counts.
-    let named = [&words[..], &[&format!("http://{at}")]].concat();
+    let address = format!("http://{at}");
+    let named = [&words[..], &[&address]].concat();
     let (code, said) = code_and_words(&beside(&server, &agent, &[], &named).await);
     assert!(code == Some(0) && said.contains("slot w"), "{said}");
 }
