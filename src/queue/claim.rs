@@ -78,6 +78,11 @@ impl Claimer {
         self.picture.open()
     }
 
+    /// Whether a claim was sent whose answer has not come: the next one must go, since that may have been a job.
+    pub fn is_owed_an_answer(&self) -> bool {
+        self.unanswered.is_some()
+    }
+
     /// From now on claims from no class of these services, until told otherwise.
     pub fn leave_out(&mut self, left_out: LeftOut) {
         self.picture.leave_out(left_out);

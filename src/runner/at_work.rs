@@ -24,6 +24,7 @@ use crate::queue::holds::Stop;
 use connectors::contract::{Job, Outcome, Preview, Progress, RunContext, RunError};
 use connectors::failure::{Failure, Reason};
 use failpoints::{Point, reach};
+use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,7 @@ impl Run<'_> {
         let wants_previews = fetched.job.wants_previews();
         let pictures = wants_previews.then(|| PreviewFolder::new(output_dir, &fetched.job.id, *preview_retention));
         let tokens = Arc::new(Tokens::new(&fetched.job));
+        let engine_free = sink.engine_free();
         let context = RunContext {
             cancel: self.hold.engine_signal(),
             progress: sink,
@@ -117,9 +119,18 @@ impl Run<'_> {
                 }
             }
         };
+        // Another job need not wait until large files are stored.
+        let vacating = async {
+            engine_free.cancelled().await;
+            self.vacate();
+            std::future::pending::<Infallible>().await
+        };
         let (result, (), all_told) = tokio::join!(
             async {
-                let result = working.await;
+                let result = tokio::select! {
+                    result = working => result,
+                    never = vacating => match never {},
+                };
                 tokens.close(match &result {
                     Some(Ok(Ok(outcome))) => Some(&outcome.data),
                     _ => None,

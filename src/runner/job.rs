@@ -126,6 +126,11 @@ impl<'a> Run<'a> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The engine is done with it: its place is another job's.
+    pub(super) fn vacate(&self) {
+        self.seats().release();
+    }
+
     /// After a restart of the whole machine the agent is up before its engines: the job is kept for them a while.
     async fn engines_awake(&self, serves: &impl Fn(&&Arc<Engine>) -> bool) {
         let waiting = async {

@@ -14,6 +14,7 @@ use failpoints::{Point, reach};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Longest text of a report, in characters: each goes to Redis and to everybody who watches.
 const TEXT_MAX: usize = 500;
@@ -26,6 +27,7 @@ pub struct Sink {
     watch: Arc<Watch>,
     heard: Box<dyn Fn(&Progress) + Send + Sync>,
     show: Box<dyn Fn(&Preview) -> bool + Send + Sync>,
+    engine_free: CancellationToken,
 }
 
 /// What reads a sink.
@@ -44,7 +46,13 @@ impl Sink {
     ) -> (Arc<Self>, Reports) {
         let ((latest, reports), (pictures, shown)) = (watch::channel(None), watch::channel(None));
         let (heard, show) = (Box::new(heard), Box::new(show));
-        (Arc::new(Self { latest, pictures, watch, heard, show }), Reports { latest: reports, pictures: shown })
+        let sink = Self { latest, pictures, watch, heard, show, engine_free: CancellationToken::new() };
+        (Arc::new(sink), Reports { latest: reports, pictures: shown })
+    }
+
+    /// Fires when the engine is done with the run.
+    pub fn engine_free(&self) -> CancellationToken {
+        self.engine_free.clone()
     }
 }
 
@@ -65,6 +73,10 @@ impl ProgressSink for Sink {
         if (self.show)(&preview) {
             self.pictures.send_replace(Some(preview));
         }
+    }
+
+    fn engine_is_free(&self) {
+        self.engine_free.cancel();
     }
 }
 

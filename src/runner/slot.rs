@@ -199,7 +199,8 @@ impl Slot {
             self.put_back(elsewhere).await;
             // After a short job behind which nothing waited there is nothing to ask for: what came since has left a token,
             // also in a class that it stood by for, since nothing was left there that could avoid it.
-            let asked = match std::mem::take(&mut quiet) || desk.seats.none() {
+            let nothing_to_ask = std::mem::take(&mut quiet) || desk.seats.none();
+            let asked = match nothing_to_ask && !desk.claimer.is_owed_an_answer() {
                 true => Ok(Asked::Nothing { due: None, avoiding: Vec::new() }),
                 false => {
                     let instance = self.instance.borrow().clone();

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
-const BUCKET: &str = "pictures";
+pub const BUCKET: &str = "pictures";
 /// Longer than a part, and not by a whole number of parts.
 const LARGE: usize = (12 << 20) + 345;
 

@@ -33,6 +33,10 @@ pub trait ProgressSink: Send + Sync {
 
     /// Shows the picture as it looks now. Only the newest is kept; sinks that show nothing let it go.
     fn preview(&self, _preview: Preview) {}
+
+    /// The engine is done with the run, which goes on (its files are stored): whoever counts the engine's places may give
+    /// this one to another job. Of use to connectors with [`Connector::seats`](super::Connector::seats).
+    fn engine_is_free(&self) {}
 }
 
 /// A picture of work that goes on.

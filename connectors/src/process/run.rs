@@ -101,6 +101,7 @@ impl Run {
         }
         // The engine is done with it: another job need not wait until a large output is stored.
         drop(place);
+        self.progress.engine_is_free();
         let answered = Instant::now();
         let message = Some("storing the outputs".to_owned());
         self.progress.report(Progress { fraction: 1.0, message, stage: Stage::Fetching, ..Progress::default() });

@@ -23,7 +23,7 @@ pub struct Seat {
     engine: Arc<Engine>,
     _taken: Option<OwnedSemaphorePermit>,
     /// A job that is held already, where no seat is free: the next one counts as its own.
-    _owed: Option<AbortOnDropHandle<()>>,
+    owed: Option<AbortOnDropHandle<()>>,
 }
 
 impl Engine {
@@ -34,7 +34,7 @@ impl Engine {
     }
 
     fn seat(self: &Arc<Self>, taken: OwnedSemaphorePermit) -> Seat {
-        Seat { engine: self.clone(), _taken: Some(taken), _owed: None }
+        Seat { engine: self.clone(), _taken: Some(taken), owed: None }
     }
 
     fn try_seat(self: &Arc<Self>) -> Option<Seat> {
@@ -77,7 +77,8 @@ impl Seats {
     }
 
     fn fill(&mut self) {
-        self.held.retain(|seat| is_among(&self.able, &seat.engine));
+        // What is owed is no seat to claim another job for.
+        self.held.retain(|seat| seat.owed.is_none() && is_among(&self.able, &seat.engine));
         for engine in &self.able {
             if !self.holds(engine)
                 && let Some(seat) = engine.try_seat()
@@ -160,7 +161,7 @@ impl Seats {
                 let _taken = seats.acquire_owned().await;
                 std::future::pending::<()>().await;
             });
-            Seat { engine: engine.clone(), _taken: None, _owed: Some(AbortOnDropHandle::new(owed)) }
+            Seat { engine: engine.clone(), _taken: None, owed: Some(AbortOnDropHandle::new(owed)) }
         }));
     }
 }

@@ -129,3 +129,14 @@ async fn a_job_that_is_held_already_has_the_next_seat() {
     held.release();
     line.await;
 }
+
+#[tokio::test]
+async fn what_is_owed_is_no_seat_for_a_further_job() {
+    let engines = [engine(&["a"], Some(1)).await];
+    let (mut at_work, mut late) = (Seats::default(), Seats::default());
+    at_work.take(&engines);
+    late.settle(&engines[0]);
+    assert!(late.holds(&engines[0]));
+    late.take(&engines);
+    assert!(late.none() && at_work.holds(&engines[0]));
+}

@@ -5,6 +5,10 @@
 
 use super::Engines;
 use crate::dashboard;
+use crate::outputs::BUCKET;
+use crate::outputs::agent::{borrowed, bucket_of};
+use crate::support::proxy::{Fault, FaultProxy};
+use crate::support::s3::S3Server;
 use crate::support::{Agent, Queue, RedisServer, cli, until};
 use serde_json::{Value, json};
 
@@ -19,6 +23,20 @@ def run(job):
     names = [os.path.join(HERE, name + ".go") for name in ("all", job.payload["name"])]
     while not any(os.path.exists(name) for name in names):
         job.sleep(0.01)
+
+serve(run, services=["patient"], concurrency=1)
+"#;
+
+/// Is done with each job at once, and has a file to be stored.
+const QUICK: &str = r#"#!/usr/bin/env python3
+import os
+from gpu_worker_connector import serve
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+def run(job):
+    open(os.path.join(HERE, job.payload["name"] + ".began"), "w").close()
+    job.output("a.txt").write_text("a")
 
 serve(run, services=["patient"], concurrency=1)
 "#;
@@ -43,10 +61,14 @@ impl Scene {
 
     /// An agent with three workers, `NAME-0` to `NAME-2`, and these engines beside the files'.
     async fn agent(&self, name: &str, services: &str) -> Agent {
+        self.agent_with(name, services, &[]).await
+    }
+
+    async fn agent_with(&self, name: &str, services: &str, more: &[(&str, &str)]) -> Agent {
         let dir = self.engines.folder.path().to_str().unwrap();
         let slots = [("CONNECTORS_DIR", dir), ("GPU_COUNT", "0"), ("CONCURRENT_JOBS", "3"), NO_POLLING];
         let page = [("WORKER_DASHBOARD_ENABLED", "true"), ("WORKER_DASHBOARD_PORT", "0")];
-        let env = [&slots[..], &page, &[("SERVICES", services)]].concat();
+        let env = [&slots[..], &page, &[("SERVICES", services)], more].concat();
         let agent = Agent::spawn(&self.server, name, &env);
         for at in 0..3 {
             let worker = format!("{name}-{at}");
@@ -266,4 +288,21 @@ async fn a_burst_goes_through_one_place_while_others_work_elsewhere() {
     }
     scene.all_end(&ids).await;
     drop(agent);
+}
+
+#[tokio::test]
+async fn while_a_file_is_stored_the_engine_has_the_next_job() {
+    let (scene, bucket) = (Scene::start(1).await, S3Server::start(&[BUCKET]).await);
+    scene.engines.write("patient.py", QUICK, 0o755);
+    let proxy = FaultProxy::before(bucket.address).await;
+    let _agent = scene.agent_with("first", "", &borrowed(&bucket_of(proxy.address()))).await;
+    proxy.both(Fault::Stall);
+    let first = scene.submit("a").await;
+    let has_begun = async |name: &str| scene.engines.path(&format!("{name}.began")).exists().then_some(());
+    until("the first one has begun", || has_begun("a")).await;
+    let second = scene.submit("b").await;
+    until("the second one has begun", || has_begun("b")).await;
+    assert_eq!(scene.statuses(&[first.clone()]).await, ["in_progress"], "its file has nowhere to go yet");
+    proxy.heal().await;
+    scene.all_end(&[first, second]).await;
 }
