@@ -24,6 +24,8 @@ pub struct Failure {
     /// The engine ended by itself while it worked on this job. Once may be chance; of a job that does so time and again
     /// it is not, whatever `hosts_fault` says.
     pub ended_engine: bool,
+    /// The engine has done its work, and this box has no room for what it made: no fault of the engine.
+    pub no_room: bool,
 }
 
 impl Failure {
@@ -36,6 +38,7 @@ impl Failure {
             hosts_fault: false,
             model: None,
             ended_engine: false,
+            no_room: false,
         }
     }
 

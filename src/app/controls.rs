@@ -64,7 +64,8 @@ impl Controls for Operator {
 
 /// Redis answers in time, or it is away.
 async fn in_time<T>(asking: impl Future<Output = RedisResult<T>>) -> Result<T, Refused> {
-    const REMEDY: &str = "try again once Redis answers; running jobs go on meanwhile";
+    const REMEDY: &str =
+        "look again once Redis answers: it may have heard the order and obey it then; running jobs go on meanwhile";
     match tokio::time::timeout(REDIS_LONGEST, asking).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(refused(Because::Unavailable, format!("Redis: {error}"), REMEDY)),

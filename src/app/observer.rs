@@ -135,7 +135,7 @@ impl Source for Observer {
             engines: self.engines().iter().map(|engine| engines::seen(engine)).collect(),
             redis: RedisSeen {
                 is_up: redis.is_up && redis.silent.is_none(),
-                away: redis.away,
+                away: redis.away.or(redis.silent),
                 round_trip: redis.round_trip,
             },
         }

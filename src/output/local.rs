@@ -69,7 +69,8 @@ pub fn reason_of(error: &std::io::Error) -> Reason {
 }
 
 fn failed(error: &std::io::Error) -> Failure {
-    Failure::of_host(reason_of(error), format!("an output could not be stored on this worker: {}", error.kind()))
+    let (reason, said) = (reason_of(error), format!("an output could not be stored on this worker: {}", error.kind()));
+    Failure { no_room: reason == Reason::DiskSpaceFull, ..Failure::of_host(reason, said) }
 }
 
 #[async_trait]
@@ -173,7 +174,7 @@ impl OutputWriter for LocalWriter {
         if bytes > free {
             let name = self.taken.name();
             let said = format!("the output `{name}` has {bytes} bytes; the disk of OUTPUT_DIR has room for {free}");
-            return Err(Failure::of_host(Reason::DiskSpaceFull, said));
+            return Err(Failure { no_room: true, ..Failure::of_host(Reason::DiskSpaceFull, said) });
         }
         Ok(())
     }

@@ -231,8 +231,13 @@ impl Link {
         let first = {
             let mut state = self.state();
             let first = state.lost_since.is_none();
-            state.lost_since.get_or_insert_with(Instant::now);
-            state.since = if first { Some(now_ms()) } else { state.since };
+            if first {
+                // A server that hangs has been away since it was asked what it has not answered.
+                let silent = state.asked.map(|asked| asked.elapsed()).filter(|silent| *silent >= doubt::SILENCE);
+                let gone = silent.unwrap_or_default();
+                state.lost_since = Instant::now().checked_sub(gone).or_else(|| Some(Instant::now()));
+                state.since = Some(now_ms().saturating_sub_unsigned(gone.as_millis() as u64));
+            }
             first
         };
         if first {

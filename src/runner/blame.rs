@@ -40,6 +40,7 @@ fn blame(failure: &Failure) -> Blame {
         failure if failure.is_out_of_memory() => Blame::Memory,
         // What the engine lacks it lacks for this job alone, and says so before any work.
         Failure { reason: Reason::ModelNotFound | Reason::ComponentError, .. } => Blame::Nobody,
+        Failure { no_room: true, .. } => Blame::Nobody,
         // It works, on as much as it takes.
         Failure { reason: Reason::ConcurrentLimit, .. } => Blame::Nobody,
         _ => Blame::Engine,

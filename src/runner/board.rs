@@ -35,6 +35,8 @@ pub struct AtWork {
     /// The latest report.
     pub progress: Option<Progress>,
     began: Option<Instant>,
+    /// Its start was not seen: an earlier process made it.
+    taken_up: bool,
     /// The same for jobs like it, once it has been read.
     kind: Option<u64>,
     trail: Trail,
@@ -87,6 +89,7 @@ impl Board {
             started: None,
             progress: None,
             began: None,
+            taken_up: false,
             kind: None,
             trail: Trail::default(),
             steady: Steady::default(),
@@ -115,7 +118,7 @@ impl Board {
     pub(super) fn started(&self, worker: &str) {
         self.change(worker, |at_work| {
             at_work.started = Some(now_ms());
-            at_work.began = Some(Instant::now());
+            (at_work.began, at_work.taken_up) = (Some(Instant::now()), false);
             (at_work.trail, at_work.steady) = Default::default();
         });
     }
@@ -123,14 +126,13 @@ impl Board {
     /// The engine has told how far it is.
     pub(super) fn report(&self, worker: &str, progress: &Progress) {
         self.change(worker, |at_work| {
-            if let Some(began) = at_work.began {
-                let after = began.elapsed();
-                // A wait in the engine's queue is none of the work.
-                if progress.stage != Stage::Waiting {
-                    at_work.trail.note(progress.fraction, after);
-                }
-                at_work.steady.note(progress, after);
+            at_work.taken_up |= at_work.began.is_none();
+            let after = at_work.began.get_or_insert_with(Instant::now).elapsed();
+            // A wait in the engine's queue is none of the work.
+            if progress.stage != Stage::Waiting {
+                at_work.trail.note(progress.fraction, after);
             }
+            at_work.steady.note(progress, after);
             // The work may have begun anew within the attempt; as in Redis, what was told of it stands.
             let before = at_work.progress.as_ref().map_or(0.0, |before| before.fraction);
             at_work.progress = Some(Progress { fraction: progress.fraction.max(before), ..progress.clone() });
@@ -141,7 +143,7 @@ impl Board {
     pub(super) fn end(&self, worker: &str, went_well: bool) {
         let mut entries = self.lock();
         let Some(ended) = entries.by_worker.remove(worker) else { return };
-        if let (true, Some(began), Some(kind)) = (went_well, ended.began, ended.kind) {
+        if let (true, Some(began), Some(kind)) = (went_well && !ended.taken_up, ended.began, ended.kind) {
             entries.expected.learn(kind, ended.trail, began.elapsed());
         }
     }
@@ -210,6 +212,23 @@ mod tests {
         assert_eq!(guess(20, Some(at(0.0))), Some(Some(1)));
         assert_eq!(guess(200, Some(at(0.0))), None);
         assert_eq!(guess(20, Some(Progress { stage: Stage::Waiting, ..at(0.0) })), None, "it waits for its turn");
+    }
+
+    #[test]
+    fn a_run_that_an_earlier_process_began_has_a_pace_and_teaches_nothing() {
+        let board = Board::default();
+        board.begin("w", "j", 1);
+        board.taken("w", &job(20), None, "e");
+        for step in 10..=15 {
+            board.report("w", &Progress { step: Some((step, 20)), ..at(step as f64 / 20.0) });
+        }
+        assert!(board.of("w").unwrap().1.is_some_and(|guess| guess.runs.is_none()));
+        board.end("w", true);
+        board.begin("w", "k", 1);
+        board.taken("w", &job(20), None, "e");
+        board.started("w");
+        board.report("w", &at(0.5));
+        assert_eq!(board.of("w").unwrap().1, None);
     }
 
     #[test]

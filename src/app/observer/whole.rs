@@ -113,7 +113,8 @@ impl Observer {
         let stopping = shared.shutdown.drain.is_cancelled();
         let started = locked(&self.memory).started;
         let answers = redis.is_up && redis.silent.is_none();
-        let silent_since = redis.silent.map(|silent| now_ms().saturating_sub_unsigned(in_ms(silent)));
+        let silent_since =
+            redis.silent.filter(|_| redis.is_up).map(|silent| now_ms().saturating_sub_unsigned(in_ms(silent)));
         let beats = slots.iter().map(|slot| slot.beaten.load(Ordering::Relaxed));
         Worker {
             id: self.parts.id.clone(),

@@ -101,8 +101,9 @@ function busyShare(series) {
 }
 
 function drawFigures() {
-    const { stats, series, queue } = state.data;
+    const { stats, series, queue, worker } = state.data;
     const busy = busyShare(series);
+    const waiting = worker?.redis?.connected === false ? null : queue?.waiting;
     const figure = (title, value, note) => h("div", { class: "figure", key: title }, h("dt", null, title), h("dd", null, h("span", { class: "value" }, value), h("span", { class: "note" }, note)));
     render(place("figures"),
         known(busy) && figure("GPUs busy", percent(busy), "mean of the last 15 min"),
@@ -110,7 +111,7 @@ function drawFigures() {
         figure("Success", percent(stats?.success_rate, 1), known(stats?.completed) ? `${number(stats.completed)} done, ${number(stats.failed)} failed${stats.cancelled ? `, ${number(stats.cancelled)} cancelled` : ""}` : "no job has ended yet"),
         figure("Usual time", duration(stats?.p50_ms), "half take less (p50)"),
         figure("Slow ones", duration(stats?.p95_ms), "one in 20 takes more (p95)"),
-        figure("Waiting", number(queue?.waiting), known(queue?.waiting) ? waitingNote(queue) : "not known"));
+        figure("Waiting", number(waiting), known(waiting) ? waitingNote(queue) : "not known"));
 }
 
 function waitingNote(queue) {
@@ -127,5 +128,5 @@ function drawConcerns() {
 }
 
 panel(["worker", "slots", "link"], drawHead);
-panel(["stats", "series", "queue"], drawFigures);
+panel(["stats", "series", "queue", "worker"], drawFigures);
 panel(["worker", "gpus", "connectors", "loops", "queue", "jobs", "system"], drawConcerns);

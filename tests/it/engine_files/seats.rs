@@ -302,7 +302,7 @@ async fn while_a_file_is_stored_the_engine_has_the_next_job() {
     until("the first one has begun", || has_begun("a")).await;
     let second = scene.submit("b").await;
     until("the second one has begun", || has_begun("b")).await;
-    assert_eq!(scene.statuses(&[first.clone()]).await, ["in_progress"], "its file has nowhere to go yet");
+    assert_eq!(scene.statuses(std::slice::from_ref(&first)).await, ["in_progress"], "its file has nowhere to go yet");
     proxy.heal().await;
     scene.all_end(&[first, second]).await;
 }
