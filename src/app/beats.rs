@@ -108,6 +108,7 @@ impl Heartbeat {
             ("status", status(slot).to_owned()),
             ("desired", slot.control.desired().word().to_owned()),
             ("current_job_id", job.unwrap_or_default()),
+            ("no_place_in", slot.no_place_in().unwrap_or_default()),
             ("gpu", self.gpu().map(|gpu| gpu.to_string()).unwrap_or_default()),
             ("version", slot.shared.version.clone()),
             ("lease_ms", slot.shared.limits.lease.as_millis().to_string()),

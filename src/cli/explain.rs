@@ -143,7 +143,11 @@ fn judge(worker: &WorkerLine, job: &Fields, standing: &Standing) -> Verdict {
         }
     }
     if let Some(seconds) = avoids(job, &worker.id, standing.now_ms) {
-        reasons.push(format!("an attempt failed here: others have the first turn for {seconds} s more"));
+        reasons.push(if has_failed_on(job, &worker.id) {
+            format!("an attempt failed here: others have the first turn for {seconds} s more")
+        } else {
+            format!("is passed over for {seconds} s more: others have what the job needs")
+        });
         codes.push("avoided");
     }
     if let desired @ ("paused" | "draining") = of_worker("desired") {
@@ -153,6 +157,9 @@ fn judge(worker: &WorkerLine, job: &Fields, standing: &Standing) -> Verdict {
     if let Some(other) = Some(of_worker("current_job_id")).filter(|other| !other.is_empty()) {
         reasons.push(format!("is at work on {other}"));
         codes.push("busy");
+    } else if let Some(engine) = Some(of_worker("no_place_in")).filter(|engine| !engine.is_empty()) {
+        reasons.push(format!("its engine has no place free now: {engine}"));
+        codes.push("engine_full");
     }
     Verdict { worker: worker.id.clone(), fits, reasons, codes }
 }
@@ -174,4 +181,10 @@ fn avoids(job: &Fields, worker: &str, now_ms: u64) -> Option<u64> {
     let (whom, till) = job.get("avoid")?.rsplit_once(' ')?;
     let till: u64 = till.parse().ok()?;
     (till > now_ms && whom.split(' ').any(|one| one == worker)).then(|| (till - now_ms).div_ceil(1000))
+}
+
+/// Whether it has had the job and failed: others are passed over with it, since they lack the same.
+fn has_failed_on(job: &Fields, worker: &str) -> bool {
+    let field = |name: &str| job.get(name).map(String::as_str).unwrap_or_default();
+    field("last_failed_worker") == worker || field("refused_by").split(' ').any(|one| one == worker)
 }

@@ -18,7 +18,7 @@ pub struct Presence {
     instance: Mutex<String>,
 }
 
-/// The other live workers that offer a service.
+/// The other live workers that offer a service and could take the job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Others {
     /// How many there are.
@@ -36,7 +36,7 @@ pub struct Others {
 }
 
 /// Who else offers this service, and with these models. `refused`: ids, separated by spaces, of workers that lack what
-/// the job needs.
+/// the job needs. `unfit`: by what a worker advertises it cannot take the job; it will neither run nor refuse it.
 pub async fn others_serve(
     link: &Link,
     space: &Space,
@@ -44,6 +44,7 @@ pub async fn others_serve(
     service: &str,
     models: &[String],
     refused: &str,
+    unfit: &(dyn Fn(&serde_json::Value) -> bool + Sync),
 ) -> RedisResult<Others> {
     let mut others = Others::default();
     let (mut mine, mut memories) = (0.0, Vec::new());
@@ -58,7 +59,7 @@ pub async fn others_serve(
         let lists = |list: &serde_json::Value, name: &str| {
             list.as_array().is_some_and(|names| names.iter().any(|known| known == name))
         };
-        if lists(&capabilities["services"], service) {
+        if lists(&capabilities["services"], service) && !unfit(&capabilities) {
             let listed = &capabilities["models"][service];
             others.serve += 1;
             memories.push((worker.id.clone(), memory));

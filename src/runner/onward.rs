@@ -3,8 +3,11 @@
 
 use super::fetch::Fetched;
 use super::job::Run;
+use crate::capabilities::{Capabilities, Fit, Misfit, fit_job};
 use crate::queue::heartbeat::others_serve;
 use connectors::failure::{Failure, Reason};
+use redis::RedisResult;
+use serde_json::Value;
 
 /// How a failed job goes on.
 #[derive(Debug)]
@@ -27,6 +30,7 @@ impl Run<'_> {
     /// - A node class is in no list: each worker that has not refused the job yet. So is memory, but while there is a worker
     ///   with more of it than this one, those with no more need not try.
     /// - A model that is left out here for a while is no lack: without anybody who lists it the job waits.
+    /// - Whom the job cannot fit does not count: it would neither run nor refuse it.
     pub(super) async fn onward(
         &self,
         failure: Failure,
@@ -42,7 +46,16 @@ impl Run<'_> {
         }
         let (link, space) = (&self.shared.link, &self.shared.space);
         let refused = fetched.fields.get("refused_by").map(String::as_str).unwrap_or_default();
-        let Ok(others) = others_serve(link, space, self.worker, &fetched.job.service, models, refused).await else {
+        let Ok(customer) = self.customer(fetched).await else {
+            return as_it_is(failure);
+        };
+        let field = |name: &str| match name {
+            "customer_id" => customer.as_deref(),
+            name => fetched.fields.get(name).map(String::as_str),
+        };
+        let unfit = |advertised: &Value| cannot_fit(field, advertised);
+        let service = &fetched.job.service;
+        let Ok(others) = others_serve(link, space, self.worker, service, models, refused, &unfit).await else {
             return as_it_is(failure);
         };
         let unasked = if lists_all && lacks { others.unlisting } else { others.unasked };
@@ -58,12 +71,37 @@ impl Run<'_> {
         }
         let message = match (memory, others.serve) {
             (true, _) => failure.message.clone(),
-            (false, 0) => format!("{}; no other worker that is there now serves such jobs", failure.message),
+            (false, 0) => format!("{}; no other worker that is there now can take such jobs", failure.message),
             (false, _) if component => {
-                format!("{}; every other worker that is there now has refused it, too", failure.message)
+                format!("{}; every other worker that could take it has refused it, too", failure.message)
             }
-            (false, _) => format!("{}; no other worker that is there now lists it either", failure.message),
+            (false, _) => format!("{}; no other worker that could take it lists it either", failure.message),
         };
         as_it_is(Failure { hosts_fault: false, message, ..failure })
+    }
+
+    /// Whose job it is. The matching of others may read it where this worker's does not; the rest that any reads is here.
+    async fn customer(&self, fetched: &Fetched) -> RedisResult<Option<String>> {
+        let known = fetched.fields.get("customer_id");
+        if known.is_some() {
+            return Ok(known.cloned());
+        }
+        let key = self.shared.space.key("job:") + &fetched.job.id;
+        let read = async |con: &mut redis::aio::MultiplexedConnection| {
+            redis::cmd("HGET").arg(&key).arg("customer_id").query_async::<Option<Vec<u8>>>(con).await
+        };
+        let value = self.shared.link.call(read).await?;
+        Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
+    }
+}
+
+/// Whether a worker that advertises this can surely not take the job, and not only for a while.
+fn cannot_fit<'a>(field: impl Fn(&str) -> Option<&'a str>, advertised: &Value) -> bool {
+    let offer = Capabilities::told(advertised.clone());
+    match fit_job(field, &offer) {
+        Ok(Fit::Misfit(misfits)) => {
+            misfits.iter().any(|misfit| offer.is_sure(misfit) && !matches!(misfit, Misfit::LeftOut { .. }))
+        }
+        _ => false,
     }
 }

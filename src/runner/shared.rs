@@ -93,6 +93,8 @@ pub async fn publish_announcements(shared: &Shared, mut announcements: mpsc::Unb
                     redis::cmd("HSET")
                         .arg(&key)
                         .arg(&["status", status, "current_job_id", &job, "last_status_change", &announce::now_iso()])
+                        // It has had a place: what the latest beat said is past.
+                        .arg(&["no_place_in", ""])
                         .exec_async(con)
                         .await
                 })

@@ -1,7 +1,7 @@
 //! Models of servers of the OpenAI API across a fleet: who is given a job that names its model in the payload alone, and
 //! what becomes of one that nobody has, may use, or has time for. In: stand-ins and agents. Out: claims, hand-ons, reasons.
 
-use super::super::support::{Agent, Queue, RedisServer, until};
+use super::super::support::{Agent, Queue, RedisServer, cli, until};
 use serde_json::{Value, json};
 use stand_ins::openai::{Answer, Flavour, Options, StandIn};
 
@@ -14,14 +14,19 @@ async fn engine(flavour: Flavour, models: &[&str]) -> StandIn {
 }
 
 async fn worker(server: &RedisServer, name: &str, engine: &StandIn) -> Agent {
+    worker_with(server, name, engine, &[]).await
+}
+
+async fn worker_with(server: &RedisServer, name: &str, engine: &StandIn, more: &[(&str, &str)]) -> Agent {
+    let url = engine.url();
     let env = [
         ("SERVICES", "openai"),
-        ("OPENAI_URL", &engine.url()),
+        ("OPENAI_URL", &url),
         ("HEALTH_CHECK_INTERVAL_SECONDS", "0.2"),
         ("HEARTBEAT_INTERVAL_SECONDS", "0.1"),
         ("RETRY_BACKOFF_MS", "1"),
     ];
-    Agent::start(server, name, &env).await
+    Agent::start(server, name, &[&env[..], more].concat()).await
 }
 
 fn text(model: &str) -> Value {
@@ -84,6 +89,10 @@ async fn a_model_that_another_worker_lists_waits_for_it_and_passes_by_all_who_la
     until("it was refused", || async { (!queue.field(&id, "refused_by").await.is_empty()).then_some(()) }).await;
     let avoid = queue.field(&id, "avoid").await;
     assert!(avoid.contains("poor ") && avoid.contains("poorer ") && !avoid.contains("rich"), "{avoid}");
+    let told = String::from_utf8(cli(&server, &["explain", &id]).await.stdout).unwrap();
+    for words in ["an attempt failed here", "others have what the job needs"] {
+        assert_eq!(told.matches(words).count(), 1, "of one each:\n{told}");
+    }
     // Both that lack it are at work meanwhile, and not on this one.
     for _ in 0..4 {
         let other = queue.submit(text(USUAL)).await;
@@ -95,6 +104,51 @@ async fn a_model_that_another_worker_lists_waits_for_it_and_passes_by_all_who_la
     assert_eq!((job["worker_id"].as_str(), job["attempt"].as_str()), ("rich", "2"));
     assert_eq!((job["handed_on"].as_str(), job["retry_count"].as_str()), ("0", "0"), "waiting costs nothing");
     queue.ended_once(&id).await;
+}
+
+/// It cannot have the job: it would neither take it nor refuse it, for ever.
+#[tokio::test]
+async fn a_job_does_not_wait_for_a_worker_that_lists_its_model_and_is_too_small_for_it() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let (poor, rich) = (engine(Flavour::Ollama, &[USUAL]).await, engine(Flavour::Ollama, &[USUAL, RARE]).await);
+    let gpu = |gb| [("GPU_COUNT", "1"), ("OPENAI_GPUS", "0"), ("GPU_MEMORY_GB", gb)];
+    let _agents = [
+        worker_with(&server, "large", &poor, &gpu("80")).await,
+        worker_with(&server, "small", &rich, &gpu("24")).await,
+    ];
+    lists(&server, "small", RARE, true).await;
+    let mut job = text(RARE);
+    job["requirements"] = json!({"hardware": {"gpu_memory_gb": 40}});
+    let id = queue.submit(job).await;
+    let job = queue.reaches(&id, "failed").await;
+    assert_eq!((job["failure_reason"].as_str(), job["attempt"].as_str()), ("model_not_found", "1"));
+    assert!(job["error"].contains(RARE) && job["error"].contains("no other worker"), "{}", job["error"]);
+    queue.ended_once(&id).await;
+}
+
+#[tokio::test]
+async fn a_job_waits_for_a_worker_that_lists_its_model_only_if_that_one_serves_its_customer() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let (poor, rich) = (engine(Flavour::Ollama, &[USUAL]).await, engine(Flavour::Ollama, &[USUAL, RARE]).await);
+    // The one that asks has no lists of its own, so its own matching does not read who the customer is.
+    let _poor = worker(&server, "poor", &poor).await;
+    let _rich = worker_with(&server, "rich", &rich, &[("ALLOWED_CUSTOMERS", "anna")]).await;
+    lists(&server, "rich", RARE, true).await;
+    set(&server, "rich", "paused").await;
+    let of = |customer: &str| {
+        let mut job = text(RARE);
+        job["customer_id"] = json!(customer);
+        job
+    };
+    let (annas, bens) = (queue.submit(of("anna")).await, queue.submit(of("ben")).await);
+    let job = queue.reaches(&bens, "failed").await;
+    assert_eq!((job["failure_reason"].as_str(), job["attempt"].as_str()), ("model_not_found", "1"));
+    until("it was refused", || async { (!queue.field(&annas, "refused_by").await.is_empty()).then_some(()) }).await;
+    set(&server, "rich", "running").await;
+    let job = queue.reaches(&annas, "completed").await;
+    assert_eq!((job["worker_id"].as_str(), job["handed_on"].as_str()), ("rich", "0"));
 }
 
 #[tokio::test]

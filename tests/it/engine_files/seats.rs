@@ -168,6 +168,37 @@ async fn a_job_that_an_engine_has_no_place_for_is_left_to_others() {
 }
 
 #[tokio::test]
+async fn a_worker_that_waits_for_a_place_in_its_engine_is_not_explained_as_free() {
+    let scene = Scene::start(1).await;
+    let _agent = scene.agent_with("first", "", &[("HEARTBEAT_INTERVAL_SECONDS", "0.1")]).await;
+    let ids = [scene.submit("a").await, scene.submit("b").await];
+    scene.at_work(&ids, 1).await;
+    let mut waits = None;
+    for id in &ids {
+        waits = (scene.queue.field(id, "status").await == "pending").then_some(id).or(waits);
+    }
+    let waits = waits.unwrap();
+    until("it is said of both idle workers", || async {
+        let told = cli(&scene.server, &["explain", waits, "--json"]).await;
+        let told: Value = serde_json::from_slice(&told.stdout).ok()?;
+        let reasons = told["workers"].to_string();
+        let full = reasons.matches("its engine has no place free now: patient").count();
+        (full == 2 && told["state"].as_str()?.contains("3 fit, and none of them is free")).then_some(())
+    })
+    .await;
+    scene.let_go("all");
+    scene.all_end(&ids).await;
+    until("their records say no more of it", || async {
+        let mut said = String::new();
+        for at in 0..3 {
+            said += &scene.server.hget(&format!("worker:first-{at}"), "no_place_in").await?;
+        }
+        said.is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn jobs_for_an_engine_with_room_are_claimed_at_once_beside_one_that_is_full() {
     let scene = Scene::start(1).await;
     let first = scene.agent("first", "simulation").await;
