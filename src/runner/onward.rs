@@ -27,6 +27,7 @@ impl Run<'_> {
     /// - A model that others list goes to them; nobody who lacks it need look at the job meanwhile.
     /// - One that nobody lists: with `lists_all` only those are asked that tell no models at all; else each other worker once,
     ///   since lists need not be complete.
+    /// - One that this worker has refused before was listed then: the job waits for as long as jobs are handed on.
     /// - A node class is in no list: each worker that has not refused the job yet. So is memory, but while there is a worker
     ///   with more of it than this one, those with no more need not try.
     /// - A model that is left out here for a while is no lack: without anybody who lists it the job waits.
@@ -60,7 +61,10 @@ impl Run<'_> {
         };
         let unasked = if lists_all && lacks { others.unlisting } else { others.unasked };
         let unlisted = lacks && others.have_models == 0;
+        // Somebody had it minutes ago: an engine or an agent that is started anew is waited for, as for any other job.
+        let came_back = lacks && refused.split_whitespace().any(|worker| worker == self.worker);
         let hopeless = !rests && others.serve == 0 || (unlisted || memory || component) && unasked == 0;
+        let hopeless = hopeless && !came_back;
         if !hopeless {
             let is_elsewhere = (lacks || rests) && others.have_models > 0;
             let keep_off = if is_elsewhere { others.lack_models } else { others.no_larger };

@@ -50,7 +50,8 @@ local due = NOW + math.max(math.floor(pause * (0.5 + tonumber(ARGV[13]) / 2)), a
 -- Whoever failed keeps off one pause longer than the others; much longer if the fault is likely to be its own.
 local till = due + (verdict == 'elsewhere' and 4 * longest or pause)
 local avoid, memory = worker, reason == 'out_of_memory' or reason == 'gpu_memory_full'
-if not charged and elsewhere then till = due + 4 * longest end
+-- Nor has a disk soon room for what it had none for, while smaller jobs may well find it.
+if not charged and (elsewhere or reason == 'disk_space_full') then till = due + 4 * longest end
 if not charged and (lacks or memory) then
   -- What a worker lacks it lacks in a minute, too: those that were not asked yet come first.
   local known = string.find(' ' .. before .. ' ', ' ' .. worker .. ' ', 1, true)

@@ -106,6 +106,29 @@ async fn a_model_that_another_worker_lists_waits_for_it_and_passes_by_all_who_la
     queue.ended_once(&id).await;
 }
 
+#[tokio::test]
+async fn a_job_waits_while_the_only_agent_that_has_its_model_is_started_anew() {
+    let server = RedisServer::start().await;
+    let queue = Queue::of(&server);
+    let (poor, rich) = (engine(Flavour::Ollama, &[USUAL]).await, engine(Flavour::Ollama, &[USUAL, RARE]).await);
+    let _poor = worker_with(&server, "poor", &poor, &[("POLL_INTERVAL_MS", "50")]).await;
+    let mut owner = worker(&server, "rich", &rich).await;
+    lists(&server, "rich", RARE, true).await;
+    set(&server, "rich", "paused").await;
+    let id = queue.submit(text(RARE)).await;
+    until("it was refused", || async { (!queue.field(&id, "refused_by").await.is_empty()).then_some(()) }).await;
+    owner.signal("TERM");
+    assert_eq!(owner.ended().await, Some(0));
+    // Its four minutes are over.
+    let _: u64 = server.run(&["HDEL", &format!("job:{id}"), "avoid"]).await;
+    until("it was refused again", || async { (queue.field(&id, "handed_on").await == "1").then_some(()) }).await;
+    assert_eq!(queue.field(&id, "retry_count").await, "0");
+    let _: u64 = server.run(&["HSET", "worker:rich:control", "state", "running"]).await;
+    let _owner = worker(&server, "rich", &rich).await;
+    assert_eq!(queue.reaches(&id, "completed").await["worker_id"], "rich");
+    queue.ended_once(&id).await;
+}
+
 /// It cannot have the job: it would neither take it nor refuse it, for ever.
 #[tokio::test]
 async fn a_job_does_not_wait_for_a_worker_that_lists_its_model_and_is_too_small_for_it() {

@@ -296,9 +296,7 @@ async fn every_reason_leads_where_its_row_says_and_is_told_in_event_and_hash() {
                     charged && (reason.kind() == FailureType::ResourceLimit || reason == Reason::DailyQuotaExceeded);
                 let expected = match (elsewhere, reason) {
                     (true, _) => 4 * BACKOFF_MAX_MS,
-                    (false, _) if reason == Reason::OutOfMemory || reason == Reason::GpuMemoryFull => {
-                        4 * BACKOFF_MAX_MS
-                    }
+                    (false, Reason::OutOfMemory | Reason::GpuMemoryFull | Reason::DiskSpaceFull) => 4 * BACKOFF_MAX_MS,
                     // What is lacking here others are asked for first.
                     (false, Reason::ComponentError | Reason::ModelNotFound) if of_host => BACKOFF_MAX_MS,
                     _ => 1000,
