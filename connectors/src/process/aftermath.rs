@@ -47,12 +47,10 @@ impl Process {
         // One that writes at this moment is in the way of the removal: that there is a folder says enough.
         let writes = tokio::fs::try_exists(&folder).await.unwrap_or_default();
         let _ = tokio::fs::remove_dir_all(&folder).await;
-        let works_on =
-            |now: &Program, before: &Program| before.is_detached || now.busy.saturating_sub(before.busy) > watch / BUSY;
         let mut idle = None;
-        for program in &programs {
+        for (program, was_busy) in &programs {
             match program.again() {
-                Some(now) if works_on(&now, program) => {
+                Some(_) if program.is_detached || program.busy().saturating_sub(*was_busy) > watch / BUSY => {
                     return Aftermath::GoesOn(format!(
                         "the engine goes on after its stop: a program that it had started during the run is still there, {program}"
                     ));
@@ -78,11 +76,14 @@ impl Process {
         }
     }
 
-    /// What runs below the engine and has begun in this time.
-    async fn programs_of(&self, (from, to): (u64, u64)) -> Vec<Program> {
+    /// What runs below the engine and has begun in this time, and how busy each has been.
+    async fn programs_of(&self, (from, to): (u64, u64)) -> Vec<(Program, Duration)> {
         let Some(guard) = self.instance.session().await.and_then(|session| session.guard()) else { return Vec::new() };
-        let mut programs = tokio::task::spawn_blocking(move || leftovers::below(guard)).await.unwrap_or_default();
-        programs.retain(|program| (from..=to).contains(&program.began));
-        programs
+        let look = move || {
+            let programs = leftovers::below(guard).into_iter();
+            let of_run = programs.filter(|program| (from..=to).contains(&program.began));
+            of_run.map(|program| (program.clone(), program.busy())).collect()
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 }

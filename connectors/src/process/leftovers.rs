@@ -8,15 +8,16 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The variable that says for which run a program was started.
 const VARIABLE: &str = "GPU_WORKER_RUN";
 /// What is killed vanishes at once unless a driver holds it, and may have started more before.
-const ROUNDS: usize = 200;
+const LONGEST: Duration = Duration::from_secs(1);
 /// Whoever says nothing of itself for longer has nothing to say.
-const ROUNDS_OF_DOUBT: usize = 10;
-const BETWEEN_ROUNDS: Duration = Duration::from_millis(5);
+const LONGEST_DOUBT: Duration = Duration::from_millis(200);
+/// Between two looks; longer where a look takes longer, as among thousands of processes.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A program that runs below an engine.
 #[derive(Debug, Clone)]
@@ -27,8 +28,6 @@ pub(super) struct Program {
     session: i32,
     /// In ticks since the machine's start.
     pub began: u64,
-    /// How long its threads have used a processor, or waited for one: a busy machine makes nobody idle.
-    pub busy: Duration,
     /// Whether the engine has let go of it: an orphan, or in a session of its own.
     pub is_detached: bool,
 }
@@ -77,14 +76,16 @@ pub(super) fn below(guard: Pid) -> Vec<Program> {
 /// Ends what bears the id of this run, and all below it. Answers what that was.
 pub(super) fn end(guard: Pid, run: &str) -> Vec<String> {
     let mut ended = Vec::new();
-    for round in 0..ROUNDS {
+    let began = Instant::now();
+    loop {
+        let round = Instant::now();
         let all = below(guard);
         let bearing: Vec<Option<bool>> = all.iter().map(|program| program.bears(run)).collect();
         let mut of_run: Vec<&Program> =
             all.iter().zip(&bearing).filter(|(_, bears)| **bears == Some(true)).map(|(program, _)| program).collect();
         // An orphan that dies bears no sign of its parent's.
         let all_gone = ended.iter().all(|program: &Program| program.again().is_none());
-        if of_run.is_empty() && all_gone && (round >= ROUNDS_OF_DOUBT || bearing.iter().all(Option::is_some)) {
+        if of_run.is_empty() && all_gone && (began.elapsed() >= LONGEST_DOUBT || bearing.iter().all(Option::is_some)) {
             break;
         }
         let mut at = 0;
@@ -101,7 +102,10 @@ pub(super) fn end(guard: Pid, run: &str) -> Vec<String> {
                 ended.push(program.clone());
             }
         }
-        std::thread::sleep(BETWEEN_ROUNDS);
+        if began.elapsed() >= LONGEST {
+            break;
+        }
+        std::thread::sleep(round.elapsed().max(PAUSE));
     }
     ended.iter().map(ToString::to_string).collect()
 }
@@ -124,7 +128,6 @@ impl Program {
             parent: of(1)?,
             session: of(3)?,
             began: number(19)?,
-            busy: busy(pid),
             is_detached: false,
         })
     }
@@ -132,6 +135,17 @@ impl Program {
     /// Whether it is still there.
     pub fn again(&self) -> Option<Self> {
         Self::look(self.pid).filter(|now| now.began == self.began)
+    }
+
+    /// How long its threads have used a processor, or waited for one: a busy machine makes nobody idle. Zero where the kernel
+    /// keeps no such account.
+    pub fn busy(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
+        let of = |thread: std::fs::DirEntry| {
+            let account = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            Some(account.split_whitespace().take(2).filter_map(|nanos| nanos.parse::<u64>().ok()).sum::<u64>())
+        };
+        Duration::from_nanos(threads.filter_map(of).sum())
     }
 
     /// `None` while it becomes another program: for a moment it has neither arguments nor an environment.
@@ -145,7 +159,9 @@ impl Program {
         let bears = holds(&arguments)
             || is_marked(&environment)
             || self.is_detached && holds(folder().as_os_str().as_encoded_bytes());
-        (bears || !arguments.is_empty() && !environment.is_empty()).then_some(bears)
+        // The kernel shows arguments once there is an environment: with the same ones as before, it was given an empty one.
+        let has_none = || read("cmdline") == arguments && read("environ").is_empty();
+        (bears || !arguments.is_empty() && (!environment.is_empty() || has_none())).then_some(bears)
     }
 
     fn kill(&self) {
@@ -159,12 +175,6 @@ impl Program {
     }
 }
 
-/// Zero where the kernel keeps no such account.
-fn busy(pid: i32) -> Duration {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let of = |thread: std::fs::DirEntry| {
-        let account = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        Some(account.split_whitespace().take(2).filter_map(|nanos| nanos.parse::<u64>().ok()).sum::<u64>())
-    };
-    Duration::from_nanos(threads.filter_map(of).sum())
-}
+#[cfg(test)]
+#[path = "leftovers_tests.rs"]
+mod tests;
