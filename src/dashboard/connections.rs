@@ -4,7 +4,7 @@
 use super::guard::Guard;
 use super::live::Live;
 use super::patient::Patient;
-use super::places::{Place, Places, noted};
+use super::seats::{Seat, Seats, noted};
 use super::{Controls, Source, routes};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -75,7 +75,7 @@ pub async fn serve(
     let showing = live.clone();
     let showing = tokio::spawn(async move { showing.run().await });
     let router = routes::router(guard, live, controls);
-    let places = Places::new(limits.connections);
+    let seats = Seats::new(limits.connections);
     let open = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -86,12 +86,12 @@ pub async fn serve(
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let Some(place) = places.take(peer.ip()) else {
+        let Some(seat) = seats.take(peer.ip()) else {
             let _ = stream.try_write(TOO_MANY);
             continue;
         };
         let (router, stop) = (router.clone(), stop.clone());
-        open.spawn(connection(stream, router, place, limits, stop));
+        open.spawn(connection(stream, router, seat, limits, stop));
     }
     drop(listener);
     open.close();
@@ -100,10 +100,10 @@ pub async fn serve(
     let _ = showing.await;
 }
 
-async fn connection(stream: TcpStream, router: Router, place: Arc<Place>, limits: Limits, stop: CancellationToken) {
+async fn connection(stream: TcpStream, router: Router, seat: Arc<Seat>, limits: Limits, stop: CancellationToken) {
     let Ok(local) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(noted(router, &place).layer(Extension(Local(local))));
+    let service = TowerToHyperService::new(noted(router, &seat).layer(Extension(Local(local))));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_headers(HEADERS_MAX).max_buf_size(HEAD_BYTES);
     let talking = http.serve_connection(TokioIo::new(Patient::new(stream, limits.write)), service);
@@ -111,7 +111,7 @@ async fn connection(stream: TcpStream, router: Router, place: Arc<Place>, limits
     tokio::select! {
         // How a connection ends concerns nobody here.
         _ = talking.as_mut() => return,
-        () = place.leave.cancelled() => return,
+        () = seat.leave.cancelled() => return,
         () = stop.cancelled() => {}
     }
     talking.as_mut().graceful_shutdown();

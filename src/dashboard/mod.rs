@@ -20,14 +20,14 @@ mod listen;
 mod live;
 mod named;
 #[cfg(test)]
-mod numbers;
+mod numbers_tests;
 mod older;
 mod patient;
 mod pictures;
 mod place;
-mod places;
 mod reads;
 mod routes;
+mod seats;
 mod small;
 mod source;
 pub mod view;

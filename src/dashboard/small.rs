@@ -2,7 +2,8 @@
 //! In: an opened PNG, JPEG or WebP. Out: a WebP of some kilobytes, kept for whoever asks next; or nothing.
 //!
 //! What a job made is not to be trusted: the decoders are Rust without `unsafe` for speed, are told the most that they may
-//! take, and work one picture at a time on a thread of the pool; one that panics loses its picture and nothing else.
+//! take (that of JPEGs cannot be told: it gets fewer pixels), and work one picture at a time on a thread of the pool; one
+//! that panics loses its picture and nothing else.
 
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -28,8 +29,11 @@ const SIDE_MAX: u32 = 16_384;
 const PIXELS_MAX: u64 = 40_000_000;
 /// The same where rows come one by one.
 const PIXELS_BY_ROW_MAX: u64 = 160_000_000;
-/// What a decoder may take beside its result.
+/// What a decoder may take beside its result; that of JPEGs, with its result.
 const DECODER_MAX: usize = 256 << 20;
+/// A JPEG that is progressive, or whose colours come one after the other, is decoded with all its coefficients in memory: two
+/// bytes for each of up to four colours, and three for the result.
+const PIXELS_OF_JPEG_MAX: u64 = DECODER_MAX as u64 / (4 * 2 + 3);
 /// Tiles that are kept.
 const KEPT: usize = 300;
 /// What they may hold together.
@@ -57,11 +61,14 @@ pub(super) struct Kept {
     pub changed: Option<SystemTime>,
 }
 
+/// Newest last; those that could not be made are remembered, too.
+type Known = VecDeque<(Kept, Option<Bytes>)>;
+
 /// The tiles of this process.
+#[derive(Clone)]
 pub(super) struct Tiles {
     turn: Arc<Semaphore>,
-    /// Newest last; those that could not be made are remembered, too.
-    kept: Mutex<VecDeque<(Kept, Option<Bytes>)>>,
+    kept: Arc<Mutex<Known>>,
 }
 
 static OF_PROCESS: LazyLock<Tiles> = LazyLock::new(Tiles::new);
@@ -73,10 +80,10 @@ pub(super) fn of_process() -> &'static Tiles {
 
 impl Tiles {
     fn new() -> Self {
-        Self { turn: Arc::new(Semaphore::new(1)), kept: Mutex::default() }
+        Self { turn: Arc::new(Semaphore::new(1)), kept: Arc::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Kept, Option<Bytes>)>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,22 +100,21 @@ impl Tiles {
         if let Some(known) = self.known(kept) {
             return known;
         }
+        let tiles = self.clone();
         let making = tokio::task::spawn_blocking(move || {
-            // Whoever asked may be gone: the next one waits for the work all the same.
-            let _turn = turn;
-            tile(media_type, file)
+            let made = std::panic::catch_unwind(|| tile(media_type, file)).ok().flatten();
+            // Whoever asked may be gone: the next one waits for the work all the same, and finds it done.
+            tiles.keep(kept, made.clone());
+            drop(turn);
+            made
         });
-        let made = making.await.ok().flatten();
-        self.keep(kept, made.clone());
-        made
+        making.await.ok().flatten()
     }
 
     fn keep(&self, of: Kept, tile: Option<Bytes>) {
         let mut kept = self.lock();
         kept.push_back((of, tile));
-        let held = |kept: &VecDeque<(Kept, Option<Bytes>)>| -> usize {
-            kept.iter().map(|(_, tile)| tile.as_ref().map_or(0, Bytes::len)).sum()
-        };
+        let held = |kept: &Known| -> usize { kept.iter().map(|(_, tile)| tile.as_ref().map_or(0, Bytes::len)).sum() };
         while kept.len() > KEPT || held(&kept) > KEPT_BYTES {
             kept.pop_front();
         }
@@ -163,7 +169,7 @@ fn jpeg(bytes: &[u8]) -> Option<Shrink> {
     let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().ok()?;
     let (width, height) = decoder.dimensions()?;
-    let mut shrink = Shrink::new((u32::try_from(width).ok()?, u32::try_from(height).ok()?), PIXELS_MAX)?;
+    let mut shrink = Shrink::new((u32::try_from(width).ok()?, u32::try_from(height).ok()?), PIXELS_OF_JPEG_MAX)?;
     let all = decoder.decode().ok()?;
     all.chunks_exact(width * 3).for_each(|row| shrink.take(row, 3));
     Some(shrink)

@@ -76,6 +76,19 @@ fn a_bomb_is_not_decoded_and_what_is_broken_is_no_picture() {
 }
 
 #[test]
+fn a_jpeg_that_would_take_too_much_memory_is_not_decoded() {
+    let sized = |width: u16, height: u16| {
+        let mut bytes = include_bytes!("small_tests.jpg").to_vec();
+        let frame = bytes.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        bytes[frame + 5..frame + 7].copy_from_slice(&height.to_be_bytes());
+        bytes[frame + 7..frame + 9].copy_from_slice(&width.to_be_bytes());
+        tile("image/jpeg", file(&bytes)).map(|tile| seen(&tile).0)
+    };
+    // Its header alone tells: what is missing of its pixels is grey.
+    assert_eq!((sized(800, 400), sized(5000, 5000)), (Some((192, 96)), None));
+}
+
+#[test]
 fn every_cut_and_every_changed_byte_of_a_picture_is_survived() {
     let whole = png_of(24, 24, &halves(24, 24));
     let jpeg = include_bytes!("small_tests.jpg").to_vec();
@@ -105,6 +118,19 @@ async fn a_tile_is_made_once_and_few_are_kept() {
     assert!(tiles.lock().len() <= KEPT);
     tiles.keep(of(1000), Some(vec![0; KEPT_BYTES].into()));
     assert_eq!(tiles.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn a_tile_is_kept_although_whoever_asked_for_it_has_gone() {
+    let tiles = Tiles::new();
+    let bytes = png_of(400, 200, &halves(400, 200));
+    let of = Kept { number: (1, 0), length: 1, changed: None };
+    let mut asked = Box::pin(tiles.of(of, "image/png", file(&bytes)));
+    // Its work has begun, on another thread.
+    let _ = futures_util::poll!(&mut asked);
+    drop(asked);
+    // The next one waits for its turn and needs no file any more.
+    assert!(tiles.of(of, "image/png", file(b"no picture any more")).await.is_some());
 }
 
 #[test]

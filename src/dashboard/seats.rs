@@ -1,11 +1,11 @@
-//! Who sits on which connection: when all places are taken, one that is not being answered is given up for the next.
-//! In: connections as they come, their requests as they begin and end. Out: a place, or none; connections that have to go.
+//! Who sits on which connection: when all seats are taken, one that is not being answered is given up for the next.
+//! In: connections as they come, their requests as they begin and end. Out: a seat, or none; connections that have to go.
 //!
 //! ```text
 //!   taken ──▶ waiting for a head ──whole head──▶ being answered ──last byte──▶ waiting for a head
-//!                 └── all places taken, and its address waits on the most: the oldest goes
+//!                 └── all seats taken, and its address waits on the most: the oldest goes
 //! ```
-//! Whoever sends half a request, or nothing, costs a place only as long as nobody needs it.
+//! Whoever sends half a request, or nothing, costs a seat only as long as nobody needs it.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio_util::sync::CancellationToken;
 
-/// All places.
-pub(super) struct Places {
+/// All seats.
+pub(super) struct Seats {
     most: usize,
     taken: Mutex<Taken>,
 }
@@ -28,28 +28,28 @@ pub(super) struct Places {
 #[derive(Default)]
 struct Taken {
     count: u64,
-    seats: BTreeMap<u64, Seat>,
+    occupants: BTreeMap<u64, Occupant>,
 }
 
-struct Seat {
+struct Occupant {
     peer: IpAddr,
     /// Its turn in the order of waiting; `None`: it is being answered.
     waits: Option<u64>,
     leave: CancellationToken,
 }
 
-/// One place; given back when the last one who holds it is gone.
-pub(super) struct Place {
-    places: Arc<Places>,
+/// One seat; given back when the last one who holds it is gone.
+pub(super) struct Seat {
+    seats: Arc<Seats>,
     id: u64,
     /// Somebody else needs it.
     pub leave: CancellationToken,
 }
 
 /// As long as it is kept, the connection is being answered.
-struct Answering(Arc<Place>);
+struct Answering(Arc<Seat>);
 
-impl Places {
+impl Seats {
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, taken: Mutex::default() })
     }
@@ -58,17 +58,17 @@ impl Places {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for this address; `None`: all are taken by connections that are being answered.
-    pub fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Arc<Place>> {
+    /// A seat for this address; `None`: all are taken by connections that are being answered.
+    pub fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Arc<Seat>> {
         let mut taken = self.taken();
-        if taken.seats.len() >= self.most {
+        if taken.occupants.len() >= self.most {
             let oldest = taken.least_needed()?;
-            taken.seats.remove(&oldest)?.leave.cancel();
+            taken.occupants.remove(&oldest)?.leave.cancel();
         }
         let (id, leave) = (taken.turn(), CancellationToken::new());
-        taken.seats.insert(id, Seat { peer, waits: Some(id), leave: leave.clone() });
+        taken.occupants.insert(id, Occupant { peer, waits: Some(id), leave: leave.clone() });
         drop(taken);
-        Some(Arc::new(Place { places: self.clone(), id, leave }))
+        Some(Arc::new(Seat { seats: self.clone(), id, leave }))
     }
 }
 
@@ -81,9 +81,9 @@ impl Taken {
     /// Of the address that waits on most connections, the one that has waited longest.
     fn least_needed(&self) -> Option<u64> {
         let mut waiting: BTreeMap<IpAddr, (usize, u64, u64)> = BTreeMap::new();
-        for (id, seat) in &self.seats {
-            let Some(since) = seat.waits else { continue };
-            let (count, oldest, which) = waiting.entry(seat.peer).or_insert((0, since, *id));
+        for (id, occupant) in &self.occupants {
+            let Some(since) = occupant.waits else { continue };
+            let (count, oldest, which) = waiting.entry(occupant.peer).or_insert((0, since, *id));
             *count += 1;
             if since < *oldest {
                 (*oldest, *which) = (since, *id);
@@ -94,10 +94,10 @@ impl Taken {
     }
 }
 
-impl Place {
+impl Seat {
     fn answering(self: &Arc<Self>) -> Answering {
-        if let Some(seat) = self.places.taken().seats.get_mut(&self.id) {
-            seat.waits = None;
+        if let Some(occupant) = self.seats.taken().occupants.get_mut(&self.id) {
+            occupant.waits = None;
         }
         Answering(self.clone())
     }
@@ -105,25 +105,25 @@ impl Place {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let mut taken = self.0.places.taken();
+        let mut taken = self.0.seats.taken();
         let turn = taken.turn();
-        if let Some(seat) = taken.seats.get_mut(&self.0.id) {
-            seat.waits = Some(turn);
+        if let Some(occupant) = taken.occupants.get_mut(&self.0.id) {
+            occupant.waits = Some(turn);
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
-        self.places.taken().seats.remove(&self.id);
+        self.seats.taken().occupants.remove(&self.id);
     }
 }
 
-/// The same routes for a connection on this place, which counts as being answered until the last byte of an answer is on its way.
-pub(super) fn noted(router: Router, place: &Arc<Place>) -> Router {
-    let place = Arc::downgrade(place);
+/// The same routes for a connection on this seat, which counts as being answered until the last byte of an answer is on its way.
+pub(super) fn noted(router: Router, seat: &Arc<Seat>) -> Router {
+    let seat = Arc::downgrade(seat);
     router.layer(from_fn(move |request: Request, next: Next| {
-        let answering = place.upgrade().map(|place| place.answering());
+        let answering = seat.upgrade().map(|seat| seat.answering());
         async move { next.run(request).await.map(|body| Body::new(Noted { body, _answering: answering })) }
     }))
 }
@@ -160,15 +160,15 @@ mod tests {
 
     #[test]
     fn who_is_answered_stays_and_of_the_others_the_greediest_gives_up_its_oldest() {
-        let places = Places::new(4);
-        let take = |peer| places.take(peer);
+        let seats = Seats::new(4);
+        let take = |peer| seats.take(peer);
         let (answered, far) = (take(NEAR).unwrap(), take(FAR).unwrap());
         let busy = answered.answering();
         let (first, second) = (take(NEAR).unwrap(), take(NEAR).unwrap());
         let _third = take(NEAR).unwrap();
         assert!(first.leave.is_cancelled(), "two of its address wait");
         assert!(!answered.leave.is_cancelled() && !far.leave.is_cancelled() && !second.leave.is_cancelled());
-        // One that has gone by itself makes room, and its place counts no more although somebody held on to it.
+        // One that has gone by itself makes room, and its seat counts no more although somebody held on to it.
         drop((first, far));
         let _fourth = take(NEAR).unwrap();
         assert!(!second.leave.is_cancelled(), "there was room");
@@ -180,11 +180,11 @@ mod tests {
 
     #[test]
     fn where_all_are_answered_nobody_gives_way() {
-        let places = Places::new(2);
-        let both = [places.take(NEAR).unwrap(), places.take(FAR).unwrap()];
-        let busy: Vec<Answering> = both.iter().map(Place::answering).collect();
-        assert!(places.take(NEAR).is_none());
+        let seats = Seats::new(2);
+        let both = [seats.take(NEAR).unwrap(), seats.take(FAR).unwrap()];
+        let busy: Vec<Answering> = both.iter().map(Seat::answering).collect();
+        assert!(seats.take(NEAR).is_none());
         drop(busy);
-        assert!(places.take(NEAR).is_some() && both[0].leave.is_cancelled());
+        assert!(seats.take(NEAR).is_some() && both[0].leave.is_cancelled());
     }
 }
