@@ -9,7 +9,7 @@ struct Group(Child);
 impl Group {
     fn of(command: &mut Command) -> Self {
         use std::os::unix::process::CommandExt;
-        Self(command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+        Self(command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
     fn pid(&self) -> Pid {
@@ -44,9 +44,9 @@ fn an_empty_environment_leaves_no_doubt_whose_a_program_is() {
 
 #[test]
 fn what_comes_back_over_and_over_is_given_up() {
-    // A guard; its engine, which starts a helper of the run again as soon as it is gone.
-    let guard =
-        Group::of(Command::new("sh").args(["-c", "sh -c 'while :; do sh -c \"sleep 600; : run-1\"; done; :'; :"]));
+    // A guard; its engine, which starts helpers of the run again as soon as they are gone, and does not bear the id itself.
+    let engine = r#"run=run-; for _ in 1 2 3 4; do while :; do sh -c "sleep 600; : ${run}1"; done & done; wait; :"#;
+    let guard = Group::of(Command::new("sh").args(["-c", "sh -c \"$0\"; :", engine]));
     until("it is there", || below(guard.pid()).iter().any(|program| program.bears("run-1") == Some(true)));
     assert!(!end(guard.pid(), "run-1").is_empty());
     until("and is again", || below(guard.pid()).iter().any(|program| program.bears("run-1") == Some(true)));
