@@ -37,16 +37,20 @@ fn asking_for(model: &str) -> Value {
 }
 
 async fn lists(server: &RedisServer, worker: &str, model: &str, listed: bool) {
+    lists_for(server, worker, "comfyui", model, listed).await;
+}
+
+pub(super) async fn lists_for(server: &RedisServer, worker: &str, service: &str, model: &str, listed: bool) {
     until(&format!("{worker} lists {model}: {listed}"), || async {
         let text = server.hget(&format!("worker:{worker}"), "capabilities").await?;
         let record: Value = serde_json::from_str(&text).ok()?;
-        let names = record["models"]["comfyui"].as_array()?;
+        let names = record["models"][service].as_array()?;
         (names.iter().any(|name| name == model) == listed).then_some(())
     })
     .await;
 }
 
-async fn pause(server: &RedisServer, worker: &str, state: &str) {
+pub(super) async fn pause(server: &RedisServer, worker: &str, state: &str) {
     let _: u64 = server.run(&["HSET", &format!("worker:{worker}:control"), "state", state]).await;
     let word = if state == "paused" { "paused" } else { "idle" };
     until(&format!("{worker} is {word}"), || async {

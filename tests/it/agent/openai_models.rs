@@ -2,6 +2,7 @@
 //! what becomes of one that nobody has, may use, or has time for. In: stand-ins and agents. Out: claims, hand-ons, reasons.
 
 use super::super::support::{Agent, Queue, RedisServer, cli, until};
+use super::models::{lists_for, pause as set};
 use serde_json::{Value, json};
 use stand_ins::openai::{Answer, Flavour, Options, StandIn};
 
@@ -34,22 +35,7 @@ fn text(model: &str) -> Value {
 }
 
 async fn lists(server: &RedisServer, worker: &str, model: &str, listed: bool) {
-    until(&format!("{worker} lists {model}: {listed}"), || async {
-        let text = server.hget(&format!("worker:{worker}"), "capabilities").await?;
-        let record: Value = serde_json::from_str(&text).ok()?;
-        let names = record["models"]["openai_text"].as_array()?;
-        (names.iter().any(|name| name == model) == listed).then_some(())
-    })
-    .await;
-}
-
-async fn set(server: &RedisServer, worker: &str, state: &str) {
-    let _: u64 = server.run(&["HSET", &format!("worker:{worker}:control"), "state", state]).await;
-    let word = if state == "paused" { "paused" } else { "idle" };
-    until(&format!("{worker} is {word}"), || async {
-        (server.hget(&format!("worker:{worker}"), "status").await? == word).then_some(())
-    })
-    .await;
+    lists_for(server, worker, "openai_text", model, listed).await;
 }
 
 #[tokio::test]
